@@ -1,0 +1,4 @@
+import CLibpq
+import CHiredis
+import DequeModule
+import Vitals

@@ -1,0 +1,48 @@
+public import GRDB
+
+/// The daemon's own durable state: one SQLite file in the state folder. It works when PostgreSQL is what failed.
+///
+/// WAL with full sync: a committed transaction survives a crash of the machine. Writers are serialised.
+public struct LocalStore: Sendable {
+    public let writer: any DatabaseWriter
+
+    /// Opens or creates the file and applies what `migrator` still lacks.
+    ///
+    /// - Throws: `LocalStoreError` naming the file when it cannot be opened, is not a database or is newer than this program.
+    public init(path: String, migrator: DatabaseMigrator) throws {
+        var configuration = Configuration()
+        configuration.label = "local-store"
+        configuration.busyMode = .timeout(5)
+        configuration.prepareDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+        do {
+            let pool = try DatabasePool(path: path, configuration: configuration)
+            if try pool.read({ try migrator.hasBeenSuperseded($0) }) {
+                throw LocalStoreError(path: path, reason: "it was written by a newer healthd")
+            }
+            try migrator.migrate(pool)
+            writer = pool
+        } catch let error as LocalStoreError {
+            throw error
+        } catch {
+            throw LocalStoreError(path: path, reason: "\(error)")
+        }
+    }
+
+    private init(writer: any DatabaseWriter) {
+        self.writer = writer
+    }
+
+    /// A store that lives as long as the value: for tests.
+    public static func inMemory(migrator: DatabaseMigrator) throws -> LocalStore {
+        let queue = try DatabaseQueue()
+        try migrator.migrate(queue)
+        return LocalStore(writer: queue)
+    }
+}
+
+public struct LocalStoreError: Error, CustomStringConvertible {
+    public let path: String
+    public let reason: String
+
+    public var description: String { "local state \(path): \(reason)" }
+}

@@ -1,0 +1,64 @@
+public import FoundationEssentials
+
+/// A point on the wall clock, to the microsecond, as PostgreSQL's `timestamptz` keeps it: for rows, notices and logs, never for deadlines.
+public struct WallTime: Sendable, Hashable, Comparable, Codable {
+    public var microsecondsSince1970: Int64
+
+    public init(microsecondsSince1970: Int64) {
+        self.microsecondsSince1970 = microsecondsSince1970
+    }
+
+    public init(secondsSince1970 seconds: Double) {
+        self.init(microsecondsSince1970: Int64((seconds * 1_000_000).rounded()))
+    }
+
+    /// Reads RFC 3339, with or without a fraction, `T` or a blank between date and time (PostgreSQL's text form), any offset; nil otherwise.
+    public init?(rfc3339 text: String) {
+        var text = text.replacing(" ", with: "T")
+        // PostgreSQL shortens whole-hour offsets to two digits: +00.
+        if let sign = text.lastIndex(where: { $0 == "+" || $0 == "-" }), text.distance(from: sign, to: text.endIndex) == 3 {
+            text += ":00"
+        }
+        var fraction: Int64 = 0
+        if let dot = text.firstIndex(of: ".") {
+            let digits = text[text.index(after: dot)...].prefix { $0.isASCII && $0.isNumber }
+            guard !digits.isEmpty, let value = Int64(digits.prefix(6)) else { return nil }
+            fraction = value * [100_000, 10_000, 1_000, 100, 10, 1][min(digits.count, 6) - 1]
+            text.removeSubrange(dot..<digits.endIndex)
+        }
+        guard let date = try? Date(text, strategy: Date.ISO8601FormatStyle(timeZoneSeparator: .colon)) else { return nil }
+        self.init(microsecondsSince1970: Int64(date.timeIntervalSince1970.rounded()) * 1_000_000 + fraction)
+    }
+
+    public var secondsSince1970: Double { Double(microsecondsSince1970) / 1_000_000 }
+
+    /// RFC 3339 in UTC with milliseconds, e.g. `2026-11-24T03:12:45.120Z`.
+    public var rfc3339: String {
+        Date(timeIntervalSince1970: Double(microsecondsSince1970 / 1_000) / 1_000 + 0.000_1)
+            .formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+    }
+
+    public static func < (left: Self, right: Self) -> Bool { left.microsecondsSince1970 < right.microsecondsSince1970 }
+
+    public static func + (time: Self, duration: Duration) -> Self {
+        Self(microsecondsSince1970: time.microsecondsSince1970 + duration.nanoseconds / 1_000)
+    }
+
+    public static func - (later: Self, earlier: Self) -> Duration {
+        .microseconds(later.microsecondsSince1970 - earlier.microsecondsSince1970)
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        let text = try container.decode(String.self)
+        guard let time = WallTime(rfc3339: text) else {
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "expected an RFC 3339 time, found \"\(text)\"")
+        }
+        self = time
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(rfc3339)
+    }
+}
