@@ -1,4 +1,4 @@
-public import FoundationEssentials
+import FoundationEssentials
 
 /// A point on the wall clock, to the microsecond, as PostgreSQL's `timestamptz` keeps it: for rows, notices and logs, never for deadlines.
 public struct WallTime: Sendable, Hashable, Comparable, Codable {
