@@ -35,6 +35,7 @@ let package = Package(
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CLinux"),
 
         .target(
             name: "Vitals",
@@ -58,7 +59,7 @@ let package = Package(
         .target(
             name: "AppCore",
             dependencies: [
-                "CLibpq", "CHiredis", "Vitals",
+                "CLinux", "CLibpq", "CHiredis", "Vitals",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "OrderedCollections", package: "swift-collections"),
