@@ -1,0 +1,10 @@
+#include "CWeb.h"
+
+static const unsigned char css[] = {
+#embed "../../web/healthd.css"
+};
+
+const size_t healthd_web_css_size = sizeof css;
+
+// A function, because Swift imports an array of unknown length as nothing at all.
+const unsigned char *healthd_web_css_start(void) { return css; }
