@@ -18,12 +18,14 @@ import Vitals
         requests.add(Int?.none, "/unknown", "200")
         var state = MetricFamily(state)
         state.add(state: "critical", of: ["healthy", "critical"], "pool")
+        var buildInfo = MetricFamily(build)
+        buildInfo.add(info: "1.0")
         return [
             state,
             MetricFamily(load, 0.25),
             requests,
             MetricFamily(wait, HistogramSnapshot(bounds: [0.5, 1], counts: [2, 0, 1], sum: 31.5), "main"),
-            .info(build, "1.0"),
+            buildInfo,
             MetricFamily(busy, 12.0),
             MetricFamily(load, Double?.none),
         ]

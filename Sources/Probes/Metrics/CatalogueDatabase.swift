@@ -2,7 +2,7 @@ extension Catalogue {
     /// The pool this process owns.
     public enum Pool {
         public static let connections = MetricDefinition(
-            "healthd_pool_connections", .gauge, ["pool", "state"], help: "Connections in the pool by state: idle, in_use, connecting.")
+            "healthd_pool_connections", .gauge, ["pool", "state"], help: "Connections in the pool by state: idle, in_use, connecting, recovering.")
         public static let connectionsMax = MetricDefinition(
             "healthd_pool_connections_max", .gauge, ["pool"], help: "Configured upper limit of the pool.")
         public static let connectionsMin = MetricDefinition(
@@ -38,10 +38,13 @@ extension Catalogue {
         public static let oldestCheckoutAge = MetricDefinition(
             "healthd_pool_oldest_checkout_age_seconds", .gauge, ["pool"],
             help: "Age of the connection held longest (leak suspicion); absent when none is held.")
+        public static let leaksSuspected = MetricDefinition(
+            "healthd_pool_leaks_suspected_total", .counter, ["pool"], help: "Checkouts that outlived the leak threshold.")
 
         static let all = [
             connections, connectionsMax, connectionsMin, waiters, waitersPeak, oldestWait, busySeconds, exhaustedSeconds,
             acquireDuration, acquireTimeouts, useDuration, createDuration, opened, closed, oldestCheckoutAge,
+            leaksSuspected,
         ]
     }
 

@@ -43,8 +43,15 @@ extension Catalogue {
         public static let ruleThreshold = MetricDefinition(
             "healthd_rule_threshold", .gauge, ["rule", "level", "edge"],
             help: "Thresholds in force, both edges of the hysteresis.")
+        public static let detectionDelay = MetricDefinition(
+            "healthd_detection_delay_seconds", .histogram, ["component"],
+            help: "Time from the first bad sample to the change for the worse.")
+        public static let evaluationDuration = MetricDefinition(
+            "healthd_evaluation_duration_seconds", .histogram, help: "Time of one classification pass.")
 
-        static let all = [state, severity, stateSeconds, stateEntered, transitions, ruleValue, ruleThreshold]
+        static let all = [
+            state, severity, stateSeconds, stateEntered, transitions, ruleValue, ruleThreshold, detectionDelay, evaluationDuration,
+        ]
     }
 
     public enum Alerts {

@@ -56,12 +56,10 @@ public struct MetricFamily: Sendable {
         for candidate in all { append(.integer(candidate == state ? 1 : 0), labels + [candidate]) }
     }
 
-    /// The one sample of an info family.
-    public static func info(_ definition: MetricDefinition, _ labels: String...) -> MetricFamily {
+    /// Facts, carried by the labels alone.
+    public mutating func add(info labels: String...) {
         precondition(definition.kind == .info, "\(definition.name) is no info")
-        var family = MetricFamily(definition)
-        family.append(.integer(1), labels)
-        return family
+        append(.integer(1), labels)
     }
 
     /// Time series this family becomes once rendered.

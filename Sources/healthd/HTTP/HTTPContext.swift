@@ -13,13 +13,10 @@ struct HTTPContext: RequestContext {
         remoteAddress = source.channel.remoteAddress
     }
 
-    /// Whether the request comes from this machine.
+    /// Whether the request comes from this machine. An address without an IP is that of a unix socket.
     var isFromLoopback: Bool {
-        switch remoteAddress {
-        case .v4(let address): UInt32(bigEndian: address.address.sin_addr.s_addr) >> 24 == 127
-        case .v6: ["::1", "::ffff:127.0.0.1"].contains(remoteAddress?.ipAddress ?? "")
-        case .unixDomainSocket: true
-        case nil: false
-        }
+        guard let remoteAddress else { return false }
+        guard let text = remoteAddress.ipAddress else { return true }
+        return text == "::1" || text.hasPrefix("127.") || text.hasPrefix("::ffff:127.")
     }
 }

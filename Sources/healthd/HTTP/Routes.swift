@@ -1,3 +1,4 @@
+import AppCore
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -59,7 +60,7 @@ struct RouteFrame: Sendable {
         let response: Response
         do {
             response = try await Deadline.$current.withValue(Deadline(began + budget)) {
-                try await RequestDetail.$current.withValue(detail) { try await handler(request, context) }
+                try await Work.$detail.withValue(detail) { try await handler(request, context) }
             }
         } catch {
             response = answer(to: error, detail: detail)
@@ -84,8 +85,8 @@ private struct UnservedPath: RouterMiddleware {
     let methods: [[RouteSegment]: Set<String>]
     let frame: RouteFrame
 
-    func handle(
-        _ request: Request, context: HTTPContext, next: (Request, HTTPContext) async throws -> Response
+    @concurrent func handle(
+        _ request: Request, context: HTTPContext, next: @concurrent (Request, HTTPContext) async throws -> Response
     ) async throws -> Response {
         let path = request.uri.path
         let segments = path.split(separator: "/", omittingEmptySubsequences: true)
