@@ -1,5 +1,8 @@
 #include "CWeb.h"
 
+// The language is C23 by this alone.
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
 static const unsigned char css[] = {
 #embed "../../web/healthd.css"
 };

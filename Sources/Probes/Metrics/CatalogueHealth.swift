@@ -56,7 +56,7 @@ extension Catalogue {
 
     public enum Alerts {
         public static let alerts = MetricDefinition(
-            "healthd_alerts", .gauge, ["severity", "state"], help: "Alerts by state.")
+            "healthd_alerts", .gauge, ["severity", "state"], help: "Open alerts: firing, or held back because they flap.")
         public static let notifications = MetricDefinition(
             "healthd_alert_notifications_total", .counter, ["receiver", "result"], help: "Notification attempts.")
         public static let deliveryLag = MetricDefinition(
@@ -67,8 +67,10 @@ extension Catalogue {
             help: "Notifications not yet delivered; a rise means the receiver does not accept them.")
         public static let deadLetters = MetricDefinition(
             "healthd_alert_dead_letters_total", .counter, ["receiver"], help: "Notifications given up after the last retry.")
+        public static let suppressed = MetricDefinition(
+            "healthd_alert_suppressed_total", .counter, ["reason"], help: "Notifications not sent, by reason.")
 
-        static let all = [alerts, notifications, deliveryLag, queueLength, deadLetters]
+        static let all = [alerts, notifications, deliveryLag, queueLength, deadLetters, suppressed]
     }
 
     /// The keep-alive to the service manager.

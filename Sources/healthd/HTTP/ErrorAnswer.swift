@@ -44,7 +44,7 @@ struct ErrorAnswer: Error, Equatable {
         case let problem as RequestProblem: self.init(problem)
         case let error as PoolError: self.init(error)
         case let error as PostgresError: self.init(error)
-        case let error as DecodingError: self.init(error)
+        case let error as DecodingError: self.init(RequestProblem(error))
         case is NIOTooManyBytesError: self.init(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
         case is CancellationError: self.init(.serviceUnavailable, "cancelled", "the request was given up", retryAfter: .seconds(1))
         case let error as HTTPError where error.status.code < 500:
@@ -61,9 +61,9 @@ struct ErrorAnswer: Error, Equatable {
 
     private init(_ problem: RequestProblem) {
         switch problem {
-        case .invalid(let field, let reason): self.init(.badRequest, "invalid", "\(field): \(reason)")
-        case .notFound(let what): self.init(.notFound, "not_found", "\(what) does not exist")
-        case .conflict(let reason): self.init(.conflict, "conflict", reason)
+        case .invalid: self.init(.badRequest, "invalid", problem.description)
+        case .notFound: self.init(.notFound, "not_found", problem.description)
+        case .conflict: self.init(.conflict, "conflict", problem.description)
         }
     }
 
@@ -97,43 +97,6 @@ struct ErrorAnswer: Error, Equatable {
 
     /// Undefined table, column, function, schema. Source: PostgreSQL 15, appendix A.
     private static let missingSchema: Set<String> = ["42P01", "42703", "42883", "3F000"]
-
-    /// Names the field by its path in the body: `params.window`, `snapshots[2].kind`.
-    private init(_ error: DecodingError) {
-        switch error {
-        case .keyNotFound(let key, let context):
-            self.init(.badRequest, "invalid", "\(Self.field(context.codingPath + [key])): is missing")
-        case .valueNotFound(_, let context):
-            self.init(.badRequest, "invalid", "\(Self.field(context.codingPath)): must not be null")
-        case .typeMismatch(let type, let context):
-            self.init(.badRequest, "invalid", "\(Self.field(context.codingPath)): expected \(Self.name(of: type))")
-        case .dataCorrupted(let context):
-            let reason = context.debugDescription.oneLine(limit: 200)
-            self.init(.badRequest, "invalid", "\(Self.field(context.codingPath)): \(reason)")
-        @unknown default: self.init(.badRequest, "invalid", "the body could not be read")
-        }
-    }
-
-    private static func field(_ path: [any CodingKey]) -> String {
-        guard !path.isEmpty else { return "the body" }
-        var text = ""
-        for key in path {
-            if let index = key.intValue { text += "[\(index)]" } else { text += text.isEmpty ? key.stringValue : ".\(key.stringValue)" }
-        }
-        return text.oneLine(limit: 200)
-    }
-
-    private static func name(of type: any Any.Type) -> String {
-        switch type {
-        case is String.Type: "a string"
-        case is Bool.Type: "true or false"
-        case is Int.Type, is Int64.Type, is Int32.Type: "a whole number"
-        case is Double.Type: "a number"
-        case is [String: Any].Type: "an object"
-        case is [Any].Type: "an array"
-        default: "\(type)".hasPrefix("Dictionary") ? "an object" : "\(type)".hasPrefix("Array") ? "an array" : "another type"
-        }
-    }
 
     var response: Response {
         var response = Response.data(ByteBuffer(bytes: body), contentType: "application/json", status: status)

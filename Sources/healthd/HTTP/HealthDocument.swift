@@ -22,6 +22,7 @@ struct HealthDocument: Encodable, Sendable {
 
     struct Check: Encodable {
         var componentId: String
+        var rule: String
         var componentType: String
         var status: Status
         var state: HealthState
@@ -34,7 +35,9 @@ struct HealthDocument: Encodable, Sendable {
         /// When the present state began.
         var since: WallTime
         var ageSeconds: Double?
-        var output: String
+        var reason: String
+        /// The reason again, under the draft's name for it; absent while all is well.
+        var output: String?
     }
 
     /// Both edges of the hysteresis, in the unit of the value.
@@ -53,7 +56,7 @@ struct HealthDocument: Encodable, Sendable {
     var description = "healthd, the application's core and its watch"
     /// The verdict in one sentence.
     var output: String
-    /// By `component:rule`.
+    /// By component; of each the rule that decides its state first.
     var checks: [String: [Check]]
 
     init(_ board: BoardSnapshot, identity: ProgramIdentity) {
@@ -64,8 +67,9 @@ struct HealthDocument: Encodable, Sendable {
         serviceId = identity.name
         output = board.sentence
         checks = [:]
-        for health in board.rules {
-            checks["\(health.rule.component):\(health.rule.name)", default: []].append(Check(health, taken: board.taken))
+        let worstFirst = board.rules.sorted { ($1.state, $0.rule.name) < ($0.state, $1.rule.name) }
+        for health in worstFirst {
+            checks[health.rule.component.rawValue, default: []].append(Check(health, taken: board.taken))
         }
     }
 }
@@ -77,7 +81,9 @@ extension HealthDocument.Check {
         status = HealthDocument.Status(health.state)
         state = health.state
         since = health.since
-        output = health.reason
+        rule = health.rule.name
+        reason = health.reason
+        output = health.state == .healthy ? nil : health.reason
         ageSeconds = health.sampleAge?.seconds
         time = health.sampleAge.map { taken + (.zero - $0) }
         guard case .value(let limits) = health.rule.condition else { return }

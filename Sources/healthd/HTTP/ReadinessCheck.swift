@@ -4,11 +4,14 @@ import Vitals
 struct ReadinessCheck: Sendable {
     /// `migrations`; what `?exclude=` names.
     var name: String
+    /// False: told to people, without a say in the status.
+    var isRequired: Bool
     /// Why it does not hold; nil when it does. Answered from memory: a check must not wait for anything.
     var failure: @Sendable () -> String?
 
-    init(_ name: String, failure: @escaping @Sendable () -> String?) {
+    init(_ name: String, isRequired: Bool = true, failure: @escaping @Sendable () -> String?) {
         self.name = name
+        self.isRequired = isRequired
         self.failure = failure
     }
 }
@@ -29,8 +32,9 @@ struct CheckReport: Sendable {
             if excluded.contains(check.name) {
                 lines.append("[+]\(check.name) excluded: ok")
             } else if let failure = check.failure() {
-                failed = true
-                lines.append("[-]\(check.name) failed: \(failure.oneLine(limit: 300))")
+                failed = failed || check.isRequired
+                let weight = check.isRequired ? "failed" : "not well, and not required"
+                lines.append("[-]\(check.name) \(weight): \(failure.oneLine(limit: 300))")
             } else {
                 lines.append("[+]\(check.name) ok")
             }

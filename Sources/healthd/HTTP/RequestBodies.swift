@@ -1,7 +1,8 @@
 import AppCore
-import FoundationEssentials
 import HTTPTypes
 import Hummingbird
+import NIOCore
+import Vitals
 
 /// Reading what a client sent: bounded, and precise about what was wrong.
 enum RequestBodies {
@@ -10,7 +11,7 @@ enum RequestBodies {
 }
 
 extension Request {
-    /// - Throws: `DecodingError` naming the field; 413 beyond `RequestBodies.limit`; 415 for a body that says it is no JSON.
+    /// - Throws: `RequestProblem.invalid` naming the field; 413 beyond `RequestBodies.limit`; 415 for a body that says it is no JSON.
     func json<Body: Decodable>(_ type: Body.Type) async throws -> Body {
         // A browser sends a form as text/plain without asking; only a deliberate client says JSON or nothing.
         if let contentType = headers[.contentType], !contentType.lowercased().contains("json") {
@@ -20,8 +21,8 @@ extension Request {
             throw ErrorAnswer(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
         }
         let buffer = try await body.collect(upTo: RequestBodies.limit)
-        guard buffer.readableBytes > 0 else { throw RequestProblem.invalid(field: "the body", reason: "is empty; send a JSON object") }
-        return try JSONDecoder().decode(type, from: Data(buffer.readableBytesView))
+        guard buffer.readableBytes > 0 else { throw RequestProblem.invalid(field: "body", reason: "is empty; expected a JSON object") }
+        return try RequestProblem.decode(type, from: buffer.readableBytesView)
     }
 
     /// A whole number from the query, within `range`; `value` when it is absent.
@@ -30,7 +31,7 @@ extension Request {
     func query(_ name: String, in range: ClosedRange<Int>, default value: Int) throws -> Int {
         guard let text = uri.queryParameters.get(name) else { return value }
         guard let number = Int(text), range.contains(number) else {
-            throw RequestProblem.invalid(field: name, reason: "expected a whole number from \(range.lowerBound) to \(range.upperBound)")
+            throw RequestProblem.invalid(field: name, reason: "is \"\(text.oneLine(limit: 60))\"; expected a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }

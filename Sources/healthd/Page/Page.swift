@@ -9,6 +9,10 @@ enum Page {
     /// The browser asks again this often. A page that stops refreshing still says as of when it is.
     static let refreshSeconds = 5
 
+    /// Nothing but our own style sheet and the icon inside the page: no script, no form, no frame, no other host.
+    static let contentSecurityPolicy =
+        "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
     static func render(_ model: PageModel, styleSheet: String) -> String {
         let html: HTML = """
             <!doctype html>
@@ -19,6 +23,7 @@ enum Page {
             <meta name="color-scheme" content="light dark">
             <meta http-equiv="refresh" content="\(refreshSeconds)">
             <title>\(model.verdict.word) · \(model.name) · healthd</title>
+            <link rel="icon" href="\(PageParts.icon(model.verdict))">
             <link rel="stylesheet" href="\(styleSheet)">
             </head>
             <body>

@@ -17,10 +17,13 @@ struct PageModel: Sendable {
     var components: [Component] = []
     var holders: [Holder] = []
     var waiters: [Waiter] = []
-    /// Holders and waiters beyond those listed.
-    var omitted = 0
+    /// Beyond those listed.
+    var omittedHolders = 0
+    var omittedWaiters = 0
     var alerts: [Alert] = []
     var receivers: [Receiver] = []
+    /// Why alerts cannot be stored; nil when all is well.
+    var outboxProblem: String?
     var changes: [Change] = []
 
     /// One number: now, and its limit.
@@ -38,8 +41,8 @@ struct PageModel: Sendable {
     struct Component: Sendable {
         var name: String
         var state: HealthState
-        /// Newest first in time: outcome of the last looks, oldest first.
-        var recent: [HealthState] = []
+        /// Outcome of the last looks, oldest first.
+        var recent: [ProbeOutcome] = []
         var rules: [Rule] = []
         var since: WallTime
         var sinceFor: Duration
@@ -49,7 +52,7 @@ struct PageModel: Sendable {
     struct Rule: Sendable {
         var name: String
         var value: String
-        /// `degraded 80 %, critical 95 %`
+        /// `degraded from 80 %, critical from 95 %, over below 70 %`
         var thresholds: String
         var state: HealthState
     }
@@ -66,6 +69,7 @@ struct PageModel: Sendable {
 
     struct Waiter: Sendable {
         var purpose: String
+        var detail: String?
         var age: Duration
         var deadlineIn: Duration?
     }
@@ -77,7 +81,9 @@ struct PageModel: Sendable {
         var since: WallTime
         var sinceFor: Duration
         var reason: String
-        /// For each receiver, what became of the notice: `oncall: delivered 2 s after`.
+        /// Who held what when it began.
+        var evidence: [String]
+        /// For each receiver, whether it knows: `oncall was told`.
         var deliveries: [String]
     }
 

@@ -15,6 +15,18 @@ enum PageParts {
         return "<svg class=\"shape\" viewBox=\"0 0 16 16\" aria-hidden=\"true\">\(path)</svg>"
     }
 
+    /// The same shape for the tab, with colours that stand on light and dark alike.
+    static func icon(_ state: HealthState) -> HTML {
+        let drawing =
+            switch state {
+            case .healthy: "%3Ccircle cx='8' cy='8' r='6' fill='%2324a05a'/%3E"
+            case .unknown: "%3Cpath d='M8 1.5 14.5 8 8 14.5 1.5 8Z' fill='none' stroke='%23808a99' stroke-width='2'/%3E"
+            case .degraded: "%3Cpath d='M8 1.5 15 14H1Z' fill='%23e09a1a'/%3E"
+            case .critical: "%3Cpath d='M2 2h12v12H2Z' fill='%23e5484d'/%3E"
+            }
+        return "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\(drawing)%3C/svg%3E"
+    }
+
     static func status(_ state: HealthState) -> HTML {
         "<span class=\"status \(state.rawValue)\">\(shape(state))\(state.rawValue)</span>"
     }
@@ -28,16 +40,18 @@ enum PageParts {
     }
 
     /// One tick for each of the last looks, oldest first; its height says what its colour says.
-    static func recent(_ states: [HealthState]) -> HTML {
-        guard !states.isEmpty else { return "<span class=\"none\">none</span>" }
-        let bad = states.count { $0 != .healthy }
-        let label = bad == 0 ? "the last \(states.count) looks were fine" : "\(bad) of the last \(states.count) looks were not fine"
-        let ticks: [HTML] = states.enumerated().map { index, state in
-            let height = state == .healthy ? 6 : state == .unknown ? 9 : state == .degraded ? 12 : 16
-            return "<rect class=\"\(state.rawValue)\" x=\"\(index * 5)\" y=\"\(16 - height)\" width=\"4\" height=\"\(height)\"/>"
+    static func recent(_ outcomes: [ProbeOutcome]) -> HTML {
+        guard !outcomes.isEmpty else { return "<span class=\"none\">none</span>" }
+        let failed = outcomes.count { $0 != .ok }
+        let label = failed == 0 ? "the last \(outcomes.count) looks succeeded" : "\(failed) of the last \(outcomes.count) looks failed"
+        let ticks: [HTML] = outcomes.enumerated().map { index, outcome in
+            let height = outcome == .ok ? 6 : 16
+            return """
+                <rect class="\(outcome == .ok ? "healthy" : "critical")" x="\(index * 5)" y="\(16 - height)" width="4" height="\(height)"><title>\(outcome.rawValue)</title></rect>
+                """
         }
         return """
-            <svg class="recent" viewBox="0 0 \(states.count * 5) 16" width="\(states.count * 5)" height="16" role="img" aria-label="\(label)">\(ticks)</svg>
+            <svg class="recent" viewBox="0 0 \(outcomes.count * 5) 16" width="\(outcomes.count * 5)" height="16" role="img" aria-label="\(label)">\(ticks)</svg>
             """
     }
 

@@ -19,7 +19,7 @@ enum PageTables {
             <section>
             <h2>Who holds a connection</h2>
             \(table(["for", "purpose", "statement", "from"], rows, empty: "Nobody holds a connection."))
-            \(model.omitted > 0 ? "<p class=\"note\">and \(model.omitted) more, not listed</p>" : .empty)
+            \(more(model.omittedHolders))
             </section>
             """
     }
@@ -29,7 +29,7 @@ enum PageTables {
             """
             <tr>
             <td class="number">\(waiter.age.text)</td>
-            <th scope="row">\(waiter.purpose)</th>
+            <th scope="row">\(waiter.purpose)\(waiter.detail, { "<br><span>\($0)</span>" })</th>
             <td class="number">\(waiter.deadlineIn.map { $0 > .zero ? "in \($0.text)" : "now" } ?? "never")</td>
             </tr>
 
@@ -39,6 +39,7 @@ enum PageTables {
             <section>
             <h2>Who waits for one</h2>
             \(table(["for", "purpose", "gives up"], rows, empty: "Nobody waits."))
+            \(more(model.omittedWaiters))
             </section>
             """
     }
@@ -49,7 +50,7 @@ enum PageTables {
             <tr class="\(alert.severity.rawValue)">
             <th scope="row">\(alert.name)<br>\(PageParts.status(alert.severity)) <span>\(alert.state)</span></th>
             <td class="when">\(PageParts.time(alert.since))<br><span>\(alert.sinceFor.text)</span></td>
-            <td class="reason">\(alert.reason)\(alert.deliveries.map { "<br><span>\($0)</span>" as HTML })</td>
+            <td class="reason">\(alert.reason)\(alert.evidence.map { "<br><span>held by \($0)</span>" as HTML })\(alert.deliveries.map { "<br><em>\($0)</em>" as HTML })</td>
             </tr>
 
             """
@@ -69,6 +70,7 @@ enum PageTables {
             <section>
             <h2>Open alerts</h2>
             \(table(["alert", "since", "reason and delivery"], rows, empty: "No alert is open."))
+            \(model.outboxProblem, { "<p class=\"problem\">\(PageParts.shape(.critical))Alerts cannot be stored: \($0)</p>" })
             <h3>Receivers</h3>
             \(table(["receiver", "delivery", "waiting", "given up"], receivers, empty: "No receiver is configured: nobody is told."))
             </section>
@@ -93,6 +95,10 @@ enum PageTables {
             \(table(["at", "component", "change", "reason"], rows, empty: "No component has changed its state since healthd started."))
             </section>
             """
+    }
+
+    private static func more(_ count: Int) -> HTML {
+        count > 0 ? "<p class=\"note\">and \(count) more; all of them are at <a href=\"/api/health/pool/holders\">holders</a></p>" : .empty
     }
 
     static func table(_ headings: [HTML], _ rows: [HTML], empty: HTML) -> HTML {
