@@ -39,6 +39,8 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CLinux"),
 
+        .target(name: "CWeb"),
+
         .target(
             name: "Vitals",
             dependencies: [
@@ -72,7 +74,7 @@ let package = Package(
         .executableTarget(
             name: "healthd",
             dependencies: [
-                "AppCore", "Probes", "Vitals", "CSystemd", "CZlib",
+                "AppCore", "Probes", "Vitals", "CSystemd", "CZlib", "CWeb",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -94,7 +96,14 @@ let package = Package(
         .testTarget(name: "AppCoreTests", dependencies: ["AppCore", "Vitals", "TestServers"], swiftSettings: strict),
         .testTarget(
             name: "HealthdTests",
-            dependencies: ["healthd", "AppCore", "Probes", "Vitals"],
+            dependencies: [
+                "healthd", "AppCore", "Probes", "Vitals",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ],

@@ -1,0 +1,52 @@
+extension Catalogue {
+    /// healthd's own HTTP and what it exposes.
+    public enum Exposition {
+        public static let requestDuration = MetricDefinition(
+            "healthd_http_request_duration_seconds", .histogram, ["handler", "code"],
+            help: "Time of own HTTP requests until the answer is ready; a stream's is the time to its first byte.")
+        public static let requestsInFlight = MetricDefinition(
+            "healthd_http_requests_in_flight", .gauge, ["handler"], help: "Own HTTP requests in progress.")
+        public static let size = MetricDefinition(
+            "healthd_exposition_size_bytes", .gauge, ["format"], help: "Size of the last response before compression.")
+        public static let series = MetricDefinition("healthd_exposition_series", .gauge, help: "Series exposed.")
+        public static let seriesDropped = MetricDefinition(
+            "healthd_exposition_series_dropped_total", .counter, ["reason"],
+            help: "Series left out by the cardinality limit, summed over renderings.")
+        public static let configLastReloadSuccess = MetricDefinition(
+            "healthd_config_last_reload_success", .gauge, help: "1 when the last reload of the configuration succeeded.")
+        public static let configLastReloadTime = MetricDefinition(
+            "healthd_config_last_reload_success_timestamp_seconds", .gauge, help: "Unix time of the last good reload.")
+
+        static let all = [
+            requestDuration, requestsInFlight, size, series, seriesDropped, configLastReloadSuccess, configLastReloadTime,
+        ]
+    }
+
+    /// This process. Names and meanings are those every Prometheus client library uses.
+    public enum Process {
+        public static let cpuSeconds = MetricDefinition(
+            "process_cpu_seconds_total", .counter, help: "Total user and system CPU time spent in seconds.")
+        public static let residentMemory = MetricDefinition(
+            "process_resident_memory_bytes", .gauge, help: "Resident memory size in bytes.")
+        public static let residentMemoryPeak = MetricDefinition(
+            "process_resident_memory_peak_bytes", .gauge, help: "Peak resident memory size in bytes (VmHWM).")
+        public static let virtualMemory = MetricDefinition(
+            "process_virtual_memory_bytes", .gauge, help: "Virtual memory size in bytes.")
+        public static let openFDs = MetricDefinition("process_open_fds", .gauge, help: "Open file descriptors.")
+        public static let maxFDs = MetricDefinition("process_max_fds", .gauge, help: "Limit of open file descriptors.")
+        public static let threads = MetricDefinition("process_threads", .gauge, help: "Operating system threads.")
+        public static let startTime = MetricDefinition(
+            "process_start_time_seconds", .gauge, help: "Start time since the Unix epoch in seconds.")
+
+        static let all = [
+            cpuSeconds, residentMemory, residentMemoryPeak, virtualMemory, openFDs, maxFDs, threads, startTime,
+        ]
+    }
+
+    public enum Build {
+        public static let info = MetricDefinition(
+            "healthd_build_info", .info, ["version", "swift", "libpq"], help: "What this healthd was built from.")
+
+        static let all = [info]
+    }
+}

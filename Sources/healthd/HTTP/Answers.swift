@@ -1,0 +1,36 @@
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// The shapes of an answer. Data is never cached on the way: a stored health check is a lie with a delay.
+extension Response {
+    static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok, contentType: String = "application/json") throws -> Response {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return data(try ByteBuffer(bytes: encoder.encode(value)), contentType: contentType, status: status)
+    }
+
+    static func text(_ text: String, contentType: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok) -> Response {
+        data(ByteBuffer(string: text), contentType: contentType, status: status)
+    }
+
+    static func data(_ bytes: ByteBuffer, contentType: String, status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status,
+            headers: [.contentType: contentType, .cacheControl: "no-store", .xContentTypeOptions: "nosniff"],
+            body: ResponseBody(byteBuffer: bytes))
+    }
+}
+
+extension HTTPField.Name {
+    /// Tells nginx not to collect a stream before passing it on.
+    static let xAccelBuffering = HTTPField.Name.constant("X-Accel-Buffering")
+    static let lastEventID = HTTPField.Name.constant("Last-Event-ID")
+    static let referrerPolicy = HTTPField.Name.constant("Referrer-Policy")
+
+    private static func constant(_ text: String) -> HTTPField.Name {
+        guard let name = HTTPField.Name(text) else { preconditionFailure("\(text) is a token") }
+        return name
+    }
+}

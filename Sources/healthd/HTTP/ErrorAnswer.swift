@@ -1,0 +1,121 @@
+import AppCore
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import Vitals
+
+/// What a client is told when a request fails: `{"error":code,"message":text,"retryAfter"?:seconds}`.
+///
+/// The one place where an error becomes a status. What we did not foresee is 500 without details: those are in the log.
+struct ErrorAnswer: Error, Equatable {
+    var status: HTTPResponse.Status
+    /// For programs; never changes its meaning.
+    var code: String
+    /// For people: what failed, on what, and what to do.
+    var message: String
+    var retryAfter: Duration?
+    /// Methods the path serves, on 405.
+    var allowed: [String] = []
+    /// Nobody foresaw it: worth a log line.
+    var isUnexpected = false
+
+    init(_ status: HTTPResponse.Status, _ code: String, _ message: String, retryAfter: Duration? = nil) {
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retryAfter = retryAfter
+    }
+
+    static func noSuchRoute(_ path: String) -> ErrorAnswer {
+        ErrorAnswer(.notFound, "no_such_route", "nothing is served at \(path.oneLine(limit: 200))")
+    }
+
+    static func methodNotAllowed(_ method: String, allowed: [String]) -> ErrorAnswer {
+        var answer = ErrorAnswer(
+            .methodNotAllowed, "method_not_allowed", "\(method) is not served here; \(allowed.joined(separator: ", ")) is")
+        answer.allowed = allowed
+        return answer
+    }
+
+    init(_ error: any Error) {
+        switch error {
+        case let answer as ErrorAnswer: self = answer
+        case let problem as RequestProblem: self.init(problem)
+        case let error as PoolError: self.init(error)
+        case let error as PostgresError: self.init(error)
+        case let error as DecodingError: self.init(RequestProblem(error))
+        case is NIOTooManyBytesError: self.init(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
+        case is CancellationError: self.init(.serviceUnavailable, "cancelled", "the request was given up", retryAfter: .seconds(1))
+        case let error as HTTPError where error.status.code < 500:
+            self.init(error.status, "bad_request", error.body ?? error.status.reasonPhrase)
+        default: self = .unexpected
+        }
+    }
+
+    private static var unexpected: ErrorAnswer {
+        var answer = ErrorAnswer(.internalServerError, "internal", "healthd could not serve this request; the reason is in its log")
+        answer.isUnexpected = true
+        return answer
+    }
+
+    private init(_ problem: RequestProblem) {
+        switch problem {
+        case .invalid: self.init(.badRequest, "invalid", problem.description)
+        case .notFound: self.init(.notFound, "not_found", problem.description)
+        case .conflict: self.init(.conflict, "conflict", problem.description)
+        }
+    }
+
+    private init(_ error: PoolError) {
+        switch error {
+        case .saturated(_, _, let retryAfter):
+            self.init(.serviceUnavailable, "pool_saturated", error.description, retryAfter: retryAfter)
+        case .databaseUnavailable(_, _, let next):
+            self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: next)
+        case .shuttingDown: self.init(.serviceUnavailable, "shutting_down", "healthd is stopping", retryAfter: .seconds(5))
+        case .cancelled: self.init(.serviceUnavailable, "cancelled", error.description, retryAfter: .seconds(1))
+        }
+    }
+
+    private init(_ error: PostgresError) {
+        switch error {
+        case .deadlineExceeded(let after):
+            self.init(.gatewayTimeout, "deadline_exceeded", "the database did not answer within \(after.text)", retryAfter: .seconds(1))
+        case .connectFailed, .connectionLost, .notSent:
+            self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
+        case .server(let server) where Self.missingSchema.contains(server.sqlState):
+            self.init(
+                .serviceUnavailable, "schema_missing",
+                "\(server.message): the database lacks a migration; see \"healthd migrate status\", then \"healthd migrate up\"")
+            isUnexpected = true
+        case .server(let server) where server.condemnsConnection || server.sqlState.hasPrefix("53"):
+            self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
+        case .server, .decoding: self = .unexpected
+        }
+    }
+
+    /// Undefined table, column, function, schema. Source: PostgreSQL 15, appendix A.
+    private static let missingSchema: Set<String> = ["42P01", "42703", "42883", "3F000"]
+
+    var response: Response {
+        var response = Response.data(ByteBuffer(bytes: body), contentType: "application/json", status: status)
+        if let seconds = retryAfterSeconds { response.headers[.retryAfter] = "\(seconds)" }
+        if !allowed.isEmpty { response.headers[.allow] = allowed.joined(separator: ", ") }
+        return response
+    }
+
+    /// Whole seconds, at least 1: the header knows no fractions, and 0 would be an invitation to hammer.
+    private var retryAfterSeconds: Int? { retryAfter.map { max(1, Int($0.seconds.rounded(.up))) } }
+
+    private var body: Data {
+        struct Body: Encodable {
+            var error: String
+            var message: String
+            var retryAfter: Int?
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return (try? encoder.encode(Body(error: code, message: message, retryAfter: retryAfterSeconds))) ?? Data("{\"error\":\"internal\"}".utf8)
+    }
+}

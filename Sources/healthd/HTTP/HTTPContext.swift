@@ -1,0 +1,22 @@
+import Hummingbird
+import Logging
+import NIOCore
+
+/// What a request carries through its route.
+struct HTTPContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    /// nil when the peer has none, as on a unix socket.
+    let remoteAddress: SocketAddress?
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        remoteAddress = source.channel.remoteAddress
+    }
+
+    /// Whether the request comes from this machine. An address without an IP is that of a unix socket.
+    var isFromLoopback: Bool {
+        guard let remoteAddress else { return false }
+        guard let text = remoteAddress.ipAddress else { return true }
+        return text == "::1" || text.hasPrefix("127.") || text.hasPrefix("::ffff:127.")
+    }
+}

@@ -1,0 +1,63 @@
+import AppCore
+import Probes
+import Vitals
+
+/// `/api/health/pool`: exactly these four keys, in this order; clients compare against them.
+struct PoolHealthDocument: Sendable {
+    let text: String
+
+    /// An unknown pool is called degraded: the three words are a promise, and silence is not health.
+    init(_ pool: PoolStatistics, state: HealthState) {
+        let status = state == .unknown ? HealthState.degraded : state
+        text = """
+            {"totalCount":\(pool.total),"idleCount":\(pool.idle),"waitingCount":\(pool.waiting),"status":"\(status.rawValue)"}
+            """
+    }
+}
+
+/// `/api/health/pool/holders`: who holds and who waits, oldest first.
+struct PoolHoldersDocument: Encodable, Sendable {
+    struct Holder: Encodable {
+        var purpose: String
+        var detail: String?
+        var statement: String?
+        var fingerprint: String?
+        var callSite: String
+        var since: WallTime
+        var ageSeconds: Double
+        var inTransaction: Bool
+        var backendPid: Int?
+    }
+
+    struct Waiter: Encodable {
+        var purpose: String
+        var detail: String?
+        var callSite: String
+        var since: WallTime
+        var ageSeconds: Double
+        /// Until the caller gives up; negative when that is overdue.
+        var deadlineInSeconds: Double
+    }
+
+    var asOf: WallTime
+    var pool = "main"
+    var max: Int
+    var holders: [Holder]
+    var waiters: [Waiter]
+
+    init(_ snapshot: PoolHolders, max: Int, asOf: WallTime) {
+        self.asOf = asOf
+        self.max = max
+        holders = snapshot.holders.map { holder in
+            Holder(
+                purpose: holder.purpose, detail: holder.detail, statement: holder.statement, fingerprint: holder.fingerprint,
+                callSite: holder.callSite, since: asOf + (.zero - holder.age), ageSeconds: holder.age.seconds,
+                inTransaction: holder.inTransaction, backendPid: holder.backendPID > 0 ? holder.backendPID : nil)
+        }
+        waiters = snapshot.waiters.map { waiter in
+            Waiter(
+                purpose: waiter.purpose, detail: waiter.detail, callSite: waiter.callSite, since: asOf + (.zero - waiter.age),
+                ageSeconds: waiter.age.seconds, deadlineInSeconds: waiter.deadlineIn.seconds)
+        }
+    }
+}
