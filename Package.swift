@@ -34,6 +34,8 @@ let package = Package(
         // No pkgConfig: hiredis' flags make the package manager warn; the module map links it.
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        // The files of migrations/, embedded: one binary needs no folder beside it.
+        .target(name: "CMigrations"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         .target(
@@ -58,8 +60,9 @@ let package = Package(
         .target(
             name: "AppCore",
             dependencies: [
-                "CLibpq", "CHiredis", "Vitals",
+                "CLibpq", "CHiredis", "CMigrations", "Vitals",
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "OrderedCollections", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
@@ -85,7 +88,9 @@ let package = Package(
 
         .testTarget(name: "VitalsTests", dependencies: ["Vitals"], swiftSettings: strict),
         .testTarget(name: "ProbesTests", dependencies: ["Probes", "Vitals"], swiftSettings: strict),
-        .testTarget(name: "AppCoreTests", dependencies: ["AppCore", "Vitals"], swiftSettings: strict),
+        // Private servers for tests, in temporary folders.
+        .target(name: "TestServers", path: "Tests/TestServers", swiftSettings: strict),
+        .testTarget(name: "AppCoreTests", dependencies: ["AppCore", "Vitals", "TestServers"], swiftSettings: strict),
         .testTarget(
             name: "HealthdTests",
             dependencies: ["healthd", "AppCore", "Probes", "Vitals"],

@@ -1,0 +1,120 @@
+import FoundationEssentials
+import Glibc
+import Synchronization
+
+/// A private PostgreSQL in a temporary folder: `initdb`'d, on a unix socket (and a loopback port when asked for).
+///
+/// Durability is off, so it is fast and worthless after a crash of the machine. It ends with this process, also after `kill -9`.
+public final class TestPostgres: Sendable {
+    /// The folder with the socket; libpq takes it as `host`.
+    public let socketDirectory: String
+    /// The loopback port, when started with `tcp: true`. On the socket the port is always 5432.
+    public let tcpPort: Int?
+
+    /// The role `app`, owner of the database `app`, over the socket.
+    public var connectionString: String { connectionString(database: "app") }
+    /// The role `postgres`, for what `app` may not do.
+    public var superuserConnectionString: String { "postgresql:///app?host=\(socketDirectory)&user=postgres" }
+
+    /// The role `app` on a database of another name.
+    public func connectionString(database: String) -> String {
+        "postgresql:///\(database)?host=\(socketDirectory)&user=app"
+    }
+
+    private let guardian: Guardian
+    private let pid = Mutex<pid_t>(0)
+    private let databases = Atomic<Int>(0)
+
+    /// - Parameters:
+    ///   - maxConnections: the server's limit.
+    ///   - tcp: also listens on 127.0.0.1.
+    public static func start(maxConnections: Int = 100, tcp: Bool = false) async throws -> TestPostgres {
+        let server = try TestPostgres(maxConnections: maxConnections, port: tcp ? unusedPort() : nil)
+        try await server.startAgain()
+        try await server.superuserScript("CREATE ROLE app LOGIN CREATEDB; GRANT pg_monitor TO app; CREATE DATABASE app OWNER app;", database: "postgres")
+        return server
+    }
+
+    private init(maxConnections: Int, port: Int?) throws {
+        guardian = try Guardian(
+            name: "postgres", script: Self.script,
+            arguments: ["postgres", "\(maxConnections)", port == nil ? "" : "127.0.0.1", "\(port ?? 5432)"])
+        socketDirectory = guardian.folder
+        tcpPort = port
+    }
+
+    private static let script = """
+        bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+        last_signal=QUIT; connections=$1; listen=$2; port=$3
+        prepare() {
+            if [ -n "$as_server" ]; then chown postgres "$folder"; fi
+            cd "$folder"
+            $as_server "$bin/initdb" -D "$folder/data" -U postgres --auth=trust --no-sync --no-instructions -E UTF8 --locale=C.UTF-8
+        }
+        launch() {
+            rm -f "$folder/data/postmaster.pid"
+            $as_server "$bin/postgres" -D "$folder/data" -k "$folder" -p 5432 -c listen_addresses= \\
+                -c max_connections="$connections" -c shared_buffers=16MB -c fsync=off -c synchronous_commit=off \\
+                -c full_page_writes=off -c autovacuum=off -c jit=off -c log_min_messages=warning ${listen:+-c listen_addresses=$listen -p $port} \\
+                -c unix_socket_permissions=0777 >>"$folder/postgres.log" 2>&1 &
+            pid=$!
+        }
+        ready() { "$bin/pg_isready" -q -h "$folder" -p "$port"; }
+        """
+
+    /// Starts the stopped server on its old data and socket.
+    public func startAgain() async throws {
+        let answer = try await guardian.ask("start")
+        pid.withLock { $0 = pid_t(answer.split(separator: " ").last ?? "") ?? 0 }
+        if tcpPort != nil { linkStandardSocket() }
+    }
+
+    /// Fast shutdown: clients are disconnected.
+    public func stop() async throws {
+        _ = try await guardian.ask("stop")
+    }
+
+    /// Stops every process of the server with SIGSTOP: sockets stay open, nothing answers.
+    public func freeze() {
+        signalAll(SIGSTOP)
+    }
+
+    /// The opposite of `freeze`.
+    public func thaw() {
+        signalAll(SIGCONT)
+    }
+
+    /// An empty database of its own for one test, owned by `app`; answers its connection string.
+    public func makeDatabase() async throws -> String {
+        let name = "test_\(databases.add(1, ordering: .relaxed).newValue)"
+        try await superuserScript("CREATE DATABASE \(name) OWNER app", database: "postgres")
+        return connectionString(database: name)
+    }
+
+    /// Runs statements as the superuser through `psql`; answers what it printed, unaligned and without headings.
+    @discardableResult
+    public func superuserScript(_ sql: String, database: String = "app") async throws -> String {
+        let statements = sql.split(separator: ";").map { String($0) }.filter { !$0.allSatisfy(\.isWhitespace) }
+        let arguments = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h", socketDirectory, "-p", "\(tcpPort ?? 5432)", "-d", database]
+        return try await run("psql", arguments + statements.flatMap { ["-c", $0] })
+    }
+
+    // With -p PORT the socket's name carries that port too; clients of ours expect 5432 on the socket.
+    private func linkStandardSocket() {
+        unlink(socketDirectory + "/.s.PGSQL.5432")
+        symlink(".s.PGSQL.\(tcpPort ?? 5432)", socketDirectory + "/.s.PGSQL.5432")
+    }
+
+    // Each backend is a session of its own, so there is no process group to signal: walk the children.
+    private func signalAll(_ signal: Int32) {
+        let postmaster = pid.withLock { $0 }
+        guard postmaster > 0 else { return }
+        kill(postmaster, signal)
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
+            guard let child = pid_t(name), let stat = try? String(contentsOfFile: "/proc/\(name)/stat", encoding: .utf8),
+                let fields = stat.split(separator: ")").last?.split(separator: " "), fields.count > 1, pid_t(fields[1]) == postmaster
+            else { continue }
+            kill(child, signal)
+        }
+    }
+}

@@ -1,0 +1,108 @@
+-- The application's tables. One transaction; applied by `healthd migrate up`.
+-- A row of workflows is a workspace.
+
+CREATE TABLE workflow_users (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    email       text NOT NULL UNIQUE CHECK (email <> ''),
+    name        text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE workflows (
+    id                uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id           uuid NOT NULL REFERENCES workflow_users ON DELETE CASCADE,
+    name              text NOT NULL CHECK (name <> ''),
+    ticker            text NOT NULL CHECK (ticker ~ '^[A-Z][A-Z0-9.-]{0,9}$'),
+    status            text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'archived')),
+    thesis            text,
+    -- Grows with each write; a cache never puts an older one over a newer.
+    version           bigint NOT NULL DEFAULT 1,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    updated_at        timestamptz NOT NULL DEFAULT now(),
+    last_accessed_at  timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE market_snapshots (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    ticker         text NOT NULL,
+    snapshot_date  date NOT NULL,
+    open           double precision NOT NULL CHECK (open > 0),
+    high           double precision NOT NULL,
+    low            double precision NOT NULL CHECK (low > 0),
+    close          double precision NOT NULL CHECK (close > 0),
+    volume         bigint NOT NULL CHECK (volume >= 0),
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    CHECK (low <= high)
+);
+
+CREATE TABLE workspace_data_snapshots (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    workspace_id   uuid NOT NULL REFERENCES workflows ON DELETE CASCADE,
+    snapshot_type  text NOT NULL CHECK (snapshot_type <> ''),
+    payload        jsonb NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE ai_audit_logs (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    workspace_id  uuid NOT NULL REFERENCES workflows ON DELETE CASCADE,
+    task_id       uuid,
+    action        text NOT NULL,
+    summary       text NOT NULL,
+    details       jsonb NOT NULL DEFAULT '{}',
+    created_at    timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE financial_statements (
+    id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    ticker            text NOT NULL,
+    period_end        date NOT NULL,
+    revenue           double precision NOT NULL,
+    gross_profit      double precision NOT NULL,
+    operating_income  double precision NOT NULL,
+    net_income        double precision NOT NULL,
+    total_assets      double precision NOT NULL,
+    total_debt        double precision NOT NULL,
+    shares            double precision NOT NULL CHECK (shares > 0),
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (ticker, period_end)
+);
+
+CREATE TABLE agent_tasks (
+    id               uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    workspace_id     uuid NOT NULL REFERENCES workflows ON DELETE CASCADE,
+    type             text NOT NULL,
+    params           jsonb NOT NULL DEFAULT '{}',
+    -- created: waits for somebody to start it. queued: waits for a worker.
+    state            text NOT NULL CHECK (state IN ('created', 'queued', 'running', 'paused', 'completed', 'failed', 'cancelled')),
+    -- Counts claims. Whoever finishes must name the attempt it claimed.
+    attempt          integer NOT NULL DEFAULT 0,
+    current_step     text,
+    progress         double precision NOT NULL DEFAULT 0 CHECK (progress BETWEEN 0 AND 1),
+    error            text,
+    result           jsonb,
+    -- Set by people, read by the worker between steps.
+    requested        text CHECK (requested IN ('pause', 'cancel')),
+    worker           text,
+    lease_ends_at    timestamptz,
+    -- The last number given to an event of this task.
+    event_sequence   bigint NOT NULL DEFAULT 0,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    queued_at        timestamptz,
+    started_at       timestamptz,
+    finished_at      timestamptz,
+    updated_at       timestamptz NOT NULL DEFAULT now()
+);
+
+-- What workers look for; small, since a finished task leaves it.
+CREATE INDEX idx_agent_tasks_open ON agent_tasks (queued_at) WHERE state IN ('queued', 'running');
+CREATE INDEX idx_agent_tasks_workspace ON agent_tasks (workspace_id, created_at DESC);
+
+CREATE TABLE agent_task_events (
+    task_id     uuid NOT NULL REFERENCES agent_tasks ON DELETE CASCADE,
+    sequence    bigint NOT NULL,
+    kind        text NOT NULL,
+    payload     jsonb NOT NULL DEFAULT '{}',
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (task_id, sequence)
+);
