@@ -1,7 +1,7 @@
 #!/bin/bash
 # lab.sh FOLDER: boots the machine's own systemd as PID 1 of a PID namespace, without a virtual machine or a container engine,
-# and whatever the machine's PID 1 is. Prints "up PID MODE" and then reads standard input; when that ends, the lab goes down and
-# leaves nothing behind: no process, mount, cgroup or file. So it cannot outlive the program that holds the other end of the pipe.
+# and whatever the machine's PID 1 is. Prints "up PID MODE" and waits. SIGTERM, SIGINT or SIGHUP takes the lab down, and nothing
+# stays: no process, mount, cgroup or file.
 #
 # FOLDER    an existing folder for the log; the throw-away root is mounted below it, in a mount namespace nobody else sees
 # LAB_BIND  more of the machine to show in the lab, as SOURCE:TARGET words; everything else of / is seen as it is, and what is
@@ -178,7 +178,7 @@ for _ in $(seq 600); do
         state=$(nsenter -t "$pid1" -m -u -i -p -n -C systemctl is-system-running 2>/dev/null) || true
         if [ "$state" = running ] || [ "$state" = degraded ]; then
             echo "up $pid1 $mode"
-            cat >/dev/null # until the other end of the pipe is closed
+            wait "$parent" || true
             exit 0
         fi
     fi
