@@ -37,6 +37,7 @@ let package = Package(
         // The files of migrations/, embedded: one binary needs no folder beside it.
         .target(name: "CMigrations"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CLinux"),
 
         .target(
             name: "Vitals",
@@ -60,7 +61,7 @@ let package = Package(
         .target(
             name: "AppCore",
             dependencies: [
-                "CLibpq", "CHiredis", "CMigrations", "Vitals",
+                "CLinux", "CLibpq", "CHiredis", "CMigrations", "Vitals",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),

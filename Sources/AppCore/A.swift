@@ -1,4 +1,0 @@
-import CLibpq
-import CHiredis
-import DequeModule
-import Vitals

@@ -1,0 +1,65 @@
+public import Vitals
+
+/// The use of one connection for the length of a closure. It cannot be kept, copied or handed to another task.
+///
+/// All its statements share one deadline with the wait for the connection.
+public struct Lease: ~Copyable {
+    private let connection: PostgresConnection
+    private let meters: PoolMeters
+    /// By when the caller needs its answer.
+    public let deadline: Deadline
+
+    init(_ connection: PostgresConnection, deadline: Deadline, meters: PoolMeters) {
+        self.connection = connection
+        self.deadline = deadline
+        self.meters = meters
+    }
+
+    /// The server process that serves this lease, as in `pg_stat_activity`.
+    public var backendPID: Int { Int(connection.backendPID) }
+
+    public mutating func query(_ sql: SQL) async throws(PostgresError) -> Rows {
+        let started = MonotonicInstant.now()
+        do throws(PostgresError) {
+            let rows = try await connection.query(sql, until: deadline)
+            meters.recordQuery(sql.operation, took: .now() - started, error: nil)
+            return rows
+        } catch {
+            meters.recordQuery(sql.operation, took: .now() - started, error: error)
+            throw error
+        }
+    }
+
+    /// - Returns: rows changed.
+    @discardableResult
+    public mutating func execute(_ sql: SQL) async throws(PostgresError) -> Int {
+        try await query(sql).affected
+    }
+
+    /// Several statements without parameters, e.g. a migration. Outside a transaction block they are one transaction.
+    public mutating func script(_ text: String) async throws(PostgresError) {
+        let started = MonotonicInstant.now()
+        do throws(PostgresError) {
+            try await connection.script(text, until: deadline)
+            meters.recordQuery(.other, took: .now() - started, error: nil)
+        } catch {
+            meters.recordQuery(.other, took: .now() - started, error: error)
+            throw error
+        }
+    }
+
+    /// Commits what `body` did, or rolls it back when it throws.
+    public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
+        try await execute("BEGIN")
+        let result: Result
+        do {
+            result = try await body(&self)
+        } catch {
+            // If the rollback fails the pool clears the connection; the caller learns what went wrong first.
+            _ = try? await execute("ROLLBACK")
+            throw error
+        }
+        try await execute("COMMIT")
+        return result
+    }
+}

@@ -1,0 +1,36 @@
+import Vitals
+
+/// The settings of one pool. What production needs by default; every value is checked where it is read.
+public struct PoolConfiguration: Sendable, Hashable {
+    /// Most connections at once, 1 or more. A ceiling, not a target: two busy cores are served by about five.
+    public var max: Int
+    /// Connections kept open when nobody needs them, at most `max`.
+    public var min: Int
+    /// An idle connection beyond `min` is closed after this long.
+    public var idleTimeout: Duration
+    /// One attempt to connect may take this long.
+    public var connectTimeout: Duration
+    /// What a caller without a deadline of its own gets, for queue and statements together.
+    public var deadline: Duration
+    /// A connection is replaced at this age, less up to 10 % drawn for each, so that they do not all end at once; zero is never.
+    public var lifetime: Duration
+    /// Callers that may queue; the next is refused.
+    public var waiters: Int
+
+    public init(
+        max: Int = 20, min: Int = 2, idleTimeout: Duration = .seconds(30), connectTimeout: Duration = .seconds(5),
+        deadline: Duration = .seconds(2), lifetime: Duration = .seconds(1_800), waiters: Int = 200
+    ) {
+        precondition(max >= 1 && min >= 0 && min <= max && waiters >= 0, "a pool needs 1 <= max, 0 <= min <= max")
+        self.max = max
+        self.min = min
+        self.idleTimeout = idleTimeout
+        self.connectTimeout = connectTimeout
+        self.deadline = deadline
+        self.lifetime = lifetime
+        self.waiters = waiters
+    }
+
+    /// A lease held longer than this is reported as a suspected leak.
+    public var leakThreshold: Duration { deadline * 2 }
+}

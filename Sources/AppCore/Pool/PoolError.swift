@@ -1,0 +1,46 @@
+import Vitals
+
+/// Why there is no connection: the pool is busy, the database is down, or the program stops. Never one in the clothes of another.
+public enum PoolError: Error, Sendable {
+    /// All connections are in use and the caller's time, or the queue's room, is up. The database answers.
+    case saturated(PoolPicture, waited: Duration, retryAfter: Duration)
+
+    /// No connection can be opened.
+    case databaseUnavailable(cause: String, since: Duration, nextAttemptIn: Duration)
+
+    case shuttingDown
+
+    /// The caller was cancelled while it waited.
+    case cancelled
+}
+
+/// The numbers that explain a refusal.
+public struct PoolPicture: Sendable, Hashable {
+    public var leased: Int
+    public var idle: Int
+    public var connecting: Int
+    public var waiting: Int
+    public var max: Int
+    /// Age of the lease held longest, and its purpose.
+    public var oldestLease: Duration?
+    public var oldestPurpose: String?
+    public var lastConnectFailure: String?
+}
+
+extension PoolError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .saturated(let picture, let waited, let retryAfter):
+            var numbers = "leased \(picture.leased) of \(picture.max), idle \(picture.idle), waiting \(picture.waiting)"
+            if let oldest = picture.oldestLease, let purpose = picture.oldestPurpose {
+                numbers += "; oldest lease \(oldest.text) by \(purpose)"
+            }
+            if let failure = picture.lastConnectFailure { numbers += "; last connect failure: \(failure)" }
+            return "postgres pool: no connection within \(waited.text) (\(numbers)); try again in \(retryAfter.text), or see database.pool.max"
+        case .databaseUnavailable(let cause, let since, let next):
+            return "postgres pool: the database is unavailable since \(since.text): \(cause); next attempt in \(next.text)"
+        case .shuttingDown: return "postgres pool: shutting down"
+        case .cancelled: return "postgres pool: the caller gave up waiting"
+        }
+    }
+}

@@ -1,0 +1,116 @@
+public import Vitals
+
+public enum PoolCloseReason: String, Sendable, CaseIterable {
+    case idle, lifetime, error, shutdown
+}
+
+public enum PoolAcquireOutcome: String, Sendable, CaseIterable {
+    /// A connection was free.
+    case immediate
+    /// Served after queueing.
+    case waited
+    /// The deadline passed in the queue.
+    case timeout
+    /// The caller left the queue.
+    case cancelled
+    /// Turned away at once: the queue was full or the deadline had passed already.
+    case refused
+    /// The database is down.
+    case unavailable
+}
+
+public enum QueryOutcome: String, Sendable, CaseIterable {
+    case ok, error, timeout
+}
+
+/// One kind of statement and how it ended.
+public struct QueryKind: Sendable, Hashable {
+    public var operation: SQL.Operation
+    public var outcome: QueryOutcome
+}
+
+/// The pool at one moment: what it holds and what it has added up since it was made.
+public struct PoolStatistics: Sendable {
+    public var max: Int
+    public var min: Int
+    public var idle: Int
+    public var leased: Int
+    public var connecting: Int
+    public var recovering: Int
+    public var waiting: Int
+    /// Most waiting at once since the statistics were last read for it.
+    public var waitingPeak: Int
+    public var oldestWait: Duration?
+    public var oldestLeaseAge: Duration?
+    /// Nil while connections can be opened; else why not, and since when.
+    public var unavailable: (cause: String, since: Duration)?
+    /// Connection-seconds in use; its growth over `max` × elapsed is the exact mean utilisation.
+    public var busySeconds: Double
+    public var exhaustedSeconds: Double
+    public var opened: Int
+    public var closed: [PoolCloseReason: Int]
+    public var leaksSuspected: Int
+    public var acquire: [PoolAcquireOutcome: HistogramSnapshot]
+    public var use: HistogramSnapshot
+    public var createSucceeded: HistogramSnapshot
+    public var createFailed: HistogramSnapshot
+    public var query: [QueryKind: HistogramSnapshot]
+    public var queryErrorsBySQLStateClass: [String: Int]
+
+    /// All that exist, connecting ones included.
+    public var total: Int { idle + leased + connecting + recovering }
+}
+
+/// Who holds connections and who waits for one, oldest first.
+public struct PoolHolders: Sendable {
+    public struct Holder: Sendable {
+        public var purpose: String
+        /// The route or task on whose behalf.
+        public var detail: String?
+        /// The statement that runs or ran last, literals replaced.
+        public var statement: String?
+        public var fingerprint: String?
+        public var callSite: String
+        public var age: Duration
+        public var inTransaction: Bool
+        public var backendPID: Int
+    }
+
+    public struct Waiter: Sendable {
+        public var purpose: String
+        public var detail: String?
+        public var callSite: String
+        public var age: Duration
+        public var deadlineIn: Duration
+    }
+
+    public var holders: [Holder]
+    public var waiters: [Waiter]
+}
+
+/// The pool's load at an edge, told at once instead of with the next sample.
+public enum PoolPressure: Sendable, Equatable {
+    case firstWaiter
+    /// A caller has queued for 250 ms: no longer a passing burst.
+    case sustained
+    case queueDeadline
+    /// The queue is empty again.
+    case relieved
+}
+
+/// What the application listens to, under the names it knows from its former pool.
+public enum PoolEvent: Sendable {
+    case poolCreated(max: Int, min: Int)
+    case clientCreated(backendPID: Int, took: Duration)
+    case clientCheckout(purpose: String, waited: Duration)
+    case clientRelease(purpose: String, held: Duration)
+
+    public var name: String {
+        switch self {
+        case .poolCreated: "pool_created"
+        case .clientCreated: "client_created"
+        case .clientCheckout: "client_checkout"
+        case .clientRelease: "client_release"
+        }
+    }
+}

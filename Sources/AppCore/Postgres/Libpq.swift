@@ -1,0 +1,214 @@
+// The only file that imports libpq: what its pointers are and who frees them is said here and nowhere else.
+import CLibpq
+import Glibc
+import Synchronization
+
+/// Owner of one `PGconn`.
+///
+/// Unchecked: libpq allows one thread at a time in a connection; every use is under the lock of the `PostgresConnection` that owns it.
+final class LibpqConnection: @unchecked Sendable {
+    enum ConnectStep { case reading, writing, established, failed }
+    enum FlushResult { case done, wouldBlock, failed }
+    enum TransactionStatus { case idle, active, inTransaction, inError, unknown }
+
+    private let connection: OpaquePointer
+
+    /// Begins to connect, without blocking as long as no host name is among the keywords (`hostaddr` or a socket folder only).
+    ///
+    /// Nil only when memory is exhausted; other failures show in `connectStep`.
+    init?(startingWith keywords: [(String, String)]) {
+        let names = keywords.map { strdup($0.0) } + [nil]
+        let values = keywords.map { strdup($0.1) } + [nil]
+        defer { (names + values).forEach { free($0) } }
+        let started = names.map { UnsafePointer($0) }.withUnsafeBufferPointer { names in
+            values.map { UnsafePointer($0) }.withUnsafeBufferPointer { values in
+                PQconnectStartParams(names.baseAddress, values.baseAddress, 0)
+            }
+        }
+        guard let started else { return nil }
+        connection = started
+        // Notices would go to standard error.
+        PQsetNoticeReceiver(started, { _, _ in }, nil)
+    }
+
+    deinit {
+        PQfinish(connection)
+    }
+
+    var hasFailed: Bool { PQstatus(connection) == CONNECTION_BAD }
+    var socket: Int32 { PQsocket(connection) }
+    var backendPID: Int32 { PQbackendPID(connection) }
+
+    /// The server's last complaint on one line.
+    var errorMessage: String {
+        String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).joined(separator: "; ")
+    }
+
+    func connectStep() -> ConnectStep {
+        switch PQconnectPoll(connection) {
+        case PGRES_POLLING_READING: .reading
+        case PGRES_POLLING_WRITING: .writing
+        case PGRES_POLLING_OK: .established
+        default: .failed
+        }
+    }
+
+    func becomeNonBlocking() { PQsetnonblocking(connection, 1) }
+
+    func parameterStatus(_ name: String) -> String? {
+        PQparameterStatus(connection, name).map { String(cString: $0) }
+    }
+
+    var transactionStatus: TransactionStatus {
+        switch PQtransactionStatus(connection) {
+        case PQTRANS_IDLE: .idle
+        case PQTRANS_ACTIVE: .active
+        case PQTRANS_INTRANS: .inTransaction
+        case PQTRANS_INERROR: .inError
+        default: .unknown
+        }
+    }
+
+    func cancelHandle() -> LibpqCancel? {
+        PQgetCancel(connection).map { LibpqCancel(owning: $0) }
+    }
+
+    // MARK: Sending
+
+    func sendScript(_ text: String) -> Bool { PQsendQuery(connection, text) == 1 }
+
+    func sendPrepare(name: String, _ text: String) -> Bool { PQsendPrepare(connection, name, text, 0, nil) == 1 }
+
+    func sendQuery(_ text: String, _ parameters: [String?]) -> Bool {
+        withCStrings(parameters) { PQsendQueryParams(connection, text, Int32(parameters.count), nil, $0, nil, nil, 0) == 1 }
+    }
+
+    func sendPrepared(name: String, _ parameters: [String?]) -> Bool {
+        withCStrings(parameters) { PQsendQueryPrepared(connection, name, Int32(parameters.count), $0, nil, nil, 0) == 1 }
+    }
+
+    func flush() -> FlushResult {
+        switch PQflush(connection) {
+        case 0: .done
+        case 1: .wouldBlock
+        default: .failed
+        }
+    }
+
+    // MARK: Receiving
+
+    func consumeInput() -> Bool { PQconsumeInput(connection) == 1 }
+
+    var isBusy: Bool { PQisBusy(connection) == 1 }
+
+    func nextResult() -> LibpqResult? {
+        PQgetResult(connection).map { LibpqResult(owning: $0) }
+    }
+
+    func discardNotifications() {
+        while let notification = PQnotifies(connection) { PQfreemem(notification) }
+    }
+}
+
+/// Owner of one `PGresult`.
+///
+/// Unchecked: libpq never changes a result after PQgetResult returned it, and it is freed only with the last reference.
+final class LibpqResult: @unchecked Sendable {
+    enum Kind { case command, tuples, error, empty, unsupported }
+
+    private let result: OpaquePointer
+
+    fileprivate init(owning result: OpaquePointer) {
+        self.result = result
+    }
+
+    deinit {
+        PQclear(result)
+    }
+
+    var kind: Kind {
+        switch PQresultStatus(result) {
+        case PGRES_COMMAND_OK: .command
+        case PGRES_TUPLES_OK: .tuples
+        case PGRES_EMPTY_QUERY: .empty
+        case PGRES_FATAL_ERROR, PGRES_NONFATAL_ERROR, PGRES_BAD_RESPONSE: .error
+        default: .unsupported
+        }
+    }
+
+    var rowCount: Int { Int(PQntuples(result)) }
+
+    var affectedRows: Int { Int(String(cString: PQcmdTuples(result))) ?? 0 }
+
+    func column(named name: String) -> Int32? {
+        // PQfnumber folds case unless quoted; our column names are lower case.
+        let number = PQfnumber(result, name)
+        return number >= 0 ? number : nil
+    }
+
+    func text(row: Int, column: Int32) -> String? {
+        guard PQgetisnull(result, Int32(row), column) == 0, let bytes = PQgetvalue(result, Int32(row), column) else { return nil }
+        let length = Int(PQgetlength(result, Int32(row), column))
+        return bytes.withMemoryRebound(to: UInt8.self, capacity: length) {
+            String(decoding: UnsafeBufferPointer(start: $0, count: length), as: UTF8.self)
+        }
+    }
+
+    var serverError: ServerError {
+        func field(_ code: Character) -> String? {
+            PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
+        }
+        return ServerError(
+            sqlState: field("C") ?? "",
+            severity: field("V") ?? field("S") ?? "ERROR",
+            message: field("M") ?? String(cString: PQresultErrorMessage(result)),
+            hint: field("H"), table: field("t"), constraint: field("n"))
+    }
+}
+
+/// Cancels the statement a connection runs. Blocks, without a limit of its own: for a thread apart.
+///
+/// Unchecked: PQcancel is documented as safe from any thread; the handle is freed only with the last reference.
+final class LibpqCancel: @unchecked Sendable {
+    private let handle: OpaquePointer
+
+    fileprivate init(owning handle: OpaquePointer) {
+        self.handle = handle
+    }
+
+    deinit {
+        PQfreeCancel(handle)
+    }
+
+    /// Nil when the request was delivered, else why not.
+    func request() -> String? {
+        var reason = [CChar](repeating: 0, count: 256)
+        guard PQcancel(handle, &reason, Int32(reason.count)) == 1 else {
+            return String(decoding: reason.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+        return nil
+    }
+}
+
+/// Lends the parameters as C strings laid out in one block: one allocation however many there are.
+private func withCStrings<Result>(
+    _ parameters: [String?], _ body: (UnsafePointer<UnsafePointer<CChar>?>?) -> Result
+) -> Result {
+    guard !parameters.isEmpty else { return body(nil) }
+    var bytes: [CChar] = []
+    var offsets: [Int?] = []
+    offsets.reserveCapacity(parameters.count)
+    for parameter in parameters {
+        guard let parameter else {
+            offsets.append(nil)
+            continue
+        }
+        offsets.append(bytes.count)
+        parameter.utf8.forEach { bytes.append(CChar(bitPattern: $0)) }
+        bytes.append(0)
+    }
+    return bytes.withUnsafeBufferPointer { block in
+        let pointers = offsets.map { offset in offset.flatMap { offset in block.baseAddress.map { $0 + offset } } }
+        return pointers.withUnsafeBufferPointer { body($0.baseAddress) }
+    }
+}

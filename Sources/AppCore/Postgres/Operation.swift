@@ -1,0 +1,148 @@
+import Vitals
+
+/// One statement on its way: what to send next, what came back, and who waits for it.
+struct Operation {
+    typealias Answer = Result<Rows, PostgresError>
+
+    enum Request {
+        case statement(SQL)
+        case script(String)
+
+        var text: String {
+            switch self {
+            case .statement(let sql): sql.text
+            case .script(let text): text
+            }
+        }
+    }
+
+    private enum Stage {
+        case plain
+        /// The server parses the statement under this name. Leads to `executing`.
+        case preparing(name: String)
+        case executing(name: String)
+    }
+
+    enum Next {
+        case sendAgain
+        case answer(Answer)
+    }
+
+    let request: Request
+    let startedAt: MonotonicInstant
+    let deadline: Deadline
+    let continuation: CheckedContinuation<Answer, Never>
+    private var stage = Stage.plain
+    private var retried = false
+    private var result: LibpqResult?
+    private var error: PostgresError?
+
+    init(request: Request, startedAt: MonotonicInstant, deadline: Deadline, continuation: CheckedContinuation<Answer, Never>) {
+        self.request = request
+        self.startedAt = startedAt
+        self.deadline = deadline
+        self.continuation = continuation
+    }
+
+    /// False when libpq would not take it; the connection's error message says why.
+    mutating func send(on libpq: LibpqConnection, statements: inout StatementCache) -> Bool {
+        switch request {
+        case .script(let text):
+            return libpq.sendScript(text)
+        case .statement(let sql):
+            if case .executing(let name) = stage { return libpq.sendPrepared(name: name, sql.parameters) }
+            switch retried ? .once : statements.plan(for: sql.text) {
+            case .once:
+                stage = .plain
+                return libpq.sendQuery(sql.text, sql.parameters)
+            case .prepare(let name):
+                stage = .preparing(name: name)
+                return libpq.sendPrepare(name: name, sql.text)
+            case .execute(let name):
+                stage = .executing(name: name)
+                return libpq.sendPrepared(name: name, sql.parameters)
+            }
+        }
+    }
+
+    mutating func take(_ received: LibpqResult) {
+        switch received.kind {
+        case .command, .tuples: result = received
+        case .empty: break
+        case .error: error = error ?? .server(received.serverError)
+        case .unsupported: error = error ?? .notSent("COPY is not supported through this call")
+        }
+    }
+
+    /// What follows when the server is done with the last thing sent.
+    mutating func next(outsideTransaction: Bool, statements: inout StatementCache) -> Next {
+        if case .preparing(let name) = stage, error == nil {
+            statements.prepared(request.text, as: name)
+            stage = .executing(name: name)
+            return .sendAgain
+        }
+        if case .executing = stage, outsideTransaction, !retried, isStalePlan {
+            // A migration changed the table under a prepared statement. Nothing ran: parse it anew, once.
+            statements.forget(request.text)
+            retried = true
+            error = nil
+            result = nil
+            stage = .plain
+            return .sendAgain
+        }
+        if let error { return .answer(.failure(error)) }
+        return .answer(.success(Rows(result: result)))
+    }
+
+    /// Why the caller gets no answer when the connection breaks; the server's last words are better than "closed".
+    func loss(_ reason: String) -> PostgresError {
+        error ?? .connectionLost(reason)
+    }
+
+    /// 0A000 "cached plan must not change result type"; 26000: the name is unknown, as after DISCARD ALL.
+    private var isStalePlan: Bool {
+        guard let sqlState = error?.sqlState else { return false }
+        return sqlState == "0A000" || sqlState == "26000"
+    }
+}
+
+/// Which statements this connection has prepared. A text seen for the second time is worth a name.
+struct StatementCache {
+    enum Plan: Equatable {
+        case once
+        case prepare(name: String)
+        case execute(name: String)
+    }
+
+    private enum Entry {
+        case seen
+        case prepared(name: String)
+    }
+
+    /// Texts beyond it are sent unprepared: a program has few statements, a generator of texts must not fill the server.
+    static let limit = 256
+
+    private var entries: [String: Entry] = [:]
+    private var nextName = 0
+
+    mutating func plan(for text: String) -> Plan {
+        switch entries[text] {
+        case .prepared(let name):
+            return .execute(name: name)
+        case .seen:
+            nextName += 1
+            return .prepare(name: "s\(nextName)")
+        case nil:
+            if entries.count < Self.limit { entries[text] = .seen }
+            return .once
+        }
+    }
+
+    mutating func prepared(_ text: String, as name: String) {
+        entries[text] = .prepared(name: name)
+    }
+
+    mutating func forget(_ text: String) {
+        entries[text] = nil
+    }
+}

@@ -1,0 +1,295 @@
+import Glibc
+import Synchronization
+import Vitals
+
+/// One connection: the caller sends under its lock, the event loop receives and resumes the caller.
+///
+/// One statement at a time. Whoever holds the lease uses it; the pool decides who that is.
+final class PostgresConnection: EventHandler {
+    /// What the pool may do with the connection when its lease ends.
+    enum Condition: Sendable {
+        /// Idle, outside a transaction: the next caller may have it at once.
+        case reusable
+        /// A transaction is open or an abandoned statement still runs: `recover` first.
+        case needsRecovery
+        /// Of no further use.
+        case lost(reason: String)
+    }
+
+    private enum Phase {
+        /// The statement of the lease runs. Leads to idle, abandoned or lost.
+        case busy(Operation)
+        /// Nothing runs; the socket is watched, so a server that goes away is noticed.
+        case idle
+        /// The caller gave up and has its answer; the server has not finished. Leads to idle or lost.
+        case abandoned(drained: CheckedContinuation<Void, Never>?)
+        case lost(reason: String)
+    }
+
+    private struct State {
+        var libpq: LibpqConnection?
+        var phase = Phase.idle
+        var statements = StatementCache()
+        var condemned: String?
+        /// The earliest timer on its way; one is enough, since it is moved to the present deadline when it fires.
+        var timerAt: MonotonicInstant?
+        var lastStatement: String?
+        var onLostWhileIdle: (@Sendable () -> Void)?
+    }
+
+    private let state: Mutex<State>
+    private let loop: EventLoop
+    private let calls: BlockingCalls
+    private let socket: Int32
+    let backendPID: Int32
+    private let cancelHandle: LibpqCancel?
+
+    init(established libpq: LibpqConnection, loop: EventLoop, calls: BlockingCalls) {
+        libpq.becomeNonBlocking()
+        socket = libpq.socket
+        backendPID = libpq.backendPID
+        cancelHandle = libpq.cancelHandle()
+        self.loop = loop
+        self.calls = calls
+        state = Mutex(State(libpq: libpq))
+        loop.register(socket, .readable, handler: self)
+    }
+
+    /// Called once, on the loop's thread, if the server closes the connection while nobody uses it.
+    func whenLostWhileIdle(_ body: @escaping @Sendable () -> Void) {
+        let lostAlready = state.withLock { state in
+            state.onLostWhileIdle = body
+            if case .lost = state.phase { return true }
+            return false
+        }
+        if lostAlready { body() }
+    }
+
+    // MARK: Statements
+
+    func query(_ sql: SQL, until deadline: Deadline) async throws(PostgresError) -> Rows {
+        try await run(.statement(sql), until: deadline)
+    }
+
+    /// Several statements in one text, without parameters, as the simple protocol takes them.
+    func script(_ text: String, until deadline: Deadline) async throws(PostgresError) {
+        _ = try await run(.script(text), until: deadline)
+    }
+
+    private func run(_ request: Operation.Request, until deadline: Deadline) async throws(PostgresError) -> Rows {
+        let answer = await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Operation.Answer, Never>) in
+                // The waiter is stored and the statement sent in one step: a reply cannot come before there is someone to take it.
+                let failure = state.withLock { state -> PostgresError? in
+                    let now = MonotonicInstant.now()
+                    guard !deadline.hasPassed(at: now) else { return .deadlineExceeded(after: .zero) }
+                    let operation = Operation(request: request, startedAt: now, deadline: deadline, continuation: continuation)
+                    return begin(operation, &state)
+                }
+                if let failure { continuation.resume(returning: .failure(failure)) }
+            }
+        } onCancel: {
+            abandon { _ in true }
+        }
+        return try answer.get()
+    }
+
+    private func begin(_ operation: Operation, _ state: inout State) -> PostgresError? {
+        switch state.phase {
+        case .idle: break
+        case .busy: return .notSent("the connection is busy with another statement")
+        case .abandoned: return .notSent("the statement before was given up and still runs")
+        case .lost(let reason): return .connectionLost(reason)
+        }
+        guard let libpq = state.libpq else { return .connectionLost("closed") }
+        var operation = operation
+        state.lastStatement = operation.request.text
+        guard operation.send(on: libpq, statements: &state.statements) else { return .notSent(libpq.errorMessage) }
+        let flushed = libpq.flush()
+        guard flushed != .failed else { return lose(&state, libpq.errorMessage) }
+        if flushed == .wouldBlock { loop.update(socket, [.readable, .writable]) }
+        arm(&state, operation.deadline)
+        state.phase = .busy(operation)
+        return nil
+    }
+
+    // MARK: The loop's side
+
+    private enum Outcome {
+        case nothing
+        case answer(CheckedContinuation<Operation.Answer, Never>, Operation.Answer)
+        case drained(CheckedContinuation<Void, Never>?)
+        case lostWhileIdle((@Sendable () -> Void)?)
+    }
+
+    func ready(_ events: EventLoop.Events) {
+        perform(state.withLock { receive(events, &$0) })
+    }
+
+    private func perform(_ outcome: Outcome) {
+        switch outcome {
+        case .nothing: break
+        case .answer(let continuation, let answer): continuation.resume(returning: answer)
+        case .drained(let continuation): continuation?.resume()
+        case .lostWhileIdle(let observer): observer?()
+        }
+    }
+
+    private func receive(_ events: EventLoop.Events, _ state: inout State) -> Outcome {
+        guard let libpq = state.libpq else { return .nothing }
+        if !events.isDisjoint(with: .writable) {
+            switch libpq.flush() {
+            case .done: loop.update(socket, .readable)
+            case .wouldBlock: break
+            case .failed: return end(&state, with: libpq.errorMessage)
+            }
+        }
+        guard libpq.consumeInput() else { return end(&state, with: libpq.errorMessage) }
+        libpq.discardNotifications()
+        while !libpq.isBusy {
+            guard let result = libpq.nextResult() else { return finish(&state, libpq) }
+            guard case .busy(var operation) = state.phase else { continue }
+            operation.take(result)
+            state.phase = .busy(operation)
+        }
+        return .nothing
+    }
+
+    /// The server has said all there is to say about the statement.
+    private func finish(_ state: inout State, _ libpq: LibpqConnection) -> Outcome {
+        switch state.phase {
+        case .idle, .lost:
+            return .nothing
+        case .abandoned(let drained):
+            state.phase = .idle
+            return .drained(drained)
+        case .busy(var operation):
+            let outsideTransaction = libpq.transactionStatus == .idle
+            switch operation.next(outsideTransaction: outsideTransaction, statements: &state.statements) {
+            case .sendAgain:
+                guard operation.send(on: libpq, statements: &state.statements), libpq.flush() != .failed else {
+                    return end(&state, with: libpq.errorMessage)
+                }
+                state.phase = .busy(operation)
+                return .nothing
+            case .answer(let answer):
+                if case .failure(.server(let error)) = answer, error.condemnsConnection { state.condemned = error.message }
+                state.phase = .idle
+                return .answer(operation.continuation, answer)
+            }
+        }
+    }
+
+    /// The connection is gone, whatever it was doing.
+    private func end(_ state: inout State, with reason: String) -> Outcome {
+        let before = state.phase
+        _ = lose(&state, reason)
+        switch before {
+        case .busy(let operation): return .answer(operation.continuation, .failure(operation.loss(reason)))
+        case .abandoned(let drained): return .drained(drained)
+        case .idle: return .lostWhileIdle(state.onLostWhileIdle)
+        case .lost: return .nothing
+        }
+    }
+
+    private func lose(_ state: inout State, _ reason: String) -> PostgresError {
+        loop.deregister(socket, handler: self)
+        state.phase = .lost(reason: reason)
+        state.libpq = nil
+        return .connectionLost(reason)
+    }
+
+    // MARK: Deadlines
+
+    private func arm(_ state: inout State, _ deadline: Deadline) {
+        guard deadline.instant.nanoseconds < (state.timerAt?.nanoseconds ?? .max) else { return }
+        state.timerAt = deadline.instant
+        loop.schedule(at: deadline.instant) { [weak self] in self?.timerFired() }
+    }
+
+    private func timerFired() {
+        let now = MonotonicInstant.now()
+        let expired = state.withLock { state in
+            if let at = state.timerAt, at > now { return false }
+            state.timerAt = nil
+            guard case .busy(let operation) = state.phase else { return false }
+            if operation.deadline.hasPassed(at: now) { return true }
+            arm(&state, operation.deadline)
+            return false
+        }
+        if expired { abandon { $0.deadline.hasPassed(at: now) } }
+    }
+
+    /// Answers the caller now and leaves the statement to `recover`.
+    private func abandon(_ condition: @Sendable (Operation) -> Bool) {
+        let given = state.withLock { state -> Operation? in
+            guard case .busy(let operation) = state.phase, condition(operation) else { return nil }
+            state.phase = .abandoned(drained: nil)
+            return operation
+        }
+        given?.continuation.resume(returning: .failure(.deadlineExceeded(after: .now() - (given?.startedAt ?? .now()))))
+    }
+
+    // MARK: The pool's side
+
+    var condition: Condition {
+        state.withLock { state in
+            switch state.phase {
+            case .lost(let reason): return .lost(reason: reason)
+            case .busy, .abandoned: return .needsRecovery
+            case .idle:
+                if let condemned = state.condemned { return .lost(reason: condemned) }
+                return state.libpq?.transactionStatus == .idle ? .reusable : .needsRecovery
+            }
+        }
+    }
+
+    /// The statement that runs or ran last, and whether a transaction is open: for the list of holders.
+    var activity: (statement: String?, inTransaction: Bool) {
+        state.withLock { state in
+            let status = state.libpq?.transactionStatus
+            return (state.lastStatement, status == .inTransaction || status == .inError)
+        }
+    }
+
+    /// Cancels what still runs and rolls back what is open.
+    ///
+    /// - Returns: whether the connection may be used again; false when that could not be had by the deadline.
+    func recover(until deadline: Deadline) async -> Bool {
+        if state.withLock({ if case .abandoned = $0.phase { true } else { false } }) {
+            if let cancelHandle { _ = try? await calls.run(name: "pg-cancel", until: deadline) { cancelHandle.request() } }
+            await drained(until: deadline)
+        }
+        if case .needsRecovery = condition { _ = try? await query("ROLLBACK", until: deadline) }
+        if case .reusable = condition { return true }
+        return false
+    }
+
+    private func drained(until deadline: Deadline) async {
+        let timer = loop.schedule(at: deadline.instant) { [self] in
+            let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
+                guard case .abandoned(let waiting) = state.phase else { return nil }
+                state.phase = .abandoned(drained: nil)
+                return waiting
+            }
+            waiting?.resume()
+        }
+        await withCheckedContinuation { continuation in
+            let over = state.withLock { state in
+                guard case .abandoned(nil) = state.phase, !deadline.hasPassed(at: .now()) else { return true }
+                state.phase = .abandoned(drained: continuation)
+                return false
+            }
+            if over { continuation.resume() }
+        }
+        loop.cancel(timer)
+    }
+
+    /// Says goodbye to the server and frees the socket. Harmless when repeated.
+    func close() {
+        perform(state.withLock { state in
+            if case .idle = state.phase { state.onLostWhileIdle = nil }
+            return end(&state, with: "closed by the pool")
+        })
+    }
+}

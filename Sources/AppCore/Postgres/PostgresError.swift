@@ -1,0 +1,76 @@
+import Vitals
+
+/// What went wrong with a statement or a connection; a case per different reaction.
+public enum PostgresError: Error, Sendable {
+    /// The server refused the statement; the connection goes on.
+    case server(ServerError)
+
+    /// The connection could not be opened. Another attempt may succeed.
+    case connectFailed(String, sqlState: String?)
+
+    /// The connection broke while in use: whether the statement took effect is unknown.
+    case connectionLost(String)
+
+    /// No answer by the deadline; the statement is being cancelled on the server.
+    case deadlineExceeded(after: Duration)
+
+    /// The result is not what the caller said it would be.
+    case decoding(column: String, reason: String)
+
+    /// The statement could not be sent.
+    case notSent(String)
+
+    public var sqlState: String? {
+        switch self {
+        case .server(let error): error.sqlState
+        case .connectFailed(_, let sqlState): sqlState
+        default: nil
+        }
+    }
+}
+
+/// An error as the server reported it. Row values, which its DETAIL may quote, are left out.
+///
+/// Source: PostgreSQL 15, section 55.8, error and notice message fields.
+public struct ServerError: Sendable, Hashable {
+    /// Five characters, PostgreSQL 15 appendix A.
+    public var sqlState: String
+    public var severity: String
+    public var message: String
+    public var hint: String?
+    public var table: String?
+    public var constraint: String?
+
+    public init(
+        sqlState: String, severity: String = "ERROR", message: String, hint: String? = nil, table: String? = nil,
+        constraint: String? = nil
+    ) {
+        self.sqlState = sqlState
+        self.severity = severity
+        self.message = message
+        self.hint = hint
+        self.table = table
+        self.constraint = constraint
+    }
+
+    /// The connection itself is of no further use: the server goes away, or it has become a standby (25006).
+    public var condemnsConnection: Bool {
+        sqlState.hasPrefix("08") || ["57P01", "57P02", "57P03", "25006"].contains(sqlState)
+    }
+}
+
+extension PostgresError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .server(let error):
+            let hint = error.hint.map { "; \($0)" } ?? ""
+            return "postgres: \(error.message) (SQLSTATE \(error.sqlState))\(hint)"
+        case .connectFailed(let reason, let sqlState):
+            return "postgres: cannot connect: \(reason)" + (sqlState.map { " (SQLSTATE \($0))" } ?? "")
+        case .connectionLost(let reason): return "postgres: connection lost: \(reason)"
+        case .deadlineExceeded(let after): return "postgres: no answer within \(after.text)"
+        case .decoding(let column, let reason): return "postgres: column \"\(column)\": \(reason)"
+        case .notSent(let reason): return "postgres: statement not sent: \(reason)"
+        }
+    }
+}

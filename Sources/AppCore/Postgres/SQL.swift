@@ -1,0 +1,129 @@
+public import Vitals
+
+/// A value that can be bound to `$n`: its PostgreSQL text form, or nil for NULL.
+public protocol SQLParameter {
+    var sqlText: String? { get }
+}
+
+/// One statement with its parameters apart: an interpolated value becomes `$n` and is never part of the text.
+///
+/// `"SELECT name FROM workflows WHERE id = \(id)"` sends the text `SELECT name FROM workflows WHERE id = $1`.
+public struct SQL: Sendable, ExpressibleByStringInterpolation {
+    public private(set) var text: String
+    /// In PostgreSQL's text form; nil is NULL. The server infers the types.
+    public private(set) var parameters: [String?]
+
+    public init(stringLiteral value: String) {
+        text = value
+        parameters = []
+    }
+
+    public init(stringInterpolation: StringInterpolation) {
+        text = stringInterpolation.text
+        parameters = stringInterpolation.parameters
+    }
+
+    /// A statement known only at run time, without parameters. Never build it from what a client sent.
+    public init(unescaped text: String) {
+        self.text = text
+        parameters = []
+    }
+
+    public struct StringInterpolation: StringInterpolationProtocol {
+        fileprivate var text = ""
+        fileprivate var parameters: [String?] = []
+
+        public init(literalCapacity: Int, interpolationCount: Int) {
+            text.reserveCapacity(literalCapacity + interpolationCount * 3)
+            parameters.reserveCapacity(interpolationCount)
+        }
+
+        public mutating func appendLiteral(_ literal: String) {
+            text += literal
+        }
+
+        public mutating func appendInterpolation(_ value: some SQLParameter) {
+            parameters.append(value.sqlText)
+            text += "$\(parameters.count)"
+        }
+
+        public mutating func appendInterpolation(_ value: (some SQLParameter)?) {
+            parameters.append(value?.sqlText)
+            text += "$\(parameters.count)"
+        }
+
+        /// Splices text as it is: for column lists and the like that are written in this program.
+        public mutating func appendInterpolation(unescaped fragment: String) {
+            text += fragment
+        }
+    }
+}
+
+extension String: SQLParameter {
+    public var sqlText: String? { self }
+}
+
+extension Int: SQLParameter {
+    public var sqlText: String? { String(self) }
+}
+
+extension Int64: SQLParameter {
+    public var sqlText: String? { String(self) }
+}
+
+extension Double: SQLParameter {
+    /// PostgreSQL spells the special values `NaN`, `Infinity`, `-Infinity`.
+    public var sqlText: String? { isNaN ? "NaN" : isInfinite ? (self < 0 ? "-Infinity" : "Infinity") : "\(self)" }
+}
+
+extension Bool: SQLParameter {
+    public var sqlText: String? { self ? "t" : "f" }
+}
+
+extension WallTime: SQLParameter {
+    public var sqlText: String? {
+        // Through the epoch in microseconds nothing is rounded, and no time zone is involved.
+        let (seconds, micros) = microsecondsSince1970.quotientAndRemainder(dividingBy: 1_000_000)
+        let whole = WallTime(microsecondsSince1970: seconds * 1_000_000).rfc3339
+        guard micros > 0 else { return micros == 0 ? whole : rfc3339 }
+        let digits = String(micros)
+        return whole.replacing(".000Z", with: "." + String(repeating: "0", count: 6 - digits.count) + digits + "Z")
+    }
+}
+
+extension Array: SQLParameter where Element: SQLParameter {
+    /// PostgreSQL's array literal: `{"a","b",NULL}`.
+    ///
+    /// Source: PostgreSQL 15, section 8.15.6, array input and output syntax.
+    public var sqlText: String? {
+        let elements = map { element -> String in
+            guard let text = element.sqlText else { return "NULL" }
+            var quoted = "\""
+            for character in text.unicodeScalars {
+                if character == "\"" || character == "\\" { quoted.unicodeScalars.append("\\") }
+                quoted.unicodeScalars.append(character)
+            }
+            return quoted + "\""
+        }
+        return "{" + elements.joined(separator: ",") + "}"
+    }
+}
+
+extension SQL {
+    /// What a statement does, by its first word: a small closed set for metric labels.
+    public enum Operation: String, Sendable, Hashable, CaseIterable {
+        case select, insert, update, delete, transaction, other
+    }
+
+    public var operation: Operation {
+        let word = text.prefix { $0.isLetter }.lowercased()
+        switch word {
+        case "select", "with", "values", "table": return .select
+        case "insert": return .insert
+        case "update": return .update
+        case "delete": return .delete
+        case "begin", "commit", "rollback", "savepoint": return .transaction
+        default: return .other
+        }
+    }
+}
