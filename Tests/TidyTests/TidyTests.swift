@@ -50,6 +50,12 @@ import Testing
         #expect(sources.importers(of: module).count == 1, "imported by \(sources.importers(of: module))")
     }
 
+    @Test func `the kernel's own calls are made by the event loop alone`() {
+        let importers = sources.importers(of: "CLinux")
+        #expect(!importers.isEmpty)
+        #expect(importers.filter { !$0.hasPrefix("Sources/AppCore/EventLoop/") } == [])
+    }
+
     @Test func `the watcher and the watched do not know each other`() {
         let path = { (folder: String) in { (file: String) in file.hasPrefix("Sources/\(folder)/") } }
         #expect(sources.importers(of: "AppCore").filter(path("Probes")) == [])
