@@ -71,7 +71,7 @@ without_starting_services() {
     fi
     # In a subshell, so that its trap is no business of the caller's. An interrupted installation cleans up as well.
     (
-        trap 'rm -f "${made[@]}"' EXIT
+        trap 'rm -f "${made[@]}"; rmdir "${cluster%/*}" 2>/dev/null' EXIT
         trap 'exit 130' INT TERM
         "$@"
     ) || status=$?
