@@ -1,17 +1,18 @@
 """A clean clone through scripts/run: every surface, the second start, Ctrl-C and kill -9; nothing stays behind.
 
-The clone shares this checkout's release build, so that what is proved is the door and not the compiler, unless PROVE_CLEAN=1.
+The clone runs this checkout's release build, so that what is proved is the door and not the compiler; PROVE_CLEAN=1: it builds.
 """
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import time
 
 from servers import folder, unused_port, until
 import http.client
+
+PLACES = {False: "in a clean clone", True: "in a folder nobody else may enter"}
 
 # With something of what each must say.
 SURFACES = [
@@ -48,10 +49,10 @@ def strays(paths):
 class Door:
     """scripts/run of a clone, as in a terminal of its own."""
 
-    def __init__(self, clone, port, log):
+    def __init__(self, clone, port, log, environment):
         self.port = port
         self.log = log
-        self.process = subprocess.Popen([f"{clone}/scripts/run"], env={**os.environ, "HEALTHD_LISTEN": f"127.0.0.1:{port}"},
+        self.process = subprocess.Popen([f"{clone}/scripts/run"], env={**os.environ, **environment, "HEALTHD_LISTEN": f"127.0.0.1:{port}"},
                                         stdout=open(log, "ab"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def until_serving(self, limit):
@@ -79,17 +80,12 @@ def run(report, healthd):
         os.mkdir(f"{base}/private", 0o700)
         for private in (False, True):
             where = f"{base}/private/clone" if private else clone
-            visit(report, healthd, where, f"{base}/log.{private}", "in a folder nobody else may enter" if private else "in a clean clone")
+            visit(report, healthd, where, f"{base}/log.{private}", PLACES[private])
 
 
 def visit(report, healthd, clone, log, place):
     subprocess.run(["git", "clone", "-q", str(report.root), clone], check=True)
-    if os.environ.get("PROVE_CLEAN") != "1":
-        # As hard links: no copy, and the compiler finds the build up to date or redoes what the other path asks for.
-        shutil.copytree(f"{report.root}/.build-release", f"{clone}/.build-release", copy_function=os.link, symlinks=True)
-        resolved = report.root / "Package.resolved"
-        if resolved.exists():
-            shutil.copy(resolved, clone)
+    environment = {} if os.environ.get("PROVE_CLEAN") == "1" and place == PLACES[False] else {"HEALTHD_BINARY": healthd}
     digest = subprocess.run(["sha256sum"], input=f"{clone}\n".encode(), capture_output=True).stdout[:12].decode()
     states = [f"{clone}/.run", f"/var/tmp/healthd-demo-{digest}"]
 
@@ -97,7 +93,7 @@ def visit(report, healthd, clone, log, place):
         return strays([clone, states[1]]), [path for path in states if os.path.exists(path)]
 
     port = unused_port()
-    door = Door(clone, port, log)
+    door = Door(clone, port, log, environment)
     try:
         door.until_serving(limit=3000)
         until("all is well", lambda: get(port, "/readyz")[0] == 200, limit=60)
@@ -109,7 +105,7 @@ def visit(report, healthd, clone, log, place):
         report.check(f"{place}, nothing stays after Ctrl-C", left() == ([], []), left())
 
         began = time.monotonic()
-        door = Door(clone, port, log)
+        door = Door(clone, port, log, environment)
         door.until_serving(limit=60)
         took = time.monotonic() - began
         report.check(f"{place}, the second start serves /metrics within 5 s", took < 5, f"{took:.2f} s")
@@ -118,7 +114,7 @@ def visit(report, healthd, clone, log, place):
         until("all is well", lambda: get(port, "/readyz")[0] == 200, limit=60)
         os.kill(door.healthd(), signal.SIGKILL)
         door.process.wait(30)
-        door = Door(clone, port, log)
+        door = Door(clone, port, log, environment)
         door.until_serving(limit=60)
         until("all is well", lambda: get(port, "/readyz")[0] == 200, limit=60)
         servers = [words for words in left()[0] if "bin/postgres -D" in words or "bin/postgres\" -D" in words]
