@@ -285,7 +285,7 @@ public final class Pool: Sendable {
                 lostWhileIdle(slot, connection)
             }
         } catch {
-            meters.createFailed.record(.now() - started)
+            if !Task.isCancelled { meters.createFailed.record(.now() - started) }
             connectFailed(slot, "\(error)")
         }
         // Success may leave others waiting; failure sets the time of the next attempt, which `tick` keeps.
@@ -303,7 +303,7 @@ public final class Pool: Sendable {
             return (refused, guarded.state.unavailable(now: now), wasUp && isDown, guarded.state.nextConnectDue)
         }
         for continuation in refused { continuation.resume(throwing: error) }
-        if isNew { logger.error("database is unavailable", metadata: ["cause": "\(cause)", "waiters refused": "\(refused.count)"]) }
+        if isNew, !Task.isCancelled { logger.error("database is unavailable", metadata: ["cause": "\(cause)", "waiters refused": "\(refused.count)"]) }
         if let next { loop.schedule(at: next) { [addChore] in addChore.yield(.connect) } }
     }
 

@@ -4,7 +4,7 @@ import Vitals
 public struct PoolConfiguration: Sendable, Hashable {
     /// Most connections at once, 1 or more. A ceiling, not a target: two busy cores are served by about five.
     public var max: Int
-    /// Connections kept open when nobody needs them, at most `max`.
+    /// Connections kept open when nobody needs them, at most `max`; 2 unless `max` is 1.
     public var min: Int
     /// An idle connection beyond `min` is closed after this long.
     public var idleTimeout: Duration
@@ -18,9 +18,10 @@ public struct PoolConfiguration: Sendable, Hashable {
     public var waiters: Int
 
     public init(
-        max: Int = 20, min: Int = 2, idleTimeout: Duration = .seconds(30), connectTimeout: Duration = .seconds(5),
+        max: Int = 20, min: Int? = nil, idleTimeout: Duration = .seconds(30), connectTimeout: Duration = .seconds(5),
         deadline: Duration = .seconds(2), lifetime: Duration = .seconds(1_800), waiters: Int = 200
     ) {
+        let min = min ?? Swift.min(2, max)
         precondition(max >= 1 && min >= 0 && min <= max && waiters >= 0, "a pool needs 1 <= max, 0 <= min <= max")
         self.max = max
         self.min = min

@@ -27,10 +27,11 @@ final class PoolMeters: Sendable {
         switch error {
         case nil: outcome = .ok
         case .deadlineExceeded: outcome = .timeout
+        case .cancelled: outcome = .cancelled
         default: outcome = .error
         }
         query[QueryKind(operation: operation, outcome: outcome)]?.record(took)
-        guard let error else { return }
+        guard let error, outcome == .error || outcome == .timeout else { return }
         let sqlStateClass = error.sqlState.map { String($0.prefix(2)) }
         switch (error, sqlStateClass) {
         case (.connectionLost, _): queryErrors.add(for: "08")

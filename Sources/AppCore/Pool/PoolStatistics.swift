@@ -20,7 +20,7 @@ public enum PoolAcquireOutcome: String, Sendable, CaseIterable {
 }
 
 public enum QueryOutcome: String, Sendable, CaseIterable {
-    case ok, error, timeout
+    case ok, error, timeout, cancelled
 }
 
 /// One kind of statement and how it ended.

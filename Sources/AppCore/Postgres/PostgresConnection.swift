@@ -89,7 +89,7 @@ final class PostgresConnection: EventHandler {
                 if let failure { continuation.resume(returning: .failure(failure)) }
             }
         } onCancel: {
-            abandon { _ in true }
+            abandon(because: .cancelled) { _ in true }
         }
         return try answer.get()
     }
@@ -221,13 +221,14 @@ final class PostgresConnection: EventHandler {
     }
 
     /// Answers the caller now and leaves the statement to `recover`.
-    private func abandon(_ condition: @Sendable (Operation) -> Bool) {
+    private func abandon(because reason: PostgresError? = nil, _ condition: @Sendable (Operation) -> Bool) {
         let given = state.withLock { state -> Operation? in
             guard case .busy(let operation) = state.phase, condition(operation) else { return nil }
             state.phase = .abandoned(drained: nil)
             return operation
         }
-        given?.continuation.resume(returning: .failure(.deadlineExceeded(after: .now() - (given?.startedAt ?? .now()))))
+        guard let given else { return }
+        given.continuation.resume(returning: .failure(reason ?? .deadlineExceeded(after: .now() - given.startedAt)))
     }
 
     // MARK: The pool's side

@@ -14,6 +14,9 @@ public enum PostgresError: Error, Sendable {
     /// No answer by the deadline; the statement is being cancelled on the server.
     case deadlineExceeded(after: Duration)
 
+    /// The caller was cancelled; the statement is being cancelled on the server.
+    case cancelled
+
     /// The result is not what the caller said it would be.
     case decoding(column: String, reason: String)
 
@@ -69,6 +72,7 @@ extension PostgresError: CustomStringConvertible {
             return "postgres: cannot connect: \(reason)" + (sqlState.map { " (SQLSTATE \($0))" } ?? "")
         case .connectionLost(let reason): return "postgres: connection lost: \(reason)"
         case .deadlineExceeded(let after): return "postgres: no answer within \(after.text)"
+        case .cancelled: return "postgres: the caller was cancelled"
         case .decoding(let column, let reason): return "postgres: column \"\(column)\": \(reason)"
         case .notSent(let reason): return "postgres: statement not sent: \(reason)"
         }

@@ -1,0 +1,77 @@
+import Vitals
+
+/// An alert with its identity, as it is kept and stored.
+///
+/// The identity is that of its opening: a resolved uses the key of its firing, whatever was reconfigured in between.
+public struct AlertRecord: Sendable, Hashable, Codable {
+    public var rule: String
+    public var component: ComponentID
+    public var instance: String
+    public var unit: Unit
+    public var state: AlertState
+    /// Taken when it opened or got worse.
+    public var evidence: Evidence?
+
+    public var fingerprint: String { Self.fingerprint(of: identity) }
+
+    public var labels: [String: String] {
+        var labels = identity
+        labels["severity"] = state.severity.rawValue
+        return labels
+    }
+
+    /// Without the severity: an escalation is the same alert.
+    private var identity: [String: String] {
+        ["alertname": rule, "component": component.rawValue, "instance": instance]
+    }
+
+    var episode: String {
+        state.startsAt.map { "\(fingerprint)@\($0.microsecondsSince1970)" } ?? fingerprint
+    }
+
+    /// FNV-1a of the sorted labels, names and values each ended by a byte that UTF-8 never has, as Prometheus does it;
+    /// stable over restarts, versions and the order of a configuration.
+    static func fingerprint(of labels: [String: String]) -> String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        func mix(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        for (name, value) in labels.sorted(by: { $0.key < $1.key }) {
+            name.utf8.forEach(mix)
+            mix(0xFF)
+            value.utf8.forEach(mix)
+            mix(0xFF)
+        }
+        let text = String(hash, radix: 16)
+        return String(repeating: "0", count: 16 - text.count) + text
+    }
+
+    func notice(id: String, why: NoticeReason, at wall: WallTime) -> Notice {
+        let resolved =
+            switch why {
+            case .resolved, .recoveredWhileDown, .ruleRemoved: true
+            case .firing, .escalated, .deescalated, .flapping, .settled, .test: false
+            }
+        let startsAt = state.startsAt ?? wall
+        // The wall clock may have been set back since: an alert does not end before it began.
+        let endsAt = resolved ? max(startsAt, state.goodSince ?? wall) : nil
+        return Notice(
+            id: id, status: resolved ? .resolved : .firing, why: why, labels: labels, fingerprint: fingerprint, startsAt: startsAt,
+            endsAt: endsAt, summary: summary(why, startsAt: startsAt, endsAt: endsAt), reason: state.reason, value: state.value,
+            threshold: state.threshold, unit: unit, peak: state.peak, evidence: resolved ? nil : evidence, at: wall)
+    }
+
+    private func summary(_ why: NoticeReason, startsAt: WallTime, endsAt: WallTime?) -> String {
+        let lasted = endsAt.map { ($0 - startsAt).text } ?? ""
+        let severity = state.severity.rawValue
+        switch why {
+        case .firing: return "\(component) is \(severity): \(state.reason)"
+        case .escalated: return "\(component) got worse, now \(severity): \(state.reason)"
+        case .deescalated: return "\(component) got better, now \(severity): \(state.reason)"
+        case .resolved: return "\(component) is healthy again after \(lasted): \(state.reason)"
+        case .recoveredWhileDown: return "\(component) is healthy; it recovered while healthd was not running: \(state.reason)"
+        case .ruleRemoved: return "\(component): the rule \(rule) is no longer configured; the alert is closed after \(lasted)"
+        case .flapping: return "\(component) is flapping: further changes are held until it is quiet; now \(state.reason)"
+        case .settled: return "\(component) stopped flapping and is \(severity): \(state.reason)"
+        case .test: return "Test of healthd's alert delivery"
+        }
+    }
+}

@@ -1,0 +1,119 @@
+public import Vitals
+
+/// One alert's life: what was told last, and what is true now. A pure value; it is stored between starts.
+public struct AlertState: Sendable, Hashable, Codable {
+    public enum Phase: String, Sendable, Hashable, Codable {
+        /// Nothing to tell. Leads to firing.
+        case quiet
+        /// Told as firing. Leads to quiet by a resolved, or to held when it flaps.
+        case firing
+        /// Told as firing and flapping; changes are kept back until it is quiet. Leads to firing or to quiet, always with a notice.
+        case held
+    }
+
+    public internal(set) var phase = Phase.quiet
+    /// The last bad state; that of the open alert.
+    public internal(set) var severity = HealthState.degraded
+    public internal(set) var startsAt: WallTime?
+    /// While held: whether it is bad right now.
+    public internal(set) var isBad = false
+    /// When it was last seen to become good; the end of an alert that has one.
+    public internal(set) var goodSince: WallTime?
+    public internal(set) var reason = ""
+    public internal(set) var value: Double?
+    public internal(set) var threshold: Double?
+    public internal(set) var peak: Double?
+
+    /// Not stored: by the monotonic clock, which ends with the process.
+    var flapping = Flapping()
+    /// Not stored: whether this process has itself seen it bad.
+    var confirmed = false
+
+    public init() {}
+
+    private enum CodingKeys: String, CodingKey {
+        case phase, severity, startsAt, isBad, goodSince, reason, value, threshold, peak
+    }
+
+    public var isOpen: Bool { phase != .quiet }
+
+    /// What a verdict does to the alert, and the reason for a notice if one is due.
+    ///
+    /// `unknown` changes nothing: silence neither fires nor resolves.
+    public func advanced(
+        by state: HealthState, reason: String, value: Double? = nil, threshold: Double? = nil, lowerIsWorse: Bool = false,
+        rule: AlertRule, now: MonotonicInstant, wall: WallTime
+    ) -> (AlertState, NoticeReason?) {
+        guard state != .unknown else { return (self, nil) }
+        var next = self
+        next.reason = reason
+        next.value = value
+        next.threshold = threshold
+        let bad = state >= rule.from
+        let change = bad != isBad
+        next.isBad = bad
+        if bad {
+            next.goodSince = nil
+            next.severity = state
+            next.confirmed = true
+        }
+        if !bad && (change || goodSince == nil) { next.goodSince = wall }
+        let worst = [isOpen ? peak : nil, bad ? value : nil].compactMap { $0 }
+        next.peak = lowerIsWorse ? worst.min() : worst.max()
+
+        switch phase {
+        case .quiet:
+            guard bad else { return (next, nil) }
+            next.startsAt = wall
+            next.phase = .firing
+            return next.flapping.change(at: now, by: rule.flapping) ? next.held() : (next, .firing)
+        case .firing:
+            if !bad {
+                if next.flapping.change(at: now, by: rule.flapping) { return next.held() }
+                next.phase = .quiet
+                return (next, confirmed ? .resolved : .recoveredWhileDown)
+            }
+            if state > severity { return (next, .escalated) }
+            return (next, state < severity && rule.tellsDeescalation ? .deescalated : nil)
+        case .held:
+            if change { _ = next.flapping.change(at: now, by: rule.flapping) }
+            return (next, nil)
+        }
+    }
+
+    private func held() -> (AlertState, NoticeReason?) {
+        var next = self
+        next.phase = .held
+        return (next, .flapping)
+    }
+
+    /// Ends a hold once nothing has changed for the quiet time: the final state is always told.
+    public func calmed(rule: AlertRule, now: MonotonicInstant) -> (AlertState, NoticeReason?) {
+        guard phase == .held, let calm = flapping.calmAt(by: rule.flapping), now >= calm else { return (self, nil) }
+        var next = self
+        next.flapping = Flapping()
+        next.phase = isBad ? .firing : .quiet
+        return (next, isBad ? .settled : .resolved)
+    }
+
+    /// When `calmed` will have an answer; nil unless held.
+    public func calmAt(rule: AlertRule) -> MonotonicInstant? {
+        phase == .held ? flapping.calmAt(by: rule.flapping) : nil
+    }
+
+    /// The rule is gone; an alert that nothing can resolve any more is closed.
+    public func removed() -> (AlertState, NoticeReason?) {
+        guard isOpen else { return (self, nil) }
+        var next = self
+        next.phase = .quiet
+        next.isBad = false
+        return (next, .ruleRemoved)
+    }
+
+    /// What is true of a stored alert after a start: a hold counts its quiet time anew.
+    func restored(rule: AlertRule, now: MonotonicInstant) -> AlertState {
+        var next = self
+        if phase == .held { _ = next.flapping.change(at: now, by: rule.flapping) }
+        return next
+    }
+}

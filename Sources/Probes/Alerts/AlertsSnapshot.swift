@@ -1,0 +1,68 @@
+public import Vitals
+
+/// Everything about alerts at one moment: for `/api/alerts`, the metrics and the page.
+public struct AlertsSnapshot: Sendable {
+    /// Oldest first.
+    public var open: [OpenAlert]
+    /// By name.
+    public var receivers: [ReceiverStatus]
+    /// Notices not sent, by reason; every reason is there, 0 included.
+    public var suppressed: [Suppression: Int]
+    /// Why nothing can be stored at present; nil when all is well.
+    public var outboxProblem: String?
+
+    /// How many open alerts there are of a severity in a phase.
+    public func count(severity: HealthState, phase: AlertState.Phase) -> Int {
+        open.count { $0.severity == severity && $0.phase == phase }
+    }
+}
+
+public struct OpenAlert: Sendable, Hashable {
+    public var rule: String
+    public var component: ComponentID
+    public var fingerprint: String
+    public var severity: HealthState
+    public var phase: AlertState.Phase
+    public var since: WallTime
+    public var reason: String
+    public var value: Double?
+    public var threshold: Double?
+    public var peak: Double?
+    public var unit: Unit
+    public var evidence: Evidence?
+    /// When a hold ends if nothing changes until then.
+    public var heldUntil: WallTime?
+}
+
+/// Why a change was not told.
+public enum Suppression: String, Sendable, Hashable, CaseIterable {
+    /// Held because the alert flaps.
+    case flapping
+    /// The bound on undelivered notices of one alert was reached.
+    case rateLimit = "rate_limit"
+    /// An open alert was seen bad again, after a start or from unknown.
+    case dedup
+}
+
+public struct ReceiverStatus: Sendable, Hashable {
+    public var name: String
+    /// Of the address, its host only.
+    public var host: String
+    /// Undelivered notices.
+    public var queued: Int
+    /// Age of the oldest of them.
+    public var oldest: Duration?
+    /// Every result is there, 0 included.
+    public var attempts: [AttemptResult: Int]
+    public var lastSuccess: WallTime?
+    public var lastError: String?
+    public var lastErrorAt: WallTime?
+    /// Given up since the start.
+    public var deadLetters: Int
+    /// Since when every attempt has failed.
+    public var failingFor: Duration?
+    /// It answered 410; nothing is sent until a reload or a start.
+    public var isDisabled: Bool
+    /// From the change of the verdict to the accepted delivery.
+    public var lag: HistogramSnapshot
+}

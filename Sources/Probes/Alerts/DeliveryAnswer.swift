@@ -1,0 +1,74 @@
+import Vitals
+
+/// What came of one attempt.
+public enum DeliveryAnswer: Sendable, Hashable {
+    /// Taken: any 2xx.
+    case accepted(status: Int)
+    /// Try again, not before `after` if the receiver named a time.
+    case tryAgain(AttemptResult, reason: String, after: Duration?)
+    /// It will never be taken: any other answer.
+    case refused(reason: String)
+    /// 410: the receiver wants nothing more.
+    case gone(reason: String)
+}
+
+/// The `result` label of `healthd_alert_notifications_total`.
+public enum AttemptResult: String, Sendable, Hashable, Codable, CaseIterable {
+    case ok
+    case httpError = "http_error"
+    case timeout
+    case refused
+}
+
+extension DeliveryAnswer {
+    /// A receiver that asks for more than this is asked again all the same.
+    static let longestRetryAfter = Duration.seconds(3_600)
+
+    /// What a status means. Redirections are not followed: the address is the credential, and it was given for one host.
+    static func answer(status: Int, retryAfter: String?, bodyText: String, now: WallTime) -> DeliveryAnswer {
+        let quoted = bodyText.isEmpty ? "" : ": \(bodyText.oneLine(limit: 256))"
+        let reason = "HTTP \(status)\(quoted)"
+        switch status {
+        case 200...299: return .accepted(status: status)
+        case 408, 425, 429, 500...599: return .tryAgain(.httpError, reason: reason, after: retryAfter.flatMap { delay($0, now: now) })
+        case 300...399: return .refused(reason: "HTTP \(status), a redirection, which is not followed")
+        case 410: return .gone(reason: reason)
+        default: return .refused(reason: reason)
+        }
+    }
+
+    /// `Retry-After` in seconds or as an HTTP date; a date that has passed is no delay, nonsense is nil.
+    static func delay(_ text: String, now: WallTime) -> Duration? {
+        let text = text.trimmingBlanks
+        if let seconds = Int64(text) {
+            return seconds < 0 ? nil : min(longestRetryAfter, .seconds(min(seconds, 1_000_000)))
+        }
+        return httpDate(text).map { min(longestRetryAfter, max(.zero, $0 - now)) }
+    }
+
+    /// `Sun, 06 Nov 1994 08:49:37 GMT`. Source: RFC 9110, 5.6.7, the one form that may be sent.
+    static func httpDate(_ text: some StringProtocol) -> WallTime? {
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let parts = text.split(separator: " ")
+        guard parts.count == 6, parts[1].count == 2, parts[5] == "GMT", let month = months.firstIndex(of: String(parts[2])) else {
+            return nil
+        }
+        let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
+        return WallTime(rfc3339: "\(parts[3])-\(number)-\(parts[1])T\(parts[4])Z")
+    }
+}
+
+extension String {
+    fileprivate var trimmingBlanks: String {
+        var slice = self[...]
+        while slice.first == " " || slice.first == "\t" { slice.removeFirst() }
+        while slice.last == " " || slice.last == "\t" { slice.removeLast() }
+        return String(slice)
+    }
+}
+
+/// The way to a receiver: over the network, or a stand-in in tests.
+public protocol NoticeSender: Sendable {
+    /// One attempt; never throws, never takes longer than its own limit.
+    func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer
+}

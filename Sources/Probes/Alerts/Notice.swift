@@ -1,0 +1,59 @@
+public import Vitals
+
+/// Why a notice is sent.
+public enum NoticeReason: String, Sendable, Hashable, Codable, CaseIterable {
+    /// A rule became bad.
+    case firing
+    /// Degraded became critical; the same alert.
+    case escalated
+    /// Critical became degraded; told only where asked for.
+    case deescalated
+    /// A rule is healthy again.
+    case resolved
+    /// It was healthy when first seen after a start, and had been bad before it.
+    case recoveredWhileDown = "recovered-while-down"
+    /// The rule that opened the alert is no longer configured.
+    case ruleRemoved = "rule-removed"
+    /// It changes too often: further changes are held until it is quiet.
+    case flapping
+    /// Flapping ended, and the rule is still bad.
+    case settled
+    /// Somebody asked for a test.
+    case test
+}
+
+/// One thing to tell, the same for every receiver; stored before anything is sent.
+public struct Notice: Sendable, Hashable, Codable {
+    public enum Status: String, Sendable, Hashable, Codable {
+        case firing, resolved
+    }
+
+    /// The `webhook-id`: the same in every attempt, so that a receiver can tell a repetition from news.
+    public var id: String
+    public var status: Status
+    public var why: NoticeReason
+    /// `alertname`, `component`, `severity`, `instance`.
+    public var labels: [String: String]
+    public var fingerprint: String
+    public var startsAt: WallTime
+    /// Of a resolved alert.
+    public var endsAt: WallTime?
+    /// One line a person can act on.
+    public var summary: String
+    /// The verdict's reason, with numbers.
+    public var reason: String
+    public var value: Double?
+    public var threshold: Double?
+    public var unit: Unit
+    /// The worst value since the alert began.
+    public var peak: Double?
+    public var evidence: Evidence?
+    /// When the verdict changed.
+    public var at: WallTime
+
+    /// From first firing to resolved.
+    public var duration: Duration? { endsAt.map { $0 - startsAt } }
+
+    /// One firing to its resolved: what must stay in order.
+    var episode: String { "\(fingerprint)@\(startsAt.microsecondsSince1970)" }
+}

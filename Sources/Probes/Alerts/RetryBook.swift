@@ -1,0 +1,78 @@
+import Vitals
+
+/// When to try again: exponential with full jitter, eager while an outage is young, never before a receiver's `Retry-After`.
+struct RetryPolicy: Sendable, Hashable {
+    var backoff = Backoff(base: .seconds(1), cap: .seconds(300))
+    /// The delay never exceeds this, or a quarter of the time the receiver has been out, whichever is longer:
+    /// a receiver that was away for half a minute is not told minutes late.
+    var eager = Duration.seconds(5)
+    /// What could not be delivered for so long is given up.
+    var expiry = Duration.seconds(86_400)
+
+    func ceiling(attempt: Int, outage: Duration) -> Duration {
+        min(backoff.ceiling(attempt: attempt), max(eager, outage / 4))
+    }
+}
+
+/// Which delivery is next for one receiver, and when: a pure value.
+struct RetryBook: Sendable {
+    enum Next: Sendable, Equatable {
+        case send(Delivery)
+        case wait(until: MonotonicInstant?)
+    }
+
+    private struct Key: Sendable {
+        var failures: Int
+        var notBefore: MonotonicInstant
+    }
+
+    let policy: RetryPolicy
+    private var keys: [String: Key] = [:]
+    /// What the receiver asked for holds for all that is sent to it.
+    private var notBefore: MonotonicInstant?
+    private(set) var outageSince: MonotonicInstant?
+    /// The receiver answered 410: nothing is sent until it is configured anew.
+    private(set) var isDisabled = false
+
+    init(policy: RetryPolicy = RetryPolicy()) {
+        self.policy = policy
+    }
+
+    /// The oldest head whose time has come.
+    func next(among heads: [Delivery], now: MonotonicInstant) -> Next {
+        guard !isDisabled else { return .wait(until: nil) }
+        if let notBefore, notBefore > now { return .wait(until: heads.isEmpty ? nil : notBefore) }
+        if let due = heads.first(where: { (keys[$0.notice.fingerprint]?.notBefore ?? now) <= now }) { return .send(due) }
+        return .wait(until: heads.compactMap { keys[$0.notice.fingerprint]?.notBefore }.min())
+    }
+
+    /// The receiver is there: whatever else waits may be tried at once.
+    mutating func succeeded(_ delivery: Delivery, now: MonotonicInstant) {
+        keys[delivery.notice.fingerprint] = nil
+        for fingerprint in keys.keys { keys[fingerprint]?.notBefore = now }
+        notBefore = nil
+        outageSince = nil
+    }
+
+    /// The receiver answered, and will never take this one.
+    mutating func ended(_ delivery: Delivery) {
+        keys[delivery.notice.fingerprint] = nil
+        outageSince = nil
+    }
+
+    mutating func failed(
+        _ delivery: Delivery, retryAfter: Duration?, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
+    ) {
+        let since = outageSince ?? now
+        outageSince = since
+        let failures = (keys[delivery.notice.fingerprint]?.failures ?? 0) + 1
+        let ceiling = policy.ceiling(attempt: failures, outage: now - since)
+        let delay = Duration.nanoseconds(Int64.random(in: 0...ceiling.nanoseconds, using: &generator))
+        keys[delivery.notice.fingerprint] = Key(failures: failures, notBefore: now + delay)
+        if let retryAfter { notBefore = now + retryAfter }
+    }
+
+    mutating func disable() { isDisabled = true }
+
+    mutating func reset() { self = RetryBook(policy: policy) }
+}

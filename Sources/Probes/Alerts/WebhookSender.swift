@@ -1,0 +1,104 @@
+import AsyncHTTPClient
+import Logging
+import NIOCore
+import NIOHTTP1
+public import Vitals
+
+/// Posts notices to webhooks, signed as Standard Webhooks has it.
+public final class WebhookSender: NoticeSender {
+    private let client: HTTPClient
+    private let time: any TimeSource
+    private let userAgent: String
+
+    /// The whole attempt, from name resolution to the end of the answer.
+    public static let attemptLimit = Duration.seconds(15)
+    /// Of an answer, more is not read.
+    static let bodyLimit = 64 * 1024
+
+    /// - Parameter version: of healthd, for `User-Agent`.
+    public init(version: String, time: any TimeSource) {
+        self.time = time
+        userAgent = "healthd/\(version)"
+        var configuration = HTTPClient.Configuration()
+        configuration.redirectConfiguration = .disallow
+        configuration.timeout.connect = .seconds(5)
+        configuration.httpVersion = .http1Only
+        // Minutes lie between notices: a kept connection would mostly be found closed by the other side.
+        configuration.maximumUsesPerConnection = 1
+        client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    /// Must be called before the value goes away; the sender cannot be used afterwards.
+    public func shutdown() async throws {
+        try await client.shutdown()
+    }
+
+    public func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
+        let limit = time.now() + Self.attemptLimit
+        return await withTaskGroup(of: DeliveryAnswer?.self) { group in
+            group.addTask { await self.post(body, id: id, to: receiver) }
+            group.addTask { [time] in
+                guard (try? await time.sleep(until: limit)) != nil else { return nil }
+                return .tryAgain(.timeout, reason: "no answer within \(Self.attemptLimit.text)", after: nil)
+            }
+            let first = await group.next() ?? nil
+            group.cancelAll()
+            return first ?? .tryAgain(.timeout, reason: "cancelled", after: nil)
+        }
+    }
+
+    private func post(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
+        var request = HTTPClientRequest(url: receiver.url.reveal())
+        request.method = .POST
+        let timestamp = time.wallNow().microsecondsSince1970 / 1_000_000
+        request.headers.add(name: "content-type", value: "application/json")
+        request.headers.add(name: "user-agent", value: userAgent)
+        request.headers.add(name: "webhook-id", value: id)
+        request.headers.add(name: "webhook-timestamp", value: "\(timestamp)")
+        if let signature = webhookSignature(id: id, timestamp: timestamp, body: body, secrets: receiver.secrets) {
+            request.headers.add(name: "webhook-signature", value: signature)
+        }
+        request.body = .bytes(body)
+        do {
+            let response = try await client.execute(request, deadline: .now() + .nanoseconds(Self.attemptLimit.nanoseconds))
+            let text = await Self.text(of: response.body)
+            return .answer(
+                status: Int(response.status.code), retryAfter: response.headers.first(name: "retry-after"), bodyText: text,
+                now: time.wallNow())
+        } catch {
+            return Self.answer(for: error)
+        }
+    }
+
+    /// Up to the limit; an answer that breaks off is as good as one that ends, since its status is known.
+    private static func text(of body: HTTPClientResponse.Body) async -> String {
+        var read = ByteBuffer()
+        do {
+            for try await part in body {
+                read.writeImmutableBuffer(part)
+                if read.readableBytes >= bodyLimit { break }
+            }
+        } catch {}
+        return String(decoding: read.readableBytesView.prefix(bodyLimit), as: UTF8.self)
+    }
+
+    private static func answer(for error: any Error) -> DeliveryAnswer {
+        switch error {
+        case let error as HTTPClientError where [.connectTimeout, .deadlineExceeded, .readTimeout].contains(error):
+            return .tryAgain(.timeout, reason: "\(error)", after: nil)
+        case let error as HTTPClientError:
+            return .tryAgain(.refused, reason: "\(error)", after: nil)
+        default:
+            // The kind of error and no more: some descriptions carry the address, which is a secret.
+            return .tryAgain(.refused, reason: "network: \(networkWords(error))", after: nil)
+        }
+    }
+
+    private static func networkWords(_ error: any Error) -> String {
+        switch error {
+        case let error as IOError: "errno \(error.errnoCode)"
+        case is CancellationError: "cancelled"
+        default: "\(type(of: error))"
+        }
+    }
+}

@@ -1,0 +1,77 @@
+import Vitals
+
+/// Who held the connections and who waited at the moment a verdict changed.
+///
+/// Taken at the transition itself: a minute later the culprit has often let go.
+public struct Evidence: Sendable, Hashable, Codable {
+    /// Oldest first.
+    public var holders: [Holder]
+    /// Oldest first.
+    public var waiters: [Waiter]
+    /// How many holders and waiters were left out to stay within the bound.
+    public var omitted: Int
+
+    /// Rows kept of each kind; a notice stays below the 20 kB that Standard Webhooks recommends.
+    public static let limit = 20
+
+    public init(holders: [Holder] = [], waiters: [Waiter] = []) {
+        let oldestHolders = holders.sorted { $0.ageSeconds > $1.ageSeconds }
+        let oldestWaiters = waiters.sorted { $0.ageSeconds > $1.ageSeconds }
+        self.holders = Array(oldestHolders.prefix(Self.limit))
+        self.waiters = Array(oldestWaiters.prefix(Self.limit))
+        omitted = max(0, holders.count - Self.limit) + max(0, waiters.count - Self.limit)
+    }
+
+    public var isEmpty: Bool { holders.isEmpty && waiters.isEmpty }
+
+    public struct Holder: Sendable, Hashable, Codable {
+        public var purpose: String
+        /// Route or task id.
+        public var detail: String?
+        /// Fingerprint of the statement being run: its text with the values left out.
+        public var statement: String?
+        public var callSite: String?
+        public var ageSeconds: Double
+        public var inTransaction: Bool
+        public var backendPID: Int?
+
+        public init(
+            purpose: String, detail: String? = nil, statement: String? = nil, callSite: String? = nil, ageSeconds: Double,
+            inTransaction: Bool = false, backendPID: Int? = nil
+        ) {
+            self.purpose = purpose.oneLine(limit: 120)
+            self.detail = detail?.oneLine(limit: 120)
+            self.statement = statement?.oneLine(limit: 240)
+            self.callSite = callSite?.oneLine(limit: 120)
+            self.ageSeconds = ageSeconds
+            self.inTransaction = inTransaction
+            self.backendPID = backendPID
+        }
+
+        /// `workspace.overview (GET /api/…) for 2.1 s: SELECT pg_sleep($1), in a transaction, backend 4711`
+        public var text: String {
+            var text = purpose
+            if let detail { text += " (\(detail))" }
+            text += " for \(Duration.seconds(ageSeconds).text)"
+            if let statement { text += ": \(statement)" }
+            if inTransaction { text += ", in a transaction" }
+            if let backendPID { text += ", backend \(backendPID)" }
+            return text
+        }
+    }
+
+    public struct Waiter: Sendable, Hashable, Codable {
+        public var purpose: String
+        public var ageSeconds: Double
+        /// Time left until the caller gives up.
+        public var deadlineInSeconds: Double?
+
+        public init(purpose: String, ageSeconds: Double, deadlineInSeconds: Double? = nil) {
+            self.purpose = purpose.oneLine(limit: 120)
+            self.ageSeconds = ageSeconds
+            self.deadlineInSeconds = deadlineInSeconds
+        }
+
+        public var text: String { "\(purpose) for \(Duration.seconds(ageSeconds).text)" }
+    }
+}

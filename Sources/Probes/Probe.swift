@@ -1,0 +1,25 @@
+/// One way of looking at a component, again and again.
+public struct Probe: Sendable {
+    public var id: ProbeID
+    public var component: ComponentID
+    /// From the start of one run to the start of the next.
+    public var interval: Duration
+    /// A run that takes longer is cancelled and counts as `timeout`; what it still returns is dropped.
+    public var timeout: Duration
+    /// Looks once. Throws `ProbeFailure` when the target is not well; any other error counts as `error`.
+    ///
+    /// Should end soon after cancellation; one that does not is never started a second time beside itself.
+    public var measure: @Sendable () async throws -> Measurement
+
+    public init(
+        id: ProbeID, component: ComponentID, interval: Duration = .seconds(1), timeout: Duration = .milliseconds(500),
+        measure: @escaping @Sendable () async throws -> Measurement
+    ) {
+        precondition(interval > .zero && timeout > .zero, "a probe needs an interval and a timeout")
+        self.id = id
+        self.component = component
+        self.interval = interval
+        self.timeout = timeout
+        self.measure = measure
+    }
+}

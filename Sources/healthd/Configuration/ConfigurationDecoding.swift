@@ -1,0 +1,253 @@
+import Vitals
+
+/// What a file that holds a secret turned out to be.
+enum FileText: Sendable, Hashable {
+    case text(String)
+    case missing
+    case unreadable(reason: String)
+}
+
+extension Configuration {
+    /// `HEALTHD_` variables that belong to the scripts around the program; the program itself ignores them.
+    static let scriptVariables: Set<String> = ["HEALTHD_LAB_DIR", "HEALTHD_BUILD", "HEALTHD_RUN_DIR", "HEALTHD_TEST_DIR"]
+
+    /// Decodes the file's text and the environment into one value. Pure: what else it needs comes through `files`.
+    ///
+    /// Order of precedence: `HEALTHD_*`, then `DATABASE_URL` / `REDIS_URL`, then the file, then the default. `PG*` variables complete a
+    /// database URL as they do for libpq, or stand alone where no URL is given.
+    /// - Parameters:
+    ///   - yaml: nil when there is no file.
+    ///   - name: the file's name in messages.
+    ///   - files: reads a secret's file.
+    /// - Throws: `ConfigurationProblems` with every problem there is.
+    static func decode(
+        yaml: String?, name: String = "healthd.yaml", environment: [String: String], mode: Mode = .configured,
+        files: @escaping (String) -> FileText
+    ) throws(ConfigurationProblems) -> Configuration {
+        var file: SettingFile?
+        if let yaml {
+            // Without a tree there is nothing to read: this one problem hides the others.
+            do { file = try SettingFile(name: name, yaml: yaml) } catch { throw ConfigurationProblems([error]) }
+        }
+        var reader = SettingReader(file: file, environment: environment)
+        let secrets = SecretFiles(credentialsDirectory: environment["CREDENTIALS_DIRECTORY"], read: files)
+        let configuration = Configuration(
+            listen: readListen(&reader),
+            state: readState(environment, &reader),
+            database: readDatabase(environment, mode, secrets, &reader),
+            pool: readPool(mode, &reader),
+            cache: readCache(environment, mode, secrets, &reader),
+            tasks: readTasks(&reader),
+            probes: readProbes(&reader),
+            rules: RuleSettings.Name.allCases.map { RuleSettings.read($0, from: &reader) },
+            receivers: readReceivers(secrets, &reader))
+        readTargets(&reader)
+        reader.finish(foreign: scriptVariables)
+        guard reader.problems.isEmpty else { throw ConfigurationProblems(reader.problems) }
+        return configuration
+    }
+
+    /// The one setting the verbs that talk to a running daemon need: they must work while the rest of the file is being mended.
+    static func decodeListen(yaml: String?, name: String = "healthd.yaml", environment: [String: String])
+        throws(ConfigurationProblems) -> ListenAddress
+    {
+        var file: SettingFile?
+        if let yaml, environment["HEALTHD_LISTEN"] == nil {
+            do { file = try SettingFile(name: name, yaml: yaml) } catch { throw ConfigurationProblems([error]) }
+        }
+        var reader = SettingReader(file: file, environment: environment)
+        let listen = readListen(&reader)
+        guard reader.problems.isEmpty else { throw ConfigurationProblems(reader.problems) }
+        return listen
+    }
+}
+
+// MARK: - The parts, in the order of the file
+
+extension Configuration {
+    private static func readListen(_ reader: inout SettingReader) -> ListenAddress {
+        reader.value("listen", expected: "HOST:PORT, such as 127.0.0.1:9798", ListenAddress.init(setting:))
+            ?? ListenAddress(host: "127.0.0.1", port: 9798)
+    }
+
+    private static func readState(_ environment: [String: String], _ reader: inout SettingReader) -> String {
+        let set = reader.value("state", expected: "the absolute path of a folder") { text in
+            text.hasPrefix("/") && !text.unicodeScalars.contains { $0.value < 0x20 } ? text : nil
+        }
+        // systemd names the unit's StateDirectory= here; with several, the first is ours.
+        let given = environment["STATE_DIRECTORY"]?.split(separator: ":").first.map(String.init)
+        var path = set ?? given ?? "/var/lib/healthd"
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        return path
+    }
+
+    private static func readDatabase(
+        _ environment: [String: String], _ mode: Mode, _ secrets: SecretFiles, _ reader: inout SettingReader
+    ) -> DatabaseChoice {
+        let expected = "postgres://USER@HOST:PORT/DATABASE"
+        var source = reader.text("database.url", expected: expected)
+        if case .environment? = source?.origin {
+        } else if let url = environment["DATABASE_URL"] {
+            source = SettingReader.Found(text: url, origin: .environment("DATABASE_URL"))
+        }
+        let passwordFile = secrets.read("database.password-file", what: "the password of the database", &reader)
+        var values = environment.reduce(into: [String: String]()) { values, variable in
+            if let keyword = ConnectionKeywords.variables[variable.key], !variable.value.isEmpty {
+                values[keyword] = variable.value
+            }
+        }
+        if let source {
+            do throws(URLComplaint) {
+                guard !source.text.isEmpty else { throw URLComplaint("is empty; expected \(expected)") }
+                let named = try PostgresURL(source.text).keywords
+                if case .file = source.origin, named.values["password"] != nil {
+                    throw URLComplaint(Self.passwordInFile("database"))
+                }
+                values.merge(named.values) { _, named in named }
+            } catch {
+                reader.report("database.url", source.origin, error.text)
+                return .embedded
+            }
+        } else if !ConnectionKeywords.naming.contains(where: { environment[$0]?.isEmpty == false }) {
+            if mode == .embedded { return .embedded }
+            if reader.origin(of: "database.url") == .unset {
+                reader.report(
+                    "database.url", .unset,
+                    "is not set, nor is DATABASE_URL or PGHOST; name a database, or start with --embedded for a private one")
+            }
+            return .embedded
+        } else if let complaint = ConnectionKeywords(values).complaint() {
+            reader.report(
+                "", .environment(values["sslmode"].map { complaint.contains($0) } == true ? "PGSSLMODE" : "PGPORT"), complaint)
+        }
+        if let passwordFile { values["password"] = passwordFile.reveal() }
+        if values["application_name"] == nil { values["application_name"] = "healthd" }
+        return .external(ConnectionKeywords(values))
+    }
+
+    private static func readPool(_ mode: Mode, _ reader: inout SettingReader) -> Pool {
+        let most = reader.integer("database.pool.max", in: 1...1_000, default: mode == .embedded ? 10 : 20)
+        let least = reader.integer("database.pool.min", in: 0...1_000, default: Swift.min(2, most))
+        if least > most, reader.origin(of: "database.pool.min") != .unset {
+            reader.report(
+                "database.pool.min", reader.origin(of: "database.pool.min"),
+                "is \(least); expected at most database.pool.max, which is \(most)")
+        }
+        return Pool(
+            max: most, min: least,
+            idle: reader.duration("database.pool.idle", in: .seconds(1) ... .seconds(86_400), default: .seconds(30)),
+            connect: reader.duration("database.pool.connect", in: .milliseconds(100) ... .seconds(300), default: .seconds(5)),
+            deadline: reader.duration("database.pool.deadline", in: .milliseconds(10) ... .seconds(600), default: .seconds(2)),
+            lifetime: reader.duration(
+                "database.pool.lifetime", in: .seconds(10) ... .seconds(7 * 86_400), default: .seconds(1_800)),
+            waiters: reader.integer("database.pool.waiters", in: 1...100_000, default: 200))
+    }
+
+    private static func readCache(
+        _ environment: [String: String], _ mode: Mode, _ secrets: SecretFiles, _ reader: inout SettingReader
+    ) -> Cache {
+        var source = reader.text("cache.url", expected: "redis://HOST:PORT")
+        if case .environment? = source?.origin {
+        } else if let url = environment["REDIS_URL"] {
+            source = SettingReader.Found(text: url, origin: .environment("REDIS_URL"))
+        }
+        let passwordFile = secrets.read("cache.password-file", what: "the password of Redis", &reader)
+        var choice: CacheChoice = mode == .embedded ? .embedded : .memoryOnly
+        if let source {
+            do throws(URLComplaint) {
+                guard !source.text.isEmpty else { throw URLComplaint("is empty; expected redis://HOST:PORT") }
+                var endpoint = try RedisEndpoint(url: source.text)
+                if case .file = source.origin, endpoint.password != nil { throw URLComplaint(Self.passwordInFile("cache")) }
+                if let passwordFile { endpoint.password = passwordFile }
+                choice = .redis(endpoint)
+            } catch {
+                reader.report("cache.url", source.origin, error.text)
+            }
+        }
+        return Cache(
+            choice: choice,
+            ttl: reader.duration("cache.ttl", in: .seconds(1) ... .seconds(7 * 86_400), default: .seconds(300)),
+            memory: reader.byteCount("cache.memory", in: .mebibytes(1) ... .mebibytes(65_536), default: .mebibytes(32)),
+            deadline: reader.duration("cache.deadline", in: .milliseconds(1) ... .seconds(10), default: .milliseconds(50)))
+    }
+
+    private static func passwordInFile(_ section: String) -> String {
+        let variable = section == "database" ? "DATABASE_URL" : "REDIS_URL"
+        return "holds a password; put it into a file named by \(section).password-file, or the whole URL into \(variable)"
+    }
+
+    private static func readTasks(_ reader: inout SettingReader) -> Tasks {
+        let concurrency = reader.integer("tasks.concurrency", in: 1...10_000, default: 50)
+        let perWorkspace = reader.integer("tasks.per-workspace", in: 1...10_000, default: min(8, concurrency))
+        if perWorkspace > concurrency {
+            reader.report(
+                "tasks.per-workspace", reader.origin(of: "tasks.per-workspace"),
+                "is \(perWorkspace); expected at most tasks.concurrency, which is \(concurrency)")
+        }
+        return Tasks(concurrency: concurrency, perWorkspace: perWorkspace)
+    }
+
+    private static func readProbes(_ reader: inout SettingReader) -> Probes {
+        let interval = reader.duration("probes.interval", in: .milliseconds(100) ... .seconds(3_600), default: .seconds(1))
+        let timeout = reader.duration(
+            "probes.timeout", in: .milliseconds(10) ... .seconds(600), default: min(.milliseconds(500), interval))
+        if timeout > interval {
+            reader.report(
+                "probes.timeout", reader.origin(of: "probes.timeout"),
+                "is \(timeout.settingText); expected at most probes.interval, which is \(interval.settingText)")
+        }
+        return Probes(interval: interval, timeout: timeout)
+    }
+
+    private static func readReceivers(_ secrets: SecretFiles, _ reader: inout SettingReader) -> [Receiver] {
+        let shape = "a list of receivers, each with a name and a webhook"
+        var receivers: [Receiver] = []
+        let count = reader.count("receivers", expected: shape)
+        if count > 20 {
+            reader.report("receivers", reader.origin(of: "receivers[0]"), "has \(count) elements; expected at most 20")
+        }
+        for number in 0..<min(count, 20) {
+            let path = "receivers[\(number)]"
+            guard reader.isGroup(path, expected: "{ name: …, webhook: … }") else { continue }
+            let name = reader.value(
+                "\(path).name", expected: "letters, digits, dots, hyphens and underscores, at most 64", Self.receiverName)
+            let webhook = reader.value(
+                "\(path).webhook", expected: "http://… or https://… with a host and no blanks", secret: true, Self.webhookURL)
+            let secret = secrets.read("\(path).secret-file", what: "the signing secret of this receiver", &reader)
+            for key in ["name", "webhook"] where reader.origin(of: "\(path).\(key)") == .unset {
+                reader.report("\(path).\(key)", reader.origin(of: path), "is missing")
+            }
+            if let name, receivers.contains(where: { $0.name == name }) {
+                reader.report(
+                    "\(path).name", reader.origin(of: "\(path).name"),
+                    "is \"\(name)\", as another receiver's; expected each name once")
+            }
+            if let name, let webhook { receivers.append(Receiver(name: name, webhook: webhook, secret: secret)) }
+        }
+        return receivers
+    }
+
+    private static func receiverName(_ text: String) -> String? {
+        let isGood = text.utf8.count <= 64 && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
+        return isGood ? text : nil
+    }
+
+    private static func webhookURL(_ text: String) -> String? {
+        guard let scheme = ["http://", "https://"].first(where: { text.hasPrefix($0) }), text.utf8.count <= 2_048 else {
+            return nil
+        }
+        let authority = text.dropFirst(scheme.count).prefix { !"/?#".contains($0) }
+        guard !authority.isEmpty, !authority.hasPrefix(":"),
+            !text.unicodeScalars.contains(where: { $0.value <= 0x20 || $0.value == 0x7F })
+        else { return nil }
+        return text
+    }
+
+    private static func readTargets(_ reader: inout SettingReader) {
+        guard reader.count("targets", expected: "an empty list") > 0 else { return }
+        reader.dismiss("targets")
+        reader.report(
+            "targets", reader.origin(of: "targets[0]"),
+            "is not empty; watching other services comes with a later version, leave it out or write []")
+    }
+}

@@ -1,0 +1,57 @@
+import Vitals
+
+/// Reads secrets from files: systemd credentials first, then the path itself.
+///
+/// A credential whose name is the file's last component wins over the path. So `secret-file: /etc/healthd/credentials/webhook` works for
+/// an operator's shell as well as under a unit with `LoadCredential=webhook:/etc/healthd/credentials/webhook`, where the path is out of reach.
+struct SecretFiles {
+    var credentialsDirectory: String?
+    var read: (String) -> FileText
+
+    /// Longer than any key; shorter than a file named by mistake.
+    static let largest = 4_096
+
+    /// Nil when the setting is unset or something is wrong, which is then reported by the file's name; its content never is.
+    func read(_ path: String, what: String, _ reader: inout SettingReader) -> Secret? {
+        guard let found = reader.text(path, expected: "the path of a file that holds \(what)") else { return nil }
+        let name = found.text.split(separator: "/").last.map(String.init) ?? ""
+        guard !name.isEmpty, !found.text.hasSuffix("/") else {
+            reader.report(
+                path, found.origin,
+                "is \"\(found.text.oneLine(limit: 200))\"; expected the path of a file, or the name of a credential")
+            return nil
+        }
+        var place = found.text
+        var text: FileText = .missing
+        if let credentialsDirectory, case let credential = read("\(credentialsDirectory)/\(name)"), credential != .missing {
+            (place, text) = ("\(credentialsDirectory)/\(name)", credential)
+        } else if found.text.hasPrefix("/") {
+            text = read(found.text)
+        } else {
+            let directory = credentialsDirectory.map { "in \($0)" } ?? "and CREDENTIALS_DIRECTORY is not set"
+            reader.report(
+                path, found.origin,
+                "names the credential \"\(name.oneLine(limit: 100))\", which is not there \(directory); add LoadCredential=\(name):PATH to the unit, or give an absolute path"
+            )
+            return nil
+        }
+        func complain(_ text: String) { reader.report(path, found.origin, "names \(place.oneLine(limit: 200)), which \(text)") }
+        switch text {
+        case .missing: complain("does not exist")
+        case .unreadable(let reason): complain("cannot be read: \(reason)")
+        case .text(let text):
+            // Editors and `echo` end a file with a newline that is no part of the secret.
+            let secret = text.hasSuffix("\n") ? String(text.dropLast()) : text
+            if secret.isEmpty {
+                complain("is empty; expected \(what)")
+            } else if secret.utf8.count > Self.largest {
+                complain("is longer than \(Self.largest) bytes")
+            } else if secret.contains("\0") || secret.contains("\n") {
+                complain("has more than one line; expected the secret alone")
+            } else {
+                return Secret(secret)
+            }
+        }
+        return nil
+    }
+}

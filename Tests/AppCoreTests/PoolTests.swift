@@ -1,0 +1,178 @@
+import Logging
+import Synchronization
+import TestServers
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// The pool against a real server.
+@Suite("Pool")
+struct PoolTests {
+    private static func endpoint(_ server: TestPostgres) -> PostgresEndpoint {
+        PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"])
+    }
+
+    /// Runs `body` with a pool that is running, and ends both.
+    private func withPool<Result: Sendable>(
+        _ configuration: PoolConfiguration, _ server: TestPostgres, onPressure: @escaping @Sendable (PoolPressure) -> Void = { _ in },
+        _ body: @Sendable (Database) async throws -> Result
+    ) async throws -> Result {
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let pool = Pool(configuration, endpoint: Self.endpoint(server), loop: loop, logger: Logger(label: "test"), onPressure: onPressure)
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await pool.run() }
+            let result = try await body(Database(pool: pool))
+            group.cancelAll()
+            return result
+        }
+    }
+
+    @Test func `answers queries with typed values`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 2), server) { database in
+            let id = "it's \"quoted\" \\ {x,y}"
+            let when = WallTime(microsecondsSince1970: 1_700_000_000_123_456)
+            let rows = try await database.query(
+                """
+                SELECT \(id)::text AS id, \(42)::int AS number, \(1.5)::float8 AS ratio, \(true)::bool AS flag, \(when)::timestamptz AS at,
+                       \(nil as String?)::text AS nothing, \(["a", "b\"c"])::text[] AS list
+                """, for: "test")
+            let row = try #require(rows.first)
+            #expect(try row.string("id") == id)
+            #expect(try row.int("number") == 42)
+            #expect(try row.double("ratio") == 1.5)
+            #expect(try row.bool("flag"))
+            #expect(try row.time("at") == when)
+            #expect(try row.optionalString("nothing") == nil)
+            #expect(try row.string("list") == #"{a,"b\"c"}"#)
+            #expect(throws: PostgresError.self) { try row.string("missing") }
+            #expect(throws: PostgresError.self) { try row.int("id") }
+        }
+    }
+
+    @Test func `a statement is prepared at its second use and heals after the table changed`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1), server) { database in
+            try await database.withConnection(for: "test") { lease in
+                try await lease.script("CREATE TABLE heal (a int); INSERT INTO heal VALUES (1)")
+                for _ in 0..<3 {
+                    let rows = try await lease.query("SELECT * FROM heal WHERE a = \(1)")
+                    #expect(rows.count == 1)
+                }
+                let prepared = try await lease.query("SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE 'SELECT * FROM heal%'")
+                #expect(try prepared.first?.int("n") == 1)
+                try await lease.script("ALTER TABLE heal ADD COLUMN b text DEFAULT 'new'")
+                let rows = try await lease.query("SELECT * FROM heal WHERE a = \(1)")
+                let row = try #require(rows.first)
+                #expect(try row.string("b") == "new")
+            }
+        }
+    }
+
+    @Test func `the queue and the statement share one deadline, and the statement is cancelled on the server`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server) { database in
+            let started = MonotonicInstant.now()
+            await #expect(throws: PostgresError.self) { try await database.query("SELECT pg_sleep(30)", for: "slow") }
+            #expect(MonotonicInstant.now() - started < .milliseconds(600))
+            // The same connection serves again: it was cleared, not thrown away.
+            let rows = try await database.query("SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)' AND pid <> pg_backend_pid()", for: "look", within: .seconds(2))
+            #expect(try rows.first?.int("n") == 0)
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
+    @Test func `a transaction left open is rolled back before the next caller`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1), server) { database in
+            try await database.withConnection(for: "careless") { lease in
+                try await lease.script("CREATE TABLE left_open (a int); BEGIN; INSERT INTO left_open VALUES (1)")
+            }
+            let rows = try await database.query("SELECT to_regclass('left_open') AS t", for: "next")
+            #expect(try rows.first?.optionalString("t") == nil)
+        }
+    }
+
+    @Test func `saturation tells the holders, and its edges are told at once`() async throws {
+        let server = try await TestPostgres.start()
+        let edges = Mutex<[PoolPressure]>([])
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(700)), server, onPressure: { edge in edges.withLock { $0.append(edge) } }) { database in
+            while database.pool.statistics().idle < 1 { await Task.yield() }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try? await Work.$detail.withValue("task 7") { _ = try await database.query("SELECT pg_sleep(0.6)", for: "holder") } }
+                while database.pool.statistics().leased < 1 { await Task.yield() }
+                let holder = try #require(database.pool.holders().holders.first)
+                #expect(holder.purpose == "holder" && holder.detail == "task 7")
+                #expect(holder.callSite.hasPrefix("AppCoreTests/PoolTests.swift:"))
+                do {
+                    _ = try await database.query("SELECT 1", for: "late", within: .milliseconds(350))
+                    Issue.record("the pool gave a second connection")
+                } catch PoolError.saturated(let picture, _, _) {
+                    #expect(picture.leased == 1 && picture.oldestPurpose == "holder")
+                }
+                try await group.waitForAll()
+            }
+            #expect(database.pool.holders().holders.isEmpty)
+        }
+        #expect(edges.withLock { $0 } == [.firstWaiter, .sustained, .queueDeadline])
+    }
+
+    @Test func `dead idle connections cost no caller an error`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 4, min: 4), server) { database in
+            while database.pool.statistics().idle < 4 { await Task.yield() }
+            let opened = database.pool.statistics().opened
+            try await server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'", database: "app")
+            while database.pool.statistics().closed[.error] ?? 0 < 4 { await Task.yield() }
+            for _ in 0..<30 { _ = try await database.query("SELECT 1", for: "after") }
+            #expect(database.pool.statistics().opened > opened)
+        }
+    }
+
+    @Test func `a database that is down is told at once, and its return is noticed`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 2, min: 1), server) { database in
+            _ = try await database.query("SELECT 1", for: "before")
+            try await server.stop()
+            while database.pool.statistics().unavailable == nil { await Task.yield() }
+            let started = MonotonicInstant.now()
+            do {
+                _ = try await database.query("SELECT 1", for: "during")
+                Issue.record("a stopped server answered")
+            } catch PoolError.databaseUnavailable {
+                #expect(MonotonicInstant.now() - started < .milliseconds(50))
+            }
+            try await server.startAgain()
+            while database.pool.statistics().unavailable != nil { await Task.yield() }
+            _ = try await database.query("SELECT 1", for: "after")
+        }
+    }
+
+    @Test func `a frozen server holds nobody beyond the deadline, and the pool is whole again after it`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 4, min: 4, deadline: .milliseconds(500)), server) { database in
+            while database.pool.statistics().idle < 4 { await Task.yield() }
+            server.freeze()
+            let slowest = await withTaskGroup(of: Duration.self) { group in
+                for _ in 0..<12 {
+                    group.addTask {
+                        let started = MonotonicInstant.now()
+                        do {
+                            _ = try await database.query("SELECT 1", for: "frozen")
+                            Issue.record("a frozen server answered")
+                        } catch {}
+                        return .now() - started
+                    }
+                }
+                return await group.reduce(.zero) { max($0, $1) }
+            }
+            #expect(slowest < .milliseconds(700))
+            server.thaw()
+            let thawed = MonotonicInstant.now()
+            while database.pool.statistics().idle < 4 { await Task.yield() }
+            #expect(MonotonicInstant.now() - thawed < .seconds(2))
+        }
+    }
+}
