@@ -1,10 +1,8 @@
-#if canImport(Glibc)
-    import Glibc
-#endif
+import Dispatch
 
 /// A point on the machine's monotonic clock: for ages and deadlines, never for rows or notices.
 ///
-/// Source: `clock_gettime(CLOCK_MONOTONIC)`; it does not jump when the wall clock is set, and stops while the machine is suspended.
+/// Source: `CLOCK_MONOTONIC`, through Dispatch; it does not jump when the wall clock is set, and stops while the machine is suspended.
 public struct MonotonicInstant: Sendable, Hashable, Comparable {
     public var nanoseconds: Int64
 
@@ -13,9 +11,7 @@ public struct MonotonicInstant: Sendable, Hashable, Comparable {
     }
 
     public static func now() -> MonotonicInstant {
-        var spec = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &spec)
-        return MonotonicInstant(nanoseconds: Int64(spec.tv_sec) * 1_000_000_000 + Int64(spec.tv_nsec))
+        MonotonicInstant(nanoseconds: Int64(DispatchTime.now().uptimeNanoseconds))
     }
 
     public static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }

@@ -1,6 +1,4 @@
-#if canImport(Glibc)
-    import Glibc
-#endif
+import FoundationEssentials
 
 /// Where the two kinds of time come from. Arrives through `init`; tests pass a `ManualTime`.
 public protocol TimeSource: Sendable {
@@ -27,11 +25,7 @@ public struct SystemTime: TimeSource {
 
     public func now() -> MonotonicInstant { .now() }
 
-    public func wallNow() -> WallTime {
-        var spec = timespec()
-        clock_gettime(CLOCK_REALTIME, &spec)
-        return WallTime(microsecondsSince1970: Int64(spec.tv_sec) * 1_000_000 + Int64(spec.tv_nsec) / 1_000)
-    }
+    public func wallNow() -> WallTime { WallTime(secondsSince1970: Date().timeIntervalSince1970) }
 
     public func sleep(until instant: MonotonicInstant) async throws {
         let remaining = instant - now()
