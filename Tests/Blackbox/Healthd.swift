@@ -104,9 +104,4 @@ public final class Healthd: Sendable {
     public func end(with number: Int32 = SIGTERM, within limit: Duration = .seconds(15)) async throws -> Int32 {
         try await program.end(with: number, within: limit)
     }
-
-    /// The component's check in `/api/health`.
-    public func check(_ component: String) async throws -> JSON {
-        try await web.get("/api/health").json["checks"][component]
-    }
 }

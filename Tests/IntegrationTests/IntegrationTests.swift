@@ -65,18 +65,18 @@ struct Neighbourhood: Sendable {
 }
 
 extension Healthd {
-    /// The verdict on one component, in the words of the catalogue: `healthy`, `degraded`, `critical`, `unknown`.
+    /// The check that decides a component's state, as `/api/health` has it.
+    func check(_ component: String) async throws -> JSON {
+        try await web.get("/api/health").json["checks"][component][0]
+    }
+
+    /// The verdict on one component: `healthy`, `degraded`, `critical`, `unknown`.
     func verdict(_ component: String) async throws -> String {
-        try await component_(component)["state"].string ?? "absent"
+        try await check(component)["state"].string ?? "absent"
     }
 
     /// Why the component stands as it does, with numbers.
     func reason(_ component: String) async throws -> String {
-        try await component_(component)["reason"].string ?? ""
-    }
-
-    private func component_(_ name: String) async throws -> JSON {
-        let checks = try await web.get("/api/health").json["checks"]
-        return checks[name][0].isNull ? checks[name] : checks[name][0]
+        try await check(component)["reason"].string ?? ""
     }
 }

@@ -9,7 +9,7 @@ extension IntegrationTests {
             let neighbours = try await SharedServers.forOneTest()
             try await neighbours.prepare()
             let healthd = try await Healthd.start(neighbours.settings())
-            try await eventually("the first verdict") { try await healthd.web.get("/readyz").status == 200 }
+            try await eventually("all is well") { try await healthd.web.get("/api/health").json["status"].string == "pass" }
             _ = try await healthd.web.get("/api/workspaces")
 
             let answer = try await healthd.web.get("/metrics", headers: ["accept": "text/plain;version=0.0.4"])

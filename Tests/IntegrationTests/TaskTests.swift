@@ -33,7 +33,7 @@ extension IntegrationTests {
             #expect(kinds.contains("step:started") && kinds.contains("step:completed"))
 
             let task = try await healthd.web.get("/api/agents/tasks/\(id)").json
-            #expect(task["state"].string == "completed" || task["status"].string == "completed", "\(task)")
+            #expect(task["state"].string == "completed", "\(task)")
             #expect(try await healthd.web.get("/api/workspaces/\(workspace)/audit-logs").text != logsBefore)
             #expect(try await healthd.web.get("/api/agents/tasks/\(id)/telemetry").status == 200)
         }

@@ -110,7 +110,7 @@ extension InstalledHealthd {
     /// The threshold in force at which the pool counts as degraded.
     func threshold() async throws -> Double? {
         let checks = try await web.get("/api/health").json["checks"]
-        return checks["pool"]["thresholds"]["degraded"].double ?? checks["pool"][0]["thresholds"]["degraded"].double
+        return checks["pool"].items.first { $0["rule"].string == "pool-saturation" }?["thresholds"]["degraded"].double
     }
 
     /// Brings the database up to date with the program's own verb, outside the unit.

@@ -28,7 +28,7 @@ struct SystemdTests {
             #expect(try await installed.lab.property("ActiveState") == "active")
             #expect(try await installed.lab.property("Type") == "notify")
             try await eventually("the status line") { try await !installed.lab.property("StatusText").isEmpty }
-            try await eventually("all is well") { try await installed.web.get("/readyz").status == 200 }
+            try await eventually("all is well") { try await installed.web.get("/api/health").json["status"].string == "pass" }
         }
     }
 

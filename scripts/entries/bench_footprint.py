@@ -45,7 +45,7 @@ def under_load(report, healthd, minutes):
         other = None
         try:
             until("healthd answers", daemon.answers)
-            until("its PostgreSQL is well", lambda: daemon.get("/readyz")[0] == 200, limit=60)
+            until("all is well", daemon.is_well, limit=60)
             # The exporter watches the same server: the embedded one, found by its socket.
             # A path that begins with a blank would be none of ours; the postmaster's own file says where the socket is.
             pidfile = next(pathlib.Path(base).rglob("postmaster.pid")).read_text().splitlines()

@@ -16,7 +16,7 @@ PLACES = {False: "in a clean clone", True: "in a folder nobody else may enter"}
 
 # With something of what each must say.
 SURFACES = [
-    ("/", "pool"), ("/metrics", "healthd_pool_connections"), ("/livez", ""), ("/readyz", ""), ("/readyz?verbose", "postgres"),
+    ("/", "pool"), ("/metrics", "healthd_pool_connections"), ("/livez", ""), ("/readyz", ""), ("/readyz?verbose", "ok"),
     ("/api/health", "\"status\""), ("/api/health/pool", "totalCount"), ("/api/health/pool/holders", ""), ("/api/alerts", ""),
     ("/api/workspaces", "\"id\"")]
 
@@ -96,7 +96,7 @@ def visit(report, healthd, clone, log, place):
     door = Door(clone, port, log, environment)
     try:
         door.until_serving(limit=3000)
-        until("all is well", lambda: get(port, "/readyz")[0] == 200, limit=60)
+        until("all is well", lambda: json.loads(get(port, "/api/health")[1])["status"] == "pass", limit=60)
         until("there is demo data", lambda: '"id"' in get(port, "/api/workspaces")[1], limit=60)
         for path, word in SURFACES:
             status, text = get(port, path)
@@ -111,12 +111,12 @@ def visit(report, healthd, clone, log, place):
         report.check(f"{place}, the second start serves /metrics within 5 s", took < 5, f"{took:.2f} s")
         report.figures[f"second start, {place}"] = round(took, 2)
 
-        until("all is well", lambda: get(port, "/readyz")[0] == 200, limit=60)
+        until("all is well", lambda: json.loads(get(port, "/api/health")[1])["status"] == "pass", limit=60)
         os.kill(door.healthd(), signal.SIGKILL)
         door.process.wait(30)
         door = Door(clone, port, log, environment)
         door.until_serving(limit=60)
-        until("all is well", lambda: get(port, "/readyz")[0] == 200, limit=60)
+        until("all is well", lambda: json.loads(get(port, "/api/health")[1])["status"] == "pass", limit=60)
         servers = [words for words in left()[0] if "bin/postgres -D" in words or "bin/postgres\" -D" in words]
         report.check(f"{place}, after kill -9 and a new start there is one PostgreSQL", len(servers) <= 1, servers)
         report.check(f"{place}, Ctrl-C ends it with 0 again", door.interrupt() == 0)

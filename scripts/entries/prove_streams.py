@@ -68,7 +68,7 @@ def run(report, healthd):
         daemon = Daemon(healthd, f"{base}/state", arguments=["--embedded", "--demo"], log=f"{base}/log")
         try:
             until("healthd answers", daemon.answers)
-            until("its PostgreSQL is well", lambda: daemon.get("/readyz")[0] == 200, limit=60)
+            until("all is well", daemon.is_well, limit=60)
 
             def workspaces():
                 answer = daemon.json("/api/workspaces")

@@ -116,6 +116,9 @@ class Daemon:
             raise RuntimeError(f"healthd ended with {self.process.returncode}; see its log")
         return self.get(path, timeout=2)[0] == 200
 
+    def is_well(self):
+        return self.json("/api/health")["status"] == "pass"
+
     def end(self, how=signal.SIGTERM):
         status = end(self.process, how)
         self.log.close()
