@@ -96,6 +96,16 @@ import Testing
         }
     }
 
+    @Test(arguments: ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/TESTING.md", "docs/BENCHMARKS.md", "docs/CONFIGURATION.md"])
+    func `the documentation names files that are there`(page: String) throws {
+        let text = try String(contentsOfFile: "\(Tree.root)/\(page)", encoding: .utf8)
+        for match in text.matches(of: /`([A-Za-z.]+\/[A-Za-z0-9_\/.-]+\.(swift|sh|py|service|sql|md|yaml|css|png))[`:]|\]\(([A-Za-z0-9_\/.-]+)\)/) {
+            let path = String(match.output.1 ?? match.output.3 ?? "")
+            let places = ["", "Sources/", "Tests/", "docs/"].map { "\(Tree.root)/\($0)\(path)" }
+            #expect(places.contains { FileManager.default.fileExists(atPath: $0) }, "\(page) names \(path)")
+        }
+    }
+
     @Test(arguments: [".ci/run", "scripts/run", "scripts/test", "scripts/bench", "scripts/prove"])
     func `the doors can be opened`(script: String) throws {
         #expect(FileManager.default.isExecutableFile(atPath: "\(Tree.root)/\(script)"))
