@@ -106,6 +106,25 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
+        // The running program, seen from outside: what the two suites below share.
+        .target(
+            name: "Blackbox",
+            dependencies: [
+                "TestServers", "Vitals",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            path: "Tests/Blackbox",
+            swiftSettings: strict),
+        .testTarget(name: "IntegrationTests", dependencies: ["Blackbox", "TestServers", "Vitals", "healthd"], swiftSettings: strict),
+        .testTarget(
+            name: "SystemdTests",
+            dependencies: ["Blackbox", "TestServers", "Vitals", "healthd"],
+            exclude: ["lab"],
+            swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -108,13 +108,13 @@ final class Guardian: Sendable {
 public struct TestServerError: Error, CustomStringConvertible {
     public let description: String
 
-    init(_ description: String) {
+    public init(_ description: String) {
         self.description = description
     }
 }
 
 /// A TCP port nobody listened on a moment ago.
-func unusedPort() throws -> Int {
+public func unusedPort() throws -> Int {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(descriptor) }
     var address = sockaddr_in()

@@ -9,7 +9,7 @@ private final class Work: Sendable {
 }
 
 /// Runs blocking work on a thread made for it: two cores' worth of blocked tests would leave no thread for the code under test.
-func onOwnThread<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
+public func onOwnThread<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
     await withCheckedContinuation { continuation in
         let work = Work { continuation.resume(returning: body()) }
         var thread = pthread_t()
@@ -28,7 +28,7 @@ func onOwnThread<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
 }
 
 /// Two connected ends, reading first, closed on exec from the moment they exist: a program started meanwhile must not keep one open.
-func makePipe(_ ends: inout [Int32]) -> Bool {
+public func makePipe(_ ends: inout [Int32]) -> Bool {
     // pipe2 is not imported; a socket pair takes the flag.
     socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0
 }

@@ -1,7 +1,7 @@
 import Glibc
 
 /// Runs a program to its end and answers its standard output; its complaints are in the error.
-func run(_ program: String, _ arguments: [String]) async throws -> String {
+public func run(_ program: String, _ arguments: [String]) async throws -> String {
     let (output, status) = await onOwnThread { () -> (String, Int32) in
         var ends: [Int32] = [0, 0]
         guard makePipe(&ends) else { return ("no pipe, errno \(errno)", -1) }

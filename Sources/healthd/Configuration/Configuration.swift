@@ -1,3 +1,5 @@
+import AppCore
+import Probes
 import Vitals
 
 /// Everything an operator may set, decoded once into typed values. Nothing here is read a second time, clamped or guessed.
@@ -24,17 +26,6 @@ struct Configuration: Sendable, Hashable {
         case memoryOnly
     }
 
-    struct Pool: Sendable, Hashable {
-        var max: Int
-        var min: Int
-        var idle: Duration
-        var connect: Duration
-        /// From asking for a connection to the end of the query, when the caller sets none.
-        var deadline: Duration
-        var lifetime: Duration
-        var waiters: Int
-    }
-
     struct Cache: Sendable, Hashable {
         var choice: CacheChoice
         var ttl: Duration
@@ -47,30 +38,20 @@ struct Configuration: Sendable, Hashable {
         var perWorkspace: Int
     }
 
-    struct Probes: Sendable, Hashable {
+    struct Probing: Sendable, Hashable {
         var interval: Duration
         var timeout: Duration
-    }
-
-    struct Receiver: Sendable, Hashable {
-        var name: String
-        var webhook: String
-        var secret: Secret?
     }
 
     var listen: ListenAddress
     /// The state folder; absolute.
     var state: String
     var database: DatabaseChoice
-    var pool: Pool
+    var pool: PoolConfiguration
     var cache: Cache
     var tasks: Tasks
-    var probes: Probes
-    /// One for every `RuleSettings.Name`, in that order.
-    var rules: [RuleSettings]
+    var probes: Probing
+    /// `Rule.standard` with what was set, in that order.
+    var rules: [Rule]
     var receivers: [Receiver]
-
-    func rule(_ name: RuleSettings.Name) -> RuleSettings {
-        rules.first { $0.name == name } ?? .standard(name)
-    }
 }

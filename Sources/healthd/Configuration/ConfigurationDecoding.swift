@@ -1,3 +1,5 @@
+import AppCore
+import Probes
 import Vitals
 
 /// What a file that holds a secret turned out to be.
@@ -39,7 +41,7 @@ extension Configuration {
             cache: readCache(environment, mode, secrets, &reader),
             tasks: readTasks(&reader),
             probes: readProbes(&reader),
-            rules: RuleSettings.Name.allCases.map { RuleSettings.read($0, from: &reader) },
+            rules: Rule.standard.map { $0.read(from: &reader) },
             receivers: readReceivers(secrets, &reader))
         readTargets(&reader)
         reader.finish(foreign: scriptVariables)
@@ -125,7 +127,7 @@ extension Configuration {
         return .external(ConnectionKeywords(values))
     }
 
-    private static func readPool(_ mode: Mode, _ reader: inout SettingReader) -> Pool {
+    private static func readPool(_ mode: Mode, _ reader: inout SettingReader) -> PoolConfiguration {
         let most = reader.integer("database.pool.max", in: 1...1_000, default: mode == .embedded ? 10 : 20)
         let least = reader.integer("database.pool.min", in: 0...1_000, default: Swift.min(2, most))
         if least > most, reader.origin(of: "database.pool.min") != .unset {
@@ -133,10 +135,12 @@ extension Configuration {
                 "database.pool.min", reader.origin(of: "database.pool.min"),
                 "is \(least); expected at most database.pool.max, which is \(most)")
         }
-        return Pool(
-            max: most, min: least,
-            idle: reader.duration("database.pool.idle", in: .seconds(1) ... .seconds(86_400), default: .seconds(30)),
-            connect: reader.duration("database.pool.connect", in: .milliseconds(100) ... .seconds(300), default: .seconds(5)),
+        return PoolConfiguration(
+            // A contradiction is reported above; the value must exist until the list is complete.
+            max: most, min: Swift.min(least, most),
+            idleTimeout: reader.duration("database.pool.idle", in: .seconds(1) ... .seconds(86_400), default: .seconds(30)),
+            connectTimeout: reader.duration(
+                "database.pool.connect", in: .milliseconds(100) ... .seconds(300), default: .seconds(5)),
             deadline: reader.duration("database.pool.deadline", in: .milliseconds(10) ... .seconds(600), default: .seconds(2)),
             lifetime: reader.duration(
                 "database.pool.lifetime", in: .seconds(10) ... .seconds(7 * 86_400), default: .seconds(1_800)),
@@ -187,7 +191,7 @@ extension Configuration {
         return Tasks(concurrency: concurrency, perWorkspace: perWorkspace)
     }
 
-    private static func readProbes(_ reader: inout SettingReader) -> Probes {
+    private static func readProbes(_ reader: inout SettingReader) -> Probing {
         let interval = reader.duration("probes.interval", in: .milliseconds(100) ... .seconds(3_600), default: .seconds(1))
         let timeout = reader.duration(
             "probes.timeout", in: .milliseconds(10) ... .seconds(600), default: min(.milliseconds(500), interval))
@@ -196,7 +200,7 @@ extension Configuration {
                 "probes.timeout", reader.origin(of: "probes.timeout"),
                 "is \(timeout.settingText); expected at most probes.interval, which is \(interval.settingText)")
         }
-        return Probes(interval: interval, timeout: timeout)
+        return Probing(interval: interval, timeout: timeout)
     }
 
     private static func readReceivers(_ secrets: SecretFiles, _ reader: inout SettingReader) -> [Receiver] {
@@ -222,7 +226,13 @@ extension Configuration {
                     "\(path).name", reader.origin(of: "\(path).name"),
                     "is \"\(name)\", as another receiver's; expected each name once")
             }
-            if let name, let webhook { receivers.append(Receiver(name: name, webhook: webhook, secret: secret)) }
+            guard let name, let webhook else { continue }
+            do {
+                receivers.append(try Receiver(name: name, url: webhook, secrets: secret.map { [$0] } ?? []))
+            } catch {
+                let key = error.reason.contains("secret") ? "secret-file" : "webhook"
+                reader.report("\(path).\(key)", reader.origin(of: "\(path).\(key)"), "cannot be used: \(error.reason)")
+            }
         }
         return receivers
     }

@@ -1,3 +1,5 @@
+import Probes
+
 /// What a reload would change, told apart by whether it can be done while running.
 struct ConfigurationDifference: Sendable, Hashable {
     /// Settings that take effect at once: thresholds and receivers. Keys as in the file, sorted.

@@ -1,4 +1,6 @@
+import AppCore
 import Crypto
+import Probes
 import Vitals
 
 extension Configuration {
@@ -23,8 +25,9 @@ extension Configuration {
     var settings: [String: String] {
         var settings = [
             "listen": "\(listen)", "state": state,
-            "database.pool.max": "\(pool.max)", "database.pool.min": "\(pool.min)", "database.pool.idle": pool.idle.settingText,
-            "database.pool.connect": pool.connect.settingText, "database.pool.deadline": pool.deadline.settingText,
+            "database.pool.max": "\(pool.max)", "database.pool.min": "\(pool.min)",
+            "database.pool.idle": pool.idleTimeout.settingText,
+            "database.pool.connect": pool.connectTimeout.settingText, "database.pool.deadline": pool.deadline.settingText,
             "database.pool.lifetime": pool.lifetime.settingText, "database.pool.waiters": "\(pool.waiters)",
             "cache.ttl": cache.ttl.settingText, "cache.memory": "\(cache.memory)", "cache.deadline": cache.deadline.settingText,
             "tasks.concurrency": "\(tasks.concurrency)", "tasks.per-workspace": "\(tasks.perWorkspace)",
@@ -44,37 +47,8 @@ extension Configuration {
         for rule in rules { settings.merge(rule.settings) { first, _ in first } }
         for (number, receiver) in receivers.enumerated() {
             settings["receivers[\(number)].name"] = receiver.name
-            settings["receivers[\(number)].webhook"] = receiver.place
-            settings["receivers[\(number)].secret-file"] = receiver.secret == nil ? "(none)" : "<redacted>"
-        }
-        return settings
-    }
-}
-
-extension Configuration.Receiver {
-    /// Scheme and host alone: the path of a webhook is often its password.
-    var place: String {
-        let parts = webhook.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
-        guard parts.count >= 3 else { return "<redacted>" }
-        let authority = parts[2].split(separator: "@").last ?? ""
-        return "\(parts[0])//\(authority.prefix { !"?#".contains($0) })/…"
-    }
-}
-
-extension RuleSettings {
-    fileprivate var settings: [String: String] {
-        func text(_ edge: Double?) -> String {
-            guard let edge else { return "off" }
-            return unit == .ratio ? "\(edge)" : Duration.nanoseconds(Int64((edge * 1e9).rounded())).settingText
-        }
-        let path = "rules.\(name.rawValue)"
-        var settings = [
-            "\(path).degraded": text(degraded), "\(path).critical": text(critical), "\(path).leave": text(leave),
-            "\(path).enter-after": enterAfter.settingText, "\(path).leave-after": leaveAfter.settingText,
-        ]
-        if let votes {
-            settings["\(path).failures"] = "\(votes.failures)"
-            settings["\(path).of"] = "\(votes.of)"
+            settings["receivers[\(number)].webhook"] = "(an address at \(receiver.host))"
+            settings["receivers[\(number)].secret-file"] = receiver.secrets.isEmpty ? "(none)" : "<redacted>"
         }
         return settings
     }

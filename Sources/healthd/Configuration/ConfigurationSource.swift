@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 #if canImport(Glibc)
     import Glibc
 #endif
@@ -48,10 +50,7 @@ func readFile(_ path: String, limit: Int) -> FileText {
         return errno == ENOENT || errno == ENOTDIR ? .missing : .unreadable(reason: String(cString: strerror(errno)))
     }
     defer { close(descriptor) }
-    var status = stat()
-    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-        return .unreadable(reason: "it is not a regular file")
-    }
+    guard isRegularFile(path) else { return .unreadable(reason: "it is not a regular file") }
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 16_384)
     while bytes.count < limit {
@@ -63,4 +62,12 @@ func readFile(_ path: String, limit: Int) -> FileText {
     }
     guard let text = String(validating: bytes, as: UTF8.self) else { return .unreadable(reason: "it is not UTF-8 text") }
     return .text(text)
+}
+
+/// Through symbolic links, which managers of configuration like to place.
+private func isRegularFile(_ path: String) -> Bool {
+    guard let resolved = realpath(path, nil) else { return false }
+    defer { free(resolved) }
+    let attributes = try? FileManager.default.attributesOfItem(atPath: String(cString: resolved))
+    return attributes?[.type] as? FileAttributeType == .typeRegular
 }

@@ -1,3 +1,6 @@
+import AppCore
+import Vitals
+
 /// What libpq needs to connect, keyword by keyword, so that no secret is ever part of a command line or a URL that is logged.
 ///
 /// Keywords as in the PostgreSQL manual, "Parameter Key Words". Printing shows everything but the secrets.
@@ -20,11 +23,9 @@ struct ConnectionKeywords: Sendable, Hashable, CustomStringConvertible, CustomRe
 
     var customMirror: Mirror { Mirror(reflecting: description) }
 
-    /// Where this leads, for messages: `db.example.org:5432/app`, `/run/postgresql`.
-    var place: String {
-        let host = values["host"] ?? values["hostaddr"] ?? "the default socket"
-        let port = values["port"].map { ":\($0)" } ?? ""
-        return host.hasPrefix("/") ? host : "\(host)\(port)/\(values["dbname"] ?? values["user"] ?? "")"
+    /// For the pool, which keeps the password apart.
+    var endpoint: PostgresEndpoint {
+        PostgresEndpoint(keywords: values.filter { $0.key != "password" }, password: values["password"].map { Secret($0) })
     }
 }
 

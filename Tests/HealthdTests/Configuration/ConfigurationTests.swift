@@ -1,3 +1,5 @@
+import AppCore
+import Probes
 import Testing
 import Vitals
 
@@ -32,8 +34,9 @@ private func problems(
         #expect(configuration.state == "/var/lib/healthd")
         #expect(
             configuration.pool
-                == .init(
-                    max: 20, min: 2, idle: .seconds(30), connect: .seconds(5), deadline: .seconds(2), lifetime: .seconds(1_800),
+                == PoolConfiguration(
+                    max: 20, min: 2, idleTimeout: .seconds(30), connectTimeout: .seconds(5), deadline: .seconds(2),
+                    lifetime: .seconds(1_800),
                     waiters: 200))
         #expect(configuration.cache.ttl == .seconds(300))
         #expect(configuration.cache.memory == .mebibytes(32))
@@ -41,9 +44,8 @@ private func problems(
         #expect(configuration.cache.choice == .memoryOnly)
         #expect(configuration.tasks == .init(concurrency: 50, perWorkspace: 8))
         #expect(configuration.probes == .init(interval: .seconds(1), timeout: .milliseconds(500)))
-        let saturation = configuration.rule(.poolSaturation)
-        #expect(saturation.degraded == 0.8 && saturation.critical == 0.95 && saturation.leave == 0.7)
-        #expect(saturation.enterAfter == .zero && saturation.leaveAfter == .seconds(10))
+        #expect(configuration.rules == Rule.standard)
+        #expect(configuration.settings["rules.pool-saturation.leave"] == "0.7")
         #expect(configuration.receivers.isEmpty)
     }
 
@@ -79,9 +81,11 @@ private func problems(
               - { name: oncall, webhook: https://example.org/hook, secret-file: /etc/healthd/credentials/webhook }
             targets: []
             """
-        let configuration = try decode(yaml, files: ["/etc/healthd/credentials/webhook": .text("whsec_abc\n")])
+        let configuration = try decode(yaml, files: ["/etc/healthd/credentials/webhook": .text("whsec_abcd\n")])
         #expect(
-            configuration.receivers == [.init(name: "oncall", webhook: "https://example.org/hook", secret: Secret("whsec_abc"))])
+            configuration.receivers == [
+                try Receiver(name: "oncall", url: "https://example.org/hook", secrets: [Secret("whsec_abcd")])
+            ])
         guard case .external(let keywords) = configuration.database else {
             return #expect(Bool(false), "expected the external database")
         }
@@ -104,7 +108,7 @@ private func problems(
         #expect(configuration.pool.max == 7)
         #expect(configuration.tasks.perWorkspace == 4)
         #expect(configuration.listen == ListenAddress(host: "::1", port: 0))
-        #expect(configuration.rule(.poolSaturation).leaveAfter == .seconds(1))
+        #expect(configuration.rules.first?.leaveAfter == .seconds(1))
     }
 
     @Test func `takes the state folder from systemd only when nobody set one`() throws {
@@ -163,15 +167,15 @@ private func problems(
         ),
         (
             "rules: { query-latency: { critical: 100ms } }",
-            "healthd.yaml:1: rules.query-latency.critical is 100ms; expected it above degraded, which is 250ms"
+            "healthd.yaml:1: rules.query-latency.critical is 100ms; expected it above degraded, which is 500ms"
         ),
         (
             "rules: { cache-hit-rate: { leave: 0.1 } }",
             "healthd.yaml:1: rules.cache-hit-rate.leave is 0.1; expected it not below degraded, which is 0.5"
         ),
         (
-            "rules: { postgres: { failures: 9 } }",
-            "healthd.yaml:1: rules.postgres.failures is 9; expected at most rules.postgres.of, which is 3"
+            "rules: { postgres-down: { failures: 9 } }",
+            "healthd.yaml:1: rules.postgres-down.failures is 9; expected at most rules.postgres-down.of, which is 3"
         ),
         ("rules: { pool: { degraded: 0.5 } }", "healthd.yaml:1: rules.pool is not a setting"),
         (
@@ -322,9 +326,11 @@ private func problems(
             "/run/c/hook": .text("from-credential"), "/etc/healthd/credentials/hook": .text("from-path"),
         ]
         #expect(
-            try decode(yaml, ["CREDENTIALS_DIRECTORY": "/run/c"], files: files).receivers.first?.secret == Secret("from-credential")
+            try decode(yaml, ["CREDENTIALS_DIRECTORY": "/run/c"], files: files).receivers.first?.secrets == [
+                Secret("from-credential")
+            ]
         )
-        #expect(try decode(yaml, files: files).receivers.first?.secret == Secret("from-path"))
+        #expect(try decode(yaml, files: files).receivers.first?.secrets == [Secret("from-path")])
     }
 
     @Test func `complete a database URL and a Redis URL from their files`() throws {
@@ -347,7 +353,7 @@ private func problems(
         dump(configuration.cache, to: &dumped)
         #expect(!dumped.contains("hunter2"))
         #expect(!configuration.lines.joined().contains("hunter2"))
-        #expect(configuration.lines.contains("receivers[0].webhook = https://hooks.example.org/…"))
+        #expect(configuration.lines.contains("receivers[0].webhook = (an address at hooks.example.org)"))
         #expect(configuration.lines.contains("database.url = application_name=healthd dbname=d host=h password=<redacted> user=u"))
         #expect(configuration.digest.count == 64)
     }

@@ -1,0 +1,127 @@
+import Synchronization
+
+/// One reader's place in the events of one task: behind in the stored rows, or live with a bounded buffer.
+final class TaskSubscription: Sendable {
+    enum Position: Hashable {
+        /// Reads rows after this number. Leads to live when they are read to the end.
+        case replaying(after: Int)
+        /// Gets events as they are published.
+        case live
+        case ended
+    }
+
+    private struct State {
+        var position = Position.replaying(after: 0)
+        /// The highest number published while rows were still read: live only when the rows have brought it.
+        var highestPublished = 0
+        /// While live: the next number to go into `buffer`.
+        var expected = 1
+        var buffer: [TaskEvent] = []
+        /// Came before their turn: two writers commit in one order and publish in another.
+        var early: [Int: TaskEvent] = [:]
+        var finished = false
+        var waiter: CheckedContinuation<[TaskEvent], Never>?
+
+        mutating func takeIfReady() -> [TaskEvent]? {
+            if position == .ended { return [] }
+            guard !buffer.isEmpty else { return nil }
+            defer { buffer = [] }
+            return buffer
+        }
+
+        /// The waiter, with what it is to be resumed with.
+        mutating func wake() -> (CheckedContinuation<[TaskEvent], Never>, [TaskEvent])? {
+            guard let waiter, let events = takeIfReady() else { return nil }
+            self.waiter = nil
+            return (waiter, events)
+        }
+    }
+
+    let taskID: AgentTask.ID
+    private let limit: Int
+    private let state = Mutex(State())
+
+    init(taskID: AgentTask.ID, limit: Int) {
+        self.taskID = taskID
+        self.limit = limit
+    }
+
+    var position: Position { state.withLock { $0.position } }
+
+    /// The last number this reader has, while it is live and more can come.
+    var lastSeenWhileLive: Int? {
+        state.withLock { $0.position == .live && !$0.finished ? $0.expected - 1 : nil }
+    }
+
+    func begin(after sequence: Int) {
+        state.withLock { $0.position = .replaying(after: sequence) }
+    }
+
+    /// - Parameter isLast: there were no more rows when these were read.
+    func replayed(through sequence: Int, isLast: Bool) {
+        state.withLock { state in
+            guard case .replaying = state.position else { return }
+            if isLast, state.highestPublished <= sequence {
+                state.position = .live
+                state.expected = sequence + 1
+            } else {
+                state.position = .replaying(after: sequence)
+            }
+        }
+    }
+
+    /// - Returns: events waiting for the reader, and how many it has lost because it was too slow.
+    func offer(_ events: [TaskEvent]) -> (backlog: Int, dropped: Int) {
+        let (result, wakeup) = state.withLock { state in
+            let dropped = accept(events, &state)
+            return ((state.buffer.count, dropped), state.wake())
+        }
+        if let (waiter, events) = wakeup { waiter.resume(returning: events) }
+        return result
+    }
+
+    private func accept(_ events: [TaskEvent], _ state: inout State) -> Int {
+        guard state.position != .ended else { return 0 }
+        guard state.position == .live else {
+            state.highestPublished = max(state.highestPublished, events.map(\.sequence).max() ?? 0)
+            return 0
+        }
+        for event in events where event.sequence >= state.expected { state.early[event.sequence] = event }
+        while let next = state.early.removeValue(forKey: state.expected) {
+            state.buffer.append(next)
+            state.expected += 1
+            if next.kind.isFinal { state.finished = true }
+        }
+        let held = state.buffer.count + state.early.count
+        guard held > limit else { return 0 }
+        state.position = .ended
+        state.buffer = []
+        state.early = [:]
+        return held
+    }
+
+    func end() {
+        let wakeup = state.withLock { state in
+            state.position = .ended
+            return state.wake()
+        }
+        if let (waiter, events) = wakeup { waiter.resume(returning: events) }
+    }
+
+    /// What has come since the last call, waiting for the first of it; empty when the stream has ended or the task is cancelled.
+    func take() async -> [TaskEvent] {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let ready = state.withLock { state -> [TaskEvent]? in
+                    if Task.isCancelled { state.position = .ended }
+                    if let events = state.takeIfReady() { return events }
+                    state.waiter = continuation
+                    return nil
+                }
+                if let ready { continuation.resume(returning: ready) }
+            }
+        } onCancel: {
+            end()
+        }
+    }
+}

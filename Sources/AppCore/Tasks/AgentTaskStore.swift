@@ -1,0 +1,159 @@
+import Vitals
+
+/// The rows of agent tasks, for those who ask for work. What workers do with them is in `TaskClaims`.
+public struct AgentTaskStore: Sendable {
+    let database: Database
+    let hub: EventHub
+    let roster: TaskRoster
+    let handlers: [any TaskHandler]
+
+    /// - Parameters:
+    ///   - handlers: the kinds of work that exist; a task of another type is refused.
+    public init(database: Database, hub: EventHub, handlers: [any TaskHandler] = TaskHandlers.all) {
+        self.database = database
+        self.hub = hub
+        self.handlers = handlers
+        roster = TaskRoster()
+    }
+
+    public var types: [String] { handlers.map(\.type) }
+
+    func handler(for type: String) -> (any TaskHandler)? { handlers.first { $0.type == type } }
+
+    /// Stores the task and wakes the worker, unless it is to be started by hand.
+    ///
+    /// - Throws: `RequestProblem` naming the field, or a workspace that does not exist.
+    public func create(_ new: NewAgentTask) async throws -> AgentTask {
+        guard handler(for: new.type) != nil else {
+            throw RequestProblem.invalid(
+                field: "type", reason: "is \"\(new.type.clipped)\"; expected one of \(types.joined(separator: ", "))")
+        }
+        let params = new.params ?? [:]
+        _ = try TaskParameters(params)
+        let start = new.autoStart ?? true
+        do {
+            let task = try await namingMigrations {
+                let rows = try await database.query(
+                    """
+                    INSERT INTO agent_tasks (workspace_id, type, params, state, queued_at)
+                    VALUES (\(new.workspaceID), \(new.type), \(params), \(unescaped: start ? "'queued', now()" : "'created', NULL"))
+                    RETURNING \(unescaped: AgentTask.columns)
+                    """, for: "tasks.create")
+                guard let row = rows.first else { throw PostgresError.decoding(column: "id", reason: "nothing was returned") }
+                return try AgentTask(row)
+            }
+            if start { roster.wake() }
+            return task
+        } catch let error as PostgresError where error.sqlState == "23503" {
+            throw RequestProblem.notFound(what: "workspace \(new.workspaceID)")
+        }
+    }
+
+    public func find(_ id: AgentTask.ID) async throws -> AgentTask {
+        try await namingMigrations {
+            let rows = try await database.query(
+                "SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE id = \(id)", for: "tasks.find")
+            guard let row = rows.first else { throw RequestProblem.notFound(what: "task \(id)") }
+            return try AgentTask(row)
+        }
+    }
+
+    /// Newest first.
+    public func list(of workspace: Workspace.ID, limit: Int = 50) async throws -> [AgentTask] {
+        try RequestProblem.limit(limit, in: 1...500)
+        return try await namingMigrations {
+            try await database.withConnection(for: "tasks.list") { lease in
+                let tasks = try await lease.query(
+                    """
+                    SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE workspace_id = \(workspace)
+                    ORDER BY created_at DESC LIMIT \(limit)
+                    """
+                ).map { row in try AgentTask(row) }
+                guard tasks.isEmpty, try await lease.query("SELECT FROM workflows WHERE id = \(workspace)").isEmpty else { return tasks }
+                throw RequestProblem.notFound(what: "workspace \(workspace)")
+            }
+        }
+    }
+
+    /// The steps of a task as its events tell them.
+    public func telemetry(_ id: AgentTask.ID) async throws -> TaskTelemetry {
+        try await namingMigrations {
+            try await database.withConnection(for: "tasks.telemetry") { lease in
+                let rows = try await lease.query("SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE id = \(id)")
+                guard let row = rows.first else { throw RequestProblem.notFound(what: "task \(id)") }
+                let events = try await lease.query(
+                    """
+                    SELECT * FROM (
+                        SELECT \(unescaped: TaskEvent.columns) FROM agent_task_events WHERE task_id = \(id)
+                        ORDER BY sequence DESC LIMIT \(TaskTelemetry.eventLimit)) latest
+                    ORDER BY sequence
+                    """
+                ).map { row in try TaskEvent(row) }
+                return try TaskTelemetry(task: AgentTask(row), events: events)
+            }
+        }
+    }
+
+    // MARK: Asking
+
+    public func start(_ id: AgentTask.ID) async throws -> AgentTask { try await apply(.start, to: id) }
+    public func pause(_ id: AgentTask.ID) async throws -> AgentTask { try await apply(.pause, to: id) }
+    public func resume(_ id: AgentTask.ID) async throws -> AgentTask { try await apply(.resume, to: id) }
+    public func cancel(_ id: AgentTask.ID) async throws -> AgentTask { try await apply(.cancel, to: id) }
+
+    /// Does to the task what was asked, or asks its worker to.
+    ///
+    /// - Returns: the task as it is now; a running one carries what was asked of it in `requested`.
+    /// - Throws: `RequestProblem.conflict` when its state does not allow it.
+    public func apply(_ action: TaskAction, to id: AgentTask.ID) async throws -> AgentTask {
+        let (task, event) = try await namingMigrations {
+            try await database.withTransaction(for: "tasks.action") { lease in
+                let rows = try await lease.query("SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE id = \(id) FOR UPDATE")
+                guard let row = rows.first else { throw RequestProblem.notFound(what: "task \(id)") }
+                let effect = try AgentTask(row).effect(of: action)
+                return try await carryOut(effect, on: id, &lease)
+            }
+        }
+        if let event { hub.publish(event) }
+        switch task.state {
+        case .queued: roster.wake()
+        case .running: roster.ask(task.requested, of: task.id)
+        default: break
+        }
+        return task
+    }
+
+    private func carryOut(_ effect: AgentTask.Effect, on id: AgentTask.ID, _ lease: inout Lease) async throws -> (AgentTask, TaskEvent?) {
+        let changes: SQL
+        var kind: TaskEvent.Kind?
+        switch effect {
+        case .become(.queued):
+            changes = "UPDATE agent_tasks SET state = 'queued', queued_at = now(), updated_at = now() WHERE id = \(id) RETURNING *"
+        case .become(.cancelled):
+            kind = .taskCancelled
+            changes = """
+                UPDATE agent_tasks SET state = 'cancelled', finished_at = now(), event_sequence = event_sequence + 1, updated_at = now()
+                WHERE id = \(id) RETURNING *
+                """
+        case .become(let state):
+            kind = .taskPaused
+            changes = """
+                UPDATE agent_tasks SET state = \(state.rawValue), event_sequence = event_sequence + 1, updated_at = now()
+                WHERE id = \(id) RETURNING *
+                """
+        case .ask(let action):
+            changes = "UPDATE agent_tasks SET requested = \(action.rawValue), updated_at = now() WHERE id = \(id) RETURNING *"
+        case .withdraw:
+            changes = "UPDATE agent_tasks SET requested = NULL, updated_at = now() WHERE id = \(id) RETURNING *"
+        }
+        guard let row = try await lease.query(changes).first else { throw RequestProblem.notFound(what: "task \(id)") }
+        let task = try AgentTask(row)
+        guard let kind else { return (task, nil) }
+        let inserted = try await lease.query(
+            """
+            INSERT INTO agent_task_events (task_id, sequence, kind) VALUES (\(id), \(task.eventSequence), \(kind.rawValue))
+            RETURNING \(unescaped: TaskEvent.columns)
+            """)
+        return (task, try inserted.first.map { row in try TaskEvent(row) })
+    }
+}

@@ -1,0 +1,193 @@
+import Vitals
+
+// What a worker does with rows. Every write after the claim compares the attempt: a worker whose lease ended, and whose task
+// another has claimed since, changes nothing any more.
+
+extension AgentTaskStore {
+    /// The task is no longer this worker's.
+    struct LeaseLost: Error {}
+
+    /// A claimed task, and how long it had waited.
+    struct Claim: Sendable {
+        var task: AgentTask
+        var waited: Duration
+    }
+
+    /// Claims up to `limit` tasks, oldest first: queued ones, and running ones whose worker's lease has ended.
+    ///
+    /// One workspace has at most `perWorkspace` running tasks, counted over all workers; workers that claim at the same moment
+    /// may overshoot it, since neither waits for the other.
+    func claim(limit: Int, perWorkspace: Int, worker: String, lease leaseTime: Duration, maxAttempts: Int) async throws -> [Claim] {
+        try await namingMigrations {
+            try await database.query(
+                """
+                WITH busy AS (
+                    SELECT workspace_id, count(*) AS tasks FROM agent_tasks
+                    WHERE state = 'running' AND lease_ends_at >= now() GROUP BY workspace_id),
+                oldest AS MATERIALIZED (
+                    SELECT t.id, t.workspace_id, t.queued_at FROM agent_tasks t
+                    WHERE t.state IN ('queued', 'running') AND t.queued_at <= now()
+                        AND (t.state = 'queued' OR (t.lease_ends_at < now() AND t.attempt < \(maxAttempts)))
+                        AND NOT EXISTS (SELECT FROM busy WHERE busy.workspace_id = t.workspace_id AND busy.tasks >= \(perWorkspace))
+                    ORDER BY t.queued_at LIMIT 200 FOR UPDATE OF t SKIP LOCKED),
+                ranked AS (
+                    SELECT o.id, o.queued_at, coalesce(busy.tasks, 0)
+                        + row_number() OVER (PARTITION BY o.workspace_id ORDER BY o.queued_at, o.id) AS place
+                    FROM oldest o LEFT JOIN busy ON busy.workspace_id = o.workspace_id),
+                chosen AS (SELECT id FROM ranked WHERE place <= \(perWorkspace) ORDER BY queued_at LIMIT \(limit)),
+                claimed AS (
+                    UPDATE agent_tasks t SET state = 'running', attempt = attempt + 1, worker = \(worker),
+                        lease_ends_at = now() + make_interval(secs => \(leaseTime.seconds)), started_at = coalesce(started_at, now()),
+                        current_step = NULL, progress = 0, event_sequence = event_sequence + 1, updated_at = now()
+                    FROM chosen WHERE t.id = chosen.id RETURNING t.*),
+                noted AS (
+                    INSERT INTO agent_task_events (task_id, sequence, kind, payload)
+                    SELECT id, event_sequence, 'task:started', jsonb_build_object('attempt', attempt, 'type', type) FROM claimed)
+                SELECT \(unescaped: AgentTask.columns), extract(epoch FROM now() - queued_at)::float8 AS waited
+                FROM claimed ORDER BY queued_at
+                """, for: "tasks.claim"
+            ).map { row in
+                let task = try AgentTask(row)
+                let event = TaskEvent(
+                    taskID: task.id, sequence: task.eventSequence, kind: .taskStarted,
+                    payload: ["attempt": .integer(task.attempt), "type": .string(task.type)], at: task.updatedAt)
+                hub.publish(event)
+                return Claim(task: task, waited: .seconds(try row.double("waited")))
+            }
+        }
+    }
+
+    /// Notes an event of a running task.
+    ///
+    /// - Returns: what somebody has asked of the task meanwhile.
+    /// - Throws: `LeaseLost`.
+    func note(_ kind: TaskEvent.Kind, _ payload: JSONValue, step: String, progress: Double, of task: AgentTask) async throws -> TaskAction? {
+        let row = try await eventRow(
+            """
+            WITH held AS (
+                UPDATE agent_tasks SET event_sequence = event_sequence + 1, current_step = \(step), progress = \(progress), updated_at = now()
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING *)
+            INSERT INTO agent_task_events (task_id, sequence, kind, payload)
+            SELECT id, event_sequence, \(kind.rawValue), \(payload)::jsonb FROM held
+            RETURNING \(unescaped: TaskEvent.columns), (SELECT requested FROM held) AS requested
+            """, for: "tasks.step")
+        return try row.optionalString("requested").flatMap { TaskAction(rawValue: $0) }
+    }
+
+    /// Completes the task: its result, a snapshot of the workspace and a line of the audit log, or none of them.
+    func complete(_ task: AgentTask, result: JSONValue, summary: String) async throws {
+        _ = try await eventRow(
+            """
+            WITH held AS (
+                UPDATE agent_tasks SET state = 'completed', result = \(result), progress = 1, current_step = NULL, requested = NULL,
+                    finished_at = now(), lease_ends_at = NULL, event_sequence = event_sequence + 1, updated_at = now()
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING *),
+            kept AS (
+                INSERT INTO workspace_data_snapshots (workspace_id, snapshot_type, payload)
+                SELECT workspace_id, type, result FROM held RETURNING id),
+            audited AS (
+                INSERT INTO ai_audit_logs (workspace_id, task_id, action, summary, details)
+                SELECT held.workspace_id, held.id, held.type || '.completed', \(summary),
+                    jsonb_build_object('attempt', held.attempt, 'snapshotId', kept.id) FROM held, kept)
+            INSERT INTO agent_task_events (task_id, sequence, kind, payload)
+            SELECT held.id, event_sequence, 'task:completed', jsonb_build_object('summary', \(summary)::text, 'snapshotId', kept.id, 'result', result)
+            FROM held, kept RETURNING \(unescaped: TaskEvent.columns)
+            """, for: "tasks.complete")
+    }
+
+    func fail(_ task: AgentTask, reason: String) async throws {
+        _ = try await eventRow(
+            """
+            WITH held AS (
+                UPDATE agent_tasks SET state = 'failed', error = \(reason), requested = NULL, finished_at = now(), lease_ends_at = NULL,
+                    event_sequence = event_sequence + 1, updated_at = now()
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING *),
+            audited AS (
+                INSERT INTO ai_audit_logs (workspace_id, task_id, action, summary)
+                SELECT workspace_id, id, type || '.failed', error FROM held)
+            INSERT INTO agent_task_events (task_id, sequence, kind, payload)
+            SELECT id, event_sequence, 'task:failed', jsonb_build_object('error', error, 'attempt', attempt)
+            FROM held RETURNING \(unescaped: TaskEvent.columns)
+            """, for: "tasks.fail")
+    }
+
+    /// Pauses or cancels the running task, as was asked.
+    func yield(_ task: AgentTask, to action: TaskAction) async throws {
+        let cancelled = action == .cancel
+        let kind: TaskEvent.Kind = cancelled ? .taskCancelled : .taskPaused
+        _ = try await eventRow(
+            """
+            WITH held AS (
+                UPDATE agent_tasks SET state = \(unescaped: cancelled ? "'cancelled', finished_at = now()" : "'paused'"), requested = NULL,
+                    lease_ends_at = NULL, event_sequence = event_sequence + 1, updated_at = now()
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING *)
+            INSERT INTO agent_task_events (task_id, sequence, kind) SELECT id, event_sequence, \(kind.rawValue) FROM held
+            RETURNING \(unescaped: TaskEvent.columns)
+            """, for: "tasks.yield")
+    }
+
+    /// Gives the task back to the queue, to be taken again after `delay`.
+    func requeue(_ task: AgentTask, after delay: Duration) async throws {
+        try await database.execute(
+            """
+            UPDATE agent_tasks SET state = 'queued', queued_at = now() + make_interval(secs => \(delay.seconds)), lease_ends_at = NULL,
+                current_step = NULL, progress = 0, updated_at = now()
+            WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running'
+            """, for: "tasks.requeue")
+    }
+
+    /// Holds on to running tasks for another lease.
+    ///
+    /// - Returns: those still held, with what was asked of each. One that is not among them is lost.
+    func renew(_ tasks: [AgentTask.ID], worker: String, lease leaseTime: Duration) async throws -> [AgentTask.ID: TaskAction?] {
+        let rows = try await database.query(
+            """
+            UPDATE agent_tasks SET lease_ends_at = now() + make_interval(secs => \(leaseTime.seconds))
+            WHERE id = ANY(\(tasks)::uuid[]) AND worker = \(worker) AND state = 'running' RETURNING id, requested
+            """, for: "tasks.renew")
+        var held: [AgentTask.ID: TaskAction?] = [:]
+        for row in rows {
+            held.updateValue(try row.optionalString("requested").flatMap { TaskAction(rawValue: $0) }, forKey: try AgentTask.ID(row, "id"))
+        }
+        return held
+    }
+
+    /// Fails tasks that were claimed `maxAttempts` times and lost each time: they may be what ends their workers.
+    func failLost(maxAttempts: Int) async throws -> Int {
+        let rows = try await database.query(
+            """
+            WITH lost AS (
+                UPDATE agent_tasks SET state = 'failed', error = 'its worker was lost ' || attempt || ' times', finished_at = now(),
+                    lease_ends_at = NULL, event_sequence = event_sequence + 1, updated_at = now()
+                WHERE state = 'running' AND lease_ends_at < now() AND attempt >= \(maxAttempts) RETURNING *)
+            INSERT INTO agent_task_events (task_id, sequence, kind, payload)
+            SELECT id, event_sequence, 'task:failed', jsonb_build_object('error', error, 'attempt', attempt)
+            FROM lost RETURNING \(unescaped: TaskEvent.columns)
+            """, for: "tasks.fail-lost")
+        for row in rows { hub.publish(try TaskEvent(row)) }
+        return rows.count
+    }
+
+    /// Unfinished tasks of all workers by state, and since when the oldest has been waiting.
+    func backlog() async throws -> (byState: [AgentTask.State: Int], oldestQueued: Duration?) {
+        let rows = try await database.query(
+            """
+            SELECT state, count(*) AS tasks, max(extract(epoch FROM now() - queued_at)) FILTER (WHERE state = 'queued')::float8 AS oldest
+            FROM agent_tasks WHERE state IN ('queued', 'running') GROUP BY state
+            """, for: "tasks.backlog")
+        var byState: [AgentTask.State: Int] = [.queued: 0, .running: 0]
+        var oldest: Duration?
+        for row in rows {
+            byState[try row.value("state")] = try row.int("tasks")
+            if let age = try row.optionalDouble("oldest") { oldest = .seconds(max(0, age)) }
+        }
+        return (byState, oldest)
+    }
+
+    /// Runs a statement that changes the held task and returns the event it made; then tells the hub.
+    private func eventRow(_ statement: SQL, for purpose: Purpose) async throws -> Row {
+        guard let row = try await database.query(statement, for: purpose).first else { throw LeaseLost() }
+        hub.publish(try TaskEvent(row))
+        return row
+    }
+}

@@ -1,0 +1,150 @@
+import Logging
+import Vitals
+
+/// One claimed task on its way through its steps, until it is finished, given back, or no longer ours.
+struct TaskRun: Sendable {
+    let store: AgentTaskStore
+    let task: AgentTask
+    let configuration: TaskConfiguration
+    let meters: TaskMeters
+    let time: any TimeSource
+    let logger: Logger
+    /// True once the worker is to stop.
+    let stopping: @Sendable () -> Bool
+
+    /// How the steps ended.
+    private enum End {
+        case done(TaskFindings)
+        case asked(TaskAction)
+        case stopped
+    }
+
+    /// Never throws: what goes wrong with one task ends here.
+    func run() async {
+        let started = time.now()
+        store.roster.enter(task.id, requested: task.requested)
+        defer { store.roster.leave(task.id) }
+        await Work.$detail.withValue("task \(task.id)") {
+            do {
+                let outcome = try await settle(try await perform())
+                if let outcome { meters.run[outcome]?.record(time.now() - started) }
+            } catch is AgentTaskStore.LeaseLost {
+                meters.leasesLost.add()
+                logger.warning("task lease lost", metadata: ["task": "\(task.id)", "attempt": "\(task.attempt)"])
+            } catch {
+                await giveBack(after: error, started: started)
+            }
+        }
+    }
+
+    private func perform() async throws -> End {
+        guard let handler = store.handler(for: task.type) else { throw TaskFailure("no handler for tasks of type \(task.type)") }
+        let parameters = try TaskParameters(task.params)
+        let data = TaskData(database: store.database, task: task, parameters: parameters)
+        let total = Double(handler.steps.count * parameters.rounds)
+        var findings = TaskFindings()
+        var completed = 0.0
+        for round in 1...parameters.rounds {
+            findings = TaskFindings()
+            for step in handler.steps {
+                if let end = try interruption() { return end }
+                let facts: [String: JSONValue] = ["step": .string(step.name), "round": .integer(round)]
+                let asked = try await store.note(.stepStarted, .object(facts), step: step.name, progress: completed / total, of: task)
+                if let asked { return .asked(asked) }
+                let began = time.now()
+                try await perform(step, data, &findings)
+                completed += 1
+                let took = facts.merging(["seconds": .rounded((time.now() - began).seconds)]) { _, new in new }
+                let askedMeanwhile = try await store.note(.stepCompleted, .object(took), step: step.name, progress: completed / total, of: task)
+                if let askedMeanwhile { return .asked(askedMeanwhile) }
+            }
+            if round < parameters.rounds, let end = try await rest(parameters.interval) { return end }
+        }
+        findings.figures["rounds"] = .integer(parameters.rounds)
+        return .done(findings)
+    }
+
+    private func perform(_ step: TaskStep, _ data: TaskData, _ findings: inout TaskFindings) async throws {
+        let deadline = Deadline(time.now() + configuration.step)
+        // The closure of withValue may not capture an inout parameter.
+        let before = findings
+        findings = try await Deadline.$current.withValue(deadline) {
+            var own = before
+            try await step.perform(data, &own)
+            return own
+        }
+    }
+
+    /// Why the task may not go on; nil when it may.
+    private func interruption() throws -> End? {
+        let state = store.roster.state(of: task.id)
+        if state.lost { throw AgentTaskStore.LeaseLost() }
+        if let asked = state.requested { return .asked(asked) }
+        return stopping() ? .stopped : nil
+    }
+
+    /// Waits between rounds, looking up each second.
+    private func rest(_ interval: Duration) async throws -> End? {
+        let end = time.now() + interval
+        while time.now() < end {
+            if let interruption = try interruption() { return interruption }
+            try await time.sleep(until: min(end, time.now() + .seconds(1)))
+        }
+        return nil
+    }
+
+    private func settle(_ end: End) async throws -> TaskOutcome? {
+        switch end {
+        case .done(let findings):
+            try await store.complete(task, result: .object(findings.figures), summary: findings.summary)
+            return .succeeded
+        case .asked(let action):
+            try await store.yield(task, to: action)
+            return action == .cancel ? .cancelled : nil
+        case .stopped:
+            try await store.requeue(task, after: .zero)
+            return nil
+        }
+    }
+
+    /// Back to the queue when what failed is around the task; failed when it is the task itself.
+    private func giveBack(after error: any Error, started: MonotonicInstant) async {
+        let metadata: Logger.Metadata = ["task": "\(task.id)", "type": "\(task.type)", "attempt": "\(task.attempt)", "reason": "\(error)"]
+        let transient = Self.isTransient(error)
+        do {
+            if error is CancellationError || stopping() {
+                try await store.requeue(task, after: .zero)
+            } else if transient, task.attempt < configuration.attempts {
+                meters.retries.add()
+                logger.warning("task goes back to the queue", metadata: metadata)
+                try await store.requeue(task, after: .seconds(task.attempt))
+            } else {
+                logger.warning("task failed", metadata: metadata)
+                try await store.fail(task, reason: "\(error)")
+                meters.run[Self.isTimeout(error) ? .timeout : .failed]?.record(time.now() - started)
+            }
+        } catch {
+            // Its lease ends by itself, and then somebody claims it.
+            logger.debug("task left to its lease", metadata: ["task": "\(task.id)", "reason": "\(error)"])
+        }
+    }
+
+    static func isTransient(_ error: any Error) -> Bool {
+        switch error {
+        case is PoolError, is CancellationError: true
+        case let error as PostgresError:
+            switch error {
+            case .connectFailed, .connectionLost, .deadlineExceeded, .notSent: true
+            // Lost connections, resources short, operator's intervention, serialisation (PostgreSQL 15, appendix A).
+            case .server(let server): ["08", "53", "57", "40"].contains(server.sqlState.prefix(2))
+            case .decoding: false
+            }
+        default: false
+        }
+    }
+
+    private static func isTimeout(_ error: any Error) -> Bool {
+        if case PostgresError.deadlineExceeded = error { return true }
+        return false
+    }
+}

@@ -1,0 +1,198 @@
+// The text form of JSONValue, both ways. Rows hold many small documents: JSONDecoder would try every type of every value in turn.
+
+extension JSONValue: SQLParameter, CustomStringConvertible {
+    public var sqlText: String? { text }
+    public var description: String { text }
+
+    /// Compact, with members in order of their names: the same value always reads the same.
+    public var text: String {
+        var output: [UInt8] = []
+        append(to: &output)
+        return String(decoding: output, as: UTF8.self)
+    }
+
+    func append(to output: inout [UInt8]) {
+        switch self {
+        case .null: output += "null".utf8
+        case .bool(let flag): output += (flag ? "true" : "false").utf8
+        case .integer(let whole): output += String(whole).utf8
+        case .number(let number): output += (number.isFinite ? "\(number)" : "null").utf8
+        case .string(let text): Self.appendQuoted(text, to: &output)
+        case .array(let elements):
+            output.append(UInt8(ascii: "["))
+            for (index, element) in elements.enumerated() {
+                if index > 0 { output.append(UInt8(ascii: ",")) }
+                element.append(to: &output)
+            }
+            output.append(UInt8(ascii: "]"))
+        case .object(let members):
+            output.append(UInt8(ascii: "{"))
+            for (index, member) in members.sorted(by: { $0.key < $1.key }).enumerated() {
+                if index > 0 { output.append(UInt8(ascii: ",")) }
+                Self.appendQuoted(member.key, to: &output)
+                output.append(UInt8(ascii: ":"))
+                member.value.append(to: &output)
+            }
+            output.append(UInt8(ascii: "}"))
+        }
+    }
+
+    private static func appendQuoted(_ text: String, to output: inout [UInt8]) {
+        output.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): output += [UInt8(ascii: "\\"), byte]
+            case 0x0A: output += "\\n".utf8
+            case 0x0D: output += "\\r".utf8
+            case 0x09: output += "\\t".utf8
+            case ..<0x20:
+                let digits = String(byte, radix: 16)
+                output += ("\\u" + String(repeating: "0", count: 4 - digits.count) + digits).utf8
+            default: output.append(byte)
+            }
+        }
+        output.append(UInt8(ascii: "\""))
+    }
+
+    /// Nil when the text is not one JSON value (RFC 8259) or nests deeper than 64.
+    public init?(text: some StringProtocol) {
+        var reader = JSONReader(bytes: Array(text.utf8))
+        guard let value = reader.value(depth: 0), reader.isAtEnd() else { return nil }
+        self = value
+    }
+}
+
+private struct JSONReader {
+    let bytes: [UInt8]
+    var position = 0
+
+    init(bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
+
+    private mutating func skipBlanks() {
+        while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
+    }
+
+    mutating func isAtEnd() -> Bool {
+        skipBlanks()
+        return next == nil
+    }
+
+    private mutating func take(_ byte: UInt8) -> Bool {
+        skipBlanks()
+        guard next == byte else { return false }
+        position += 1
+        return true
+    }
+
+    mutating func value(depth: Int) -> JSONValue? {
+        guard depth < 64 else { return nil }
+        skipBlanks()
+        switch next {
+        case UInt8(ascii: "{"): return object(depth: depth)
+        case UInt8(ascii: "["): return array(depth: depth)
+        case UInt8(ascii: "\""): return string().map { .string($0) }
+        case UInt8(ascii: "t"): return word("true", .bool(true))
+        case UInt8(ascii: "f"): return word("false", .bool(false))
+        case UInt8(ascii: "n"): return word("null", .null)
+        default: return number()
+        }
+    }
+
+    private mutating func word(_ word: StaticString, _ value: JSONValue) -> JSONValue? {
+        let matches = word.withUTF8Buffer { bytes[position...].starts(with: $0) }
+        guard matches else { return nil }
+        position += word.utf8CodeUnitCount
+        return value
+    }
+
+    private mutating func object(depth: Int) -> JSONValue? {
+        position += 1
+        var members: [String: JSONValue] = [:]
+        if take(UInt8(ascii: "}")) { return .object(members) }
+        repeat {
+            skipBlanks()
+            guard let name = string(), take(UInt8(ascii: ":")), let member = value(depth: depth + 1) else { return nil }
+            members[name] = member
+        } while take(UInt8(ascii: ","))
+        return take(UInt8(ascii: "}")) ? .object(members) : nil
+    }
+
+    private mutating func array(depth: Int) -> JSONValue? {
+        position += 1
+        var elements: [JSONValue] = []
+        if take(UInt8(ascii: "]")) { return .array(elements) }
+        repeat {
+            guard let element = value(depth: depth + 1) else { return nil }
+            elements.append(element)
+        } while take(UInt8(ascii: ","))
+        return take(UInt8(ascii: "]")) ? .array(elements) : nil
+    }
+
+    private mutating func number() -> JSONValue? {
+        let start = position
+        while let byte = next, (0x30...0x39).contains(byte) || "+-.eE".utf8.contains(byte) { position += 1 }
+        let token = bytes[start..<position]
+        let digits = token.first == UInt8(ascii: "-") ? token.dropFirst() : token
+        // RFC 8259: an integer part without a leading zero, digits on both sides of a point.
+        guard let first = digits.first, (0x30...0x39).contains(first), let last = token.last, (0x30...0x39).contains(last),
+            !(first == 0x30 && digits.dropFirst().first.map { (0x30...0x39).contains($0) } == true)
+        else { return nil }
+        let text = String(decoding: token, as: UTF8.self)
+        if let whole = Int(text) { return .integer(whole) }
+        guard let value = Double(text), value.isFinite else { return nil }
+        return .number(value)
+    }
+
+    private mutating func string() -> String? {
+        guard next == UInt8(ascii: "\"") else { return nil }
+        position += 1
+        var text: [UInt8] = []
+        while let byte = next {
+            position += 1
+            switch byte {
+            case UInt8(ascii: "\""): return String(validating: text, as: UTF8.self)
+            case UInt8(ascii: "\\"): guard escape(into: &text) else { return nil }
+            case ..<0x20: return nil
+            default: text.append(byte)
+            }
+        }
+        return nil
+    }
+
+    private mutating func escape(into text: inout [UInt8]) -> Bool {
+        guard let byte = next else { return false }
+        position += 1
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(byte)
+        case UInt8(ascii: "n"): text.append(0x0A)
+        case UInt8(ascii: "r"): text.append(0x0D)
+        case UInt8(ascii: "t"): text.append(0x09)
+        case UInt8(ascii: "b"): text.append(0x08)
+        case UInt8(ascii: "f"): text.append(0x0C)
+        case UInt8(ascii: "u"):
+            guard var code = hexadecimal() else { return false }
+            if (0xD800..<0xDC00).contains(code) {
+                guard next == UInt8(ascii: "\\"), position + 1 < bytes.count, bytes[position + 1] == UInt8(ascii: "u") else { return false }
+                position += 2
+                guard let low = hexadecimal(), (0xDC00..<0xE000).contains(low) else { return false }
+                code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
+            }
+            guard let scalar = Unicode.Scalar(code) else { return false }
+            text += UTF8.encode(scalar).map { Array($0) } ?? []
+        default: return false
+        }
+        return true
+    }
+
+    private mutating func hexadecimal() -> UInt32? {
+        guard position + 4 <= bytes.count else { return nil }
+        let digits = bytes[position..<position + 4]
+        guard digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) else { return nil }
+        position += 4
+        return UInt32(String(decoding: digits, as: UTF8.self), radix: 16)
+    }
+}

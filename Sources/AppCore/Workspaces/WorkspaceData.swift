@@ -1,0 +1,94 @@
+public import Vitals
+
+/// What was known about a workspace at one moment: a row of `workspace_data_snapshots`.
+public struct DataSnapshot: Sendable, Codable, Hashable, Identifiable {
+    public let id: Int
+    public let workspaceID: Workspace.ID
+    /// For example `risk-assessment`: what the payload is about.
+    public let type: String
+    public let payload: JSONValue
+    public let createdAt: WallTime
+
+    private enum CodingKeys: String, CodingKey {
+        case id, type, payload, createdAt
+        case workspaceID = "workspaceId"
+    }
+
+    static let columns = "id, workspace_id, snapshot_type, payload, created_at"
+
+    init(_ row: Row) throws(PostgresError) {
+        id = try row.int("id")
+        workspaceID = try Workspace.ID(row, "workspace_id")
+        type = try row.string("snapshot_type")
+        payload = try row.json("payload")
+        createdAt = try row.time("created_at")
+    }
+}
+
+public struct NewDataSnapshot: Sendable, Codable, Hashable {
+    public var type: String
+    public var payload: JSONValue
+
+    public init(type: String, payload: JSONValue) {
+        self.type = type
+        self.payload = payload
+    }
+
+    func validate() throws(RequestProblem) {
+        try RequestProblem.text(type, field: "type", limit: 100)
+        if payload.containsNUL { throw .invalid(field: "payload", reason: "contains a NUL character") }
+    }
+}
+
+/// What an agent did, for those who must account for it: a row of `ai_audit_logs`.
+public struct AuditLog: Sendable, Codable, Hashable, Identifiable {
+    public let id: Int
+    public let workspaceID: Workspace.ID
+    public let taskID: AgentTask.ID?
+    public let action: String
+    public let summary: String
+    public let details: JSONValue
+    public let createdAt: WallTime
+
+    private enum CodingKeys: String, CodingKey {
+        case id, action, summary, details, createdAt
+        case workspaceID = "workspaceId"
+        case taskID = "taskId"
+    }
+
+    static let columns = "id, workspace_id, task_id, action, summary, details, created_at"
+
+    init(_ row: Row) throws(PostgresError) {
+        id = try row.int("id")
+        workspaceID = try Workspace.ID(row, "workspace_id")
+        taskID = try row.optionalString("task_id").flatMap { AgentTask.ID(rawValue: $0) }
+        action = try row.string("action")
+        summary = try row.string("summary")
+        details = try row.json("details")
+        createdAt = try row.time("created_at")
+    }
+}
+
+/// One trading day of one ticker: a row of `market_snapshots`.
+public struct MarketDay: Sendable, Codable, Hashable {
+    public var ticker: String
+    /// `2026-11-24`.
+    public var date: String
+    public var open: Double
+    public var high: Double
+    public var low: Double
+    public var close: Double
+    public var volume: Int
+
+    static let columns = "ticker, snapshot_date, open, high, low, close, volume"
+
+    init(_ row: Row) throws(PostgresError) {
+        ticker = try row.string("ticker")
+        date = try row.string("snapshot_date")
+        open = try row.double("open")
+        high = try row.double("high")
+        low = try row.double("low")
+        close = try row.double("close")
+        volume = try row.int("volume")
+    }
+}

@@ -1,0 +1,214 @@
+import Vitals
+
+/// Workspaces and what is known about them. Single workspaces come from the cache when it has them.
+///
+/// Every call takes at most one connection at a time and says why in its purpose. A missing table becomes a `SchemaError`.
+public struct WorkspaceStore: Sendable {
+    private let database: Database
+    private let cache: TieredCache
+
+    public init(database: Database, cache: TieredCache) {
+        self.database = database
+        self.cache = cache
+    }
+
+    static func cacheKey(_ id: Workspace.ID) -> String { "workspace:\(id)" }
+
+    // MARK: Workspaces
+
+    /// Most recently used first, of one user or of all.
+    public func list(user: WorkspaceUser.ID? = nil, limit: Int = 50) async throws -> [Workspace] {
+        try RequestProblem.limit(limit, in: 1...500)
+        let whose: SQL =
+            if let user {
+                "SELECT \(unescaped: Workspace.columns) FROM workflows WHERE user_id = \(user) ORDER BY last_accessed_at DESC LIMIT \(limit)"
+            } else {
+                "SELECT \(unescaped: Workspace.columns) FROM workflows ORDER BY last_accessed_at DESC LIMIT \(limit)"
+            }
+        return try await namingMigrations {
+            try await database.query(whose, for: "workspace.list").map { row in try Workspace(row) }
+        }
+    }
+
+    public func create(_ new: NewWorkspace) async throws -> Workspace {
+        try new.validate()
+        let statement: SQL =
+            if let user = new.userID {
+                """
+                INSERT INTO workflows (user_id, name, ticker, thesis) VALUES (\(user), \(new.name), \(new.ticker), \(new.thesis))
+                RETURNING \(unescaped: Workspace.columns)
+                """
+            } else {
+                """
+                WITH local AS (
+                    INSERT INTO workflow_users (email, name) VALUES (\(WorkspaceUser.local.email), \(WorkspaceUser.local.name))
+                    ON CONFLICT (email) DO UPDATE SET email = excluded.email RETURNING id)
+                INSERT INTO workflows (user_id, name, ticker, thesis)
+                SELECT id, \(new.name), \(new.ticker), \(new.thesis) FROM local RETURNING \(unescaped: Workspace.columns)
+                """
+            }
+        do {
+            return try await namingMigrations {
+                guard let row = try await database.query(statement, for: "workspace.create").first else { throw RequestProblem.notFound(what: "user") }
+                return try Workspace(row)
+            }
+        } catch let error as PostgresError where error.sqlState == "23503" {
+            throw RequestProblem.invalid(field: "userId", reason: "names a user that does not exist")
+        }
+    }
+
+    /// From the cache if it has it.
+    ///
+    /// - Throws: `RequestProblem.notFound`; when there is neither a cached value nor a database, what kept us from it.
+    public func find(_ id: Workspace.ID) async throws -> Workspace {
+        try await cache.value(for: Self.cacheKey(id), as: Workspace.self) { try await read(id) }.value
+    }
+
+    private func read(_ id: Workspace.ID) async throws -> Workspace {
+        try await namingMigrations {
+            let rows = try await database.query("SELECT \(unescaped: Workspace.columns) FROM workflows WHERE id = \(id)", for: "workspace.find")
+            guard let row = rows.first else { throw RequestProblem.notFound(what: "workspace \(id)") }
+            return try Workspace(row)
+        }
+    }
+
+    /// Changes what the patch names. Whoever reads after this returns sees it, on whichever path.
+    public func update(_ id: Workspace.ID, _ patch: WorkspacePatch) async throws -> Workspace {
+        try patch.validate()
+        let changed = try await namingMigrations {
+            let rows = try await database.query(
+                """
+                UPDATE workflows SET
+                    name = coalesce(\(patch.name), name), ticker = coalesce(\(patch.ticker), ticker),
+                    status = coalesce(\(patch.status?.rawValue), status), thesis = coalesce(\(patch.thesis), thesis),
+                    version = version + 1, updated_at = now()
+                WHERE id = \(id) RETURNING \(unescaped: Workspace.columns)
+                """, for: "workspace.update")
+            guard let row = rows.first else { throw RequestProblem.notFound(what: "workspace \(id)") }
+            return try Workspace(row)
+        }
+        await cache.store(changed, for: Self.cacheKey(id))
+        return changed
+    }
+
+    // MARK: One workspace's data
+
+    /// The workspace from the cache, the rest in one checkout: a statement for each part, each led by its index.
+    public func overview(_ id: Workspace.ID) async throws -> WorkspaceOverview {
+        let workspace = try await find(id)
+        return try await namingMigrations {
+            try await database.withConnection(for: "workspace.overview") { lease in
+                let snapshots = try await latestSnapshots(id, &lease)
+                let auditLogs = try await lease.query(
+                    "SELECT \(unescaped: AuditLog.columns) FROM ai_audit_logs WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT 10"
+                ).map { row in try AuditLog(row) }
+                let tasks = try await lease.query(
+                    "SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT 10"
+                ).map { row in try AgentTask(row) }
+                let days = try await lease.query(
+                    """
+                    SELECT \(unescaped: MarketDay.columns) FROM market_snapshots WHERE ticker = \(workspace.ticker)
+                    ORDER BY snapshot_date DESC LIMIT \(unescaped: "\(MarketSummary.window)")
+                    """
+                ).map { row in try MarketDay(row) }
+                try await touch(workspace, &lease)
+                return WorkspaceOverview(
+                    workspace: workspace, snapshots: snapshots, auditLogs: auditLogs, tasks: tasks, market: MarketSummary(newestFirst: days))
+            }
+        }
+    }
+
+    /// Steps from type to type along the index: a hot workspace has thousands of snapshots of few types.
+    private func latestSnapshots(_ id: Workspace.ID, _ lease: inout Lease) async throws -> [DataSnapshot] {
+        try await lease.query(
+            """
+            WITH RECURSIVE types AS (
+                (SELECT snapshot_type FROM workspace_data_snapshots WHERE workspace_id = \(id) ORDER BY snapshot_type LIMIT 1)
+                UNION ALL
+                SELECT (SELECT s.snapshot_type FROM workspace_data_snapshots s
+                        WHERE s.workspace_id = \(id) AND s.snapshot_type > types.snapshot_type ORDER BY s.snapshot_type LIMIT 1)
+                FROM types WHERE types.snapshot_type IS NOT NULL)
+            SELECT latest.* FROM types CROSS JOIN LATERAL (
+                SELECT \(unescaped: DataSnapshot.columns) FROM workspace_data_snapshots s
+                WHERE s.workspace_id = \(id) AND s.snapshot_type = types.snapshot_type ORDER BY s.created_at DESC LIMIT 1) latest
+            ORDER BY latest.snapshot_type LIMIT 50
+            """
+        ).map { row in try DataSnapshot(row) }
+    }
+
+    /// Notes the visit, once a minute at most and never waiting for another visitor: a hot workspace is read by many at once.
+    private func touch(_ workspace: Workspace, _ lease: inout Lease) async throws {
+        try await lease.execute(
+            """
+            UPDATE workflows SET last_accessed_at = now() WHERE id = (
+                SELECT id FROM workflows WHERE id = \(workspace.id) AND last_accessed_at < now() - interval '1 minute'
+                FOR UPDATE SKIP LOCKED)
+            """)
+    }
+
+    /// Newest first; of one type when it is given.
+    public func snapshots(_ id: Workspace.ID, type: String? = nil, limit: Int = 50) async throws -> [DataSnapshot] {
+        try RequestProblem.limit(limit, in: 1...500)
+        _ = try await find(id)
+        let statement: SQL =
+            if let type {
+                """
+                SELECT \(unescaped: DataSnapshot.columns) FROM workspace_data_snapshots
+                WHERE workspace_id = \(id) AND snapshot_type = \(type) ORDER BY created_at DESC LIMIT \(limit)
+                """
+            } else {
+                """
+                SELECT \(unescaped: DataSnapshot.columns) FROM workspace_data_snapshots
+                WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT \(limit)
+                """
+            }
+        return try await namingMigrations {
+            try await database.query(statement, for: "workspace.snapshots").map { row in try DataSnapshot(row) }
+        }
+    }
+
+    public func addSnapshot(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> DataSnapshot {
+        try new.validate()
+        do {
+            return try await namingMigrations {
+                let rows = try await database.query(
+                    """
+                    INSERT INTO workspace_data_snapshots (workspace_id, snapshot_type, payload)
+                    VALUES (\(id), \(new.type), \(new.payload)) RETURNING \(unescaped: DataSnapshot.columns)
+                    """, for: "workspace.snapshot.add")
+                guard let row = rows.first else { throw RequestProblem.notFound(what: "workspace \(id)") }
+                return try DataSnapshot(row)
+            }
+        } catch let error as PostgresError where error.sqlState == "23503" {
+            throw RequestProblem.notFound(what: "workspace \(id)")
+        }
+    }
+
+    /// Newest first.
+    public func auditLogs(_ id: Workspace.ID, limit: Int = 50) async throws -> [AuditLog] {
+        try RequestProblem.limit(limit, in: 1...500)
+        _ = try await find(id)
+        return try await namingMigrations {
+            try await database.query(
+                "SELECT \(unescaped: AuditLog.columns) FROM ai_audit_logs WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT \(limit)",
+                for: "workspace.audit-logs"
+            ).map { row in try AuditLog(row) }
+        }
+    }
+
+    /// Newest first.
+    ///
+    /// - Throws: `RequestProblem.notFound` for a ticker without a single day.
+    public func marketHistory(_ ticker: String, limit: Int = 252) async throws -> [MarketDay] {
+        try Ticker.validate(ticker)
+        try RequestProblem.limit(limit, in: 1...5_000)
+        let days = try await namingMigrations {
+            try await database.query(
+                "SELECT \(unescaped: MarketDay.columns) FROM market_snapshots WHERE ticker = \(ticker) ORDER BY snapshot_date DESC LIMIT \(limit)",
+                for: "market.history"
+            ).map { row in try MarketDay(row) }
+        }
+        guard !days.isEmpty else { throw RequestProblem.notFound(what: "market data for \(ticker)") }
+        return days
+    }
+}

@@ -1,0 +1,107 @@
+import FoundationEssentials
+public import Glibc
+import TestServers
+import Vitals
+
+/// The built `healthd`, run with a configuration of its own, seen from outside.
+public final class Healthd: Sendable {
+    /// The program that was built with these tests.
+    public static var binary: String {
+        get throws {
+            let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") || $0.contains(".xctest/") }
+            let beside = bundle.map { $0.split(separator: "/", omittingEmptySubsequences: false).prefix { !$0.hasSuffix(".xctest") } }
+            let folder = beside.map { $0.joined(separator: "/") } ?? "\(root)/.build/debug"
+            let path = "\(folder)/healthd"
+            guard FileManager.default.isExecutableFile(atPath: path) else {
+                throw TestServerError("no program at \(path); `swift build` makes it")
+            }
+            return path
+        }
+    }
+
+    /// The root of the checkout.
+    public static var root: String {
+        #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
+    }
+
+    // What the shell of whoever runs the tests has set must not reach the program under test.
+    private static let foreign: Set<String> = {
+        let names = ProcessInfo.processInfo.environment.keys
+        return Set(names.filter { $0.hasPrefix("HEALTHD_") || $0.hasPrefix("PG") || $0 == "DATABASE_URL" || $0 == "REDIS_URL" || $0 == "NOTIFY_SOCKET" })
+    }()
+
+    public let port: Int
+    public let folder: TemporaryFolder
+    public let web: Web
+    public var state: String { "\(folder.path)/state" }
+    public var configuration: String { "\(folder.path)/healthd.yaml" }
+
+    private let program: Program
+
+    public var pid: pid_t { program.pid }
+    public var output: String { program.output }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// - Parameters:
+    ///   - settings: YAML for everything but `listen` and `state`.
+    ///   - arguments: after `run --config FILE`.
+    ///   - folder: that of an earlier one, to go on with its state.
+    public static func start(
+        _ settings: String, arguments: [String] = [], environment: [String: String] = [:], folder: TemporaryFolder? = nil, port: Int? = nil
+    ) async throws -> Healthd {
+        let healthd = try Healthd(settings, arguments: arguments, environment: environment, folder: folder, port: port)
+        do {
+            try await eventually("healthd answers", within: .seconds(30)) {
+                guard healthd.program.exitStatus == nil else { return true }
+                return try await healthd.web.get("/livez", within: .seconds(2)).status == 200
+            }
+        } catch {
+            throw TestServerError("\(error); it printed:\n\(healthd.output.suffix(4_000))")
+        }
+        if let status = healthd.program.exitStatus {
+            throw TestServerError("healthd ended with \(status); it printed:\n\(healthd.output.suffix(4_000))")
+        }
+        return healthd
+    }
+
+    /// Starts it and waits for its end: for configurations that must not start.
+    public static func refusal(_ text: String, arguments: [String] = []) async throws -> (status: Int32, output: String) {
+        let folder = try TemporaryFolder("refusal")
+        let file = try folder.write(text, to: "healthd.yaml")
+        let program = try Program(
+            [binary, "run", "--config", file] + arguments, log: "\(folder.path)/log", environment: ["HEALTHD_STATE": "\(folder.path)/state"],
+            leavingOut: foreign)
+        let status = try await program.ended(within: .seconds(20))
+        return (status, program.output)
+    }
+
+    /// Runs a verb to its end.
+    public func verb(_ words: String..., within limit: Duration = .seconds(20)) async throws -> (status: Int32, output: String) {
+        let log = "\(folder.path)/verb.\(MonotonicInstant.now().nanoseconds)"
+        let program = try Program([Self.binary] + words + ["--config", configuration], log: log, leavingOut: Self.foreign)
+        let status = try await program.ended(within: limit)
+        return (status, program.output)
+    }
+
+    private init(_ settings: String, arguments: [String], environment: [String: String], folder: TemporaryFolder?, port: Int?) throws {
+        self.port = try port ?? unusedPort()
+        self.folder = try folder ?? TemporaryFolder("healthd")
+        web = Web(port: self.port)
+        let text = "listen: 127.0.0.1:\(self.port)\nstate: \(self.folder.path)/state\n\(settings)\n"
+        let file = try self.folder.write(text, to: "healthd.yaml")
+        mkdir("\(self.folder.path)/state", 0o755)
+        program = try Program(
+            [Self.binary, "run", "--config", file] + arguments, log: "\(self.folder.path)/log", environment: environment, leavingOut: Self.foreign)
+    }
+
+    public func signal(_ number: Int32) {
+        program.signal(number)
+    }
+
+    /// Ends it and answers the status it ended with.
+    @discardableResult
+    public func end(with number: Int32 = SIGTERM, within limit: Duration = .seconds(15)) async throws -> Int32 {
+        try await program.end(with: number, within: limit)
+    }
+}

@@ -1,0 +1,71 @@
+import Glibc
+import TestServers
+import Vitals
+
+/// How long requests took, one after another on one kept-alive connection, as a scraper makes them.
+public struct Latency: Sendable {
+    /// Sorted.
+    public var milliseconds: [Double]
+
+    /// The share of requests that were at least this fast: `percentile(0.99)`.
+    public func percentile(_ share: Double) -> Double {
+        guard !milliseconds.isEmpty else { return .infinity }
+        return milliseconds[min(milliseconds.count - 1, Int(Double(milliseconds.count) * share))]
+    }
+
+    /// Sends `count` requests on a thread of its own, with blocking sockets, so that nothing of this process is in the figures.
+    ///
+    /// Every answer must be a 200.
+    public static func measure(port: Int, path: String = "/metrics", count: Int) async throws -> Latency {
+        try await onOwnThread { Result { try measureNow(port: port, path: path, count: count) } }.get()
+    }
+
+    private static func measureNow(port: Int, path: String, count: Int) throws -> Latency {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let connected = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+        guard connected == 0 else { throw TestServerError("cannot connect to port \(port): errno \(errno)") }
+        var patience = timeval(tv_sec: 5, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+
+        let request = Array("GET \(path) HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/plain;version=0.0.4\r\n\r\n".utf8)
+        var times: [Double] = []
+        for _ in 0..<count {
+            let began = MonotonicInstant.now()
+            guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
+                throw TestServerError("cannot send: errno \(errno)")
+            }
+            try readAnswer(descriptor)
+            times.append((MonotonicInstant.now() - began).seconds * 1_000)
+        }
+        return Latency(milliseconds: times.sorted())
+    }
+
+    private static func readAnswer(_ descriptor: Int32) throws {
+        var received: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        var bodyStart: Int?
+        var length = 0
+        while true {
+            let count = recv(descriptor, &chunk, chunk.count, 0)
+            guard count > 0 else { throw TestServerError("the answer broke off after \(received.count) bytes: errno \(errno)") }
+            received += chunk[..<count]
+            if bodyStart == nil, let end = received.firstRange(of: Array("\r\n\r\n".utf8)) {
+                bodyStart = end.upperBound
+                let head = String(decoding: received[..<end.lowerBound], as: UTF8.self).lowercased()
+                guard head.hasPrefix("http/1.1 200") else { throw TestServerError("not a 200: \(head.prefix(40))") }
+                guard let field = head.split(separator: "\r\n").first(where: { $0.hasPrefix("content-length:") }),
+                    let value = Int(field.split(separator: ":")[1].drop(while: { $0 == " " }))
+                else { throw TestServerError("an answer without a length") }
+                length = value
+            }
+            if let bodyStart, received.count >= bodyStart + length { return }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import Blackbox
+import FoundationEssentials
+import Glibc
+import TestServers
+import Testing
+import Vitals
+
+extension IntegrationTests {
+    /// The start with nothing configured: a private PostgreSQL and Redis, and nothing of them left behind.
+    @Suite struct EmbeddedTests {
+        /// Processes, other than the daemon itself, that have the state folder in their command line or their working directory.
+        static func strays(of healthd: Healthd) -> [String] {
+            ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { name in
+                guard let pid = pid_t(name), pid != healthd.pid else { return nil }
+                let words = (try? String(contentsOfFile: "/proc/\(name)/cmdline", encoding: .utf8))?.replacing("\0", with: " ") ?? ""
+                let directory = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(name)/cwd")) ?? ""
+                let isOurs = words.contains("\(healthd.folder.path)/state") || directory.hasPrefix("\(healthd.folder.path)/state")
+                // The shell that watches over the daemon for these tests has the path in its words, too.
+                return isOurs && !words.hasPrefix("sh -c") ? "\(pid) \(words)" : nil
+            }
+        }
+
+        @Test func `it serves within five seconds, and takes its servers with it`() async throws {
+            let began = MonotonicInstant.now()
+            let healthd = try await Healthd.start("", arguments: ["--embedded", "--demo"])
+            #expect(try await healthd.web.get("/metrics").status == 200)
+            #expect(MonotonicInstant.now() - began < .seconds(5))
+            try await eventually("PostgreSQL is up", within: .seconds(20)) { try await healthd.verdict("postgres") == "healthy" }
+            try await eventually("Redis is up", within: .seconds(20)) { try await healthd.verdict("redis") == "healthy" }
+            try await eventually("there is something to see", within: .seconds(30)) {
+                try await healthd.web.get("/api/workspaces").text.contains("\"id\"")
+            }
+            #expect(!Self.strays(of: healthd).isEmpty)
+            #expect(try await healthd.end(with: SIGINT) == 0)
+            #expect(Self.strays(of: healthd) == [])
+        }
+
+        @Test func `after a kill the next start adopts or cleans what was left`() async throws {
+            let first = try await Healthd.start("", arguments: ["--embedded", "--demo"])
+            try await eventually("PostgreSQL is up", within: .seconds(20)) { try await first.verdict("postgres") == "healthy" }
+            try await first.end(with: SIGKILL)
+
+            let second = try await Healthd.start("", arguments: ["--embedded", "--demo"], folder: first.folder)
+            try await eventually("PostgreSQL is up", within: .seconds(20)) { try await second.verdict("postgres") == "healthy" }
+            try await eventually("Redis is up", within: .seconds(20)) { try await second.verdict("redis") == "healthy" }
+            let postmasters = Self.strays(of: second).filter { $0.contains("/postgres") && $0.contains("-D") }
+            #expect(postmasters.count == 1, "\(postmasters)")
+            #expect(try await second.end() == 0)
+            #expect(Self.strays(of: second) == [])
+        }
+    }
+}

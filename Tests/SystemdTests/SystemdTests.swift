@@ -1,0 +1,152 @@
+import Blackbox
+import FoundationEssentials
+import TestServers
+import Testing
+import Vitals
+
+/// What systemd sees of healthd: the shipped unit under a real systemd 252, with real databases beside it.
+@Suite(
+    .serialized, .inTurn, .timeLimit(.minutes(5)),
+    .enabled(if: SystemdLab.isPossible, "booting a systemd takes root and the package systemd"))
+struct SystemdTests {
+    @Test func `the unit is without fault, and exposed as little as promised`() async throws {
+        try await InstalledHealthd.with(start: false) { installed async throws in
+            let unit = "/etc/systemd/system/healthd.service"
+            let verify = try await installed.lab.run("systemd-analyze", "verify", unit)
+            #expect(verify.status == 0)
+            #expect(verify.output == "")
+            // In tenths: at most 1.5.
+            let security = try await installed.lab.run("systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", unit)
+            #expect(security.status == 0, "\(security.output.suffix(200))")
+        }
+    }
+
+    @Test func `ready is said once requests are answered, and the status says how things stand`() async throws {
+        try await InstalledHealthd.with { installed async throws in
+            // `systemctl start` came back a moment ago: whoever was waiting for the unit may connect now.
+            #expect(try await installed.web.get("/livez").status == 200)
+            #expect(try await installed.lab.property("ActiveState") == "active")
+            #expect(try await installed.lab.property("Type") == "notify")
+            try await eventually("the status line") { try await !installed.lab.property("StatusText").isEmpty }
+            try await eventually("all is well") { try await installed.web.get("/api/health").json["status"].string == "pass" }
+        }
+    }
+
+    @Test func `a frozen daemon is replaced within WatchdogSec and a second`() async throws {
+        try await InstalledHealthd.with { installed async throws in
+            // Two of its own periods with pings, so that the freeze comes in the middle of ordinary life.
+            try await steadily("no restart", for: InstalledHealthd.watchdog * 2) { try await installed.restarts == 0 }
+            let frozen = try await installed.mainPID
+            try await installed.lab.run("systemctl", "kill", "--signal=STOP", "--kill-whom=main", "healthd")
+            let took = try await eventually("another one answers", within: .seconds(10)) {
+                let now = try await installed.mainPID
+                guard now != frozen, now > 0 else { return false }
+                return try await installed.web.get("/livez", within: .milliseconds(300)).status == 200
+            }
+            #expect(took < InstalledHealthd.watchdog + .seconds(1), "it took \(took)")
+            #expect(try await installed.restarts == 1)
+            #expect(try await installed.lab.journal().contains("Watchdog timeout"))
+        }
+    }
+
+    @Test func `databases that are down or frozen are no reason to restart`() async throws {
+        try await InstalledHealthd.with { installed async throws in
+            installed.postgres.freeze()
+            installed.redis.freeze()
+            defer {
+                installed.postgres.thaw()
+                installed.redis.thaw()
+            }
+            try await eventually("the verdict is critical") { try await installed.web.get("/api/health").json["status"].string == "fail" }
+            let before = try await installed.mainPID
+            try await steadily("answering, the same process", for: InstalledHealthd.watchdog * 4) {
+                let alive = try await installed.web.get("/livez").status == 200
+                return try await installed.mainPID == before && alive
+            }
+            #expect(try await installed.restarts == 0)
+        }
+    }
+
+    @Test func `it starts and is ready while PostgreSQL is frozen`() async throws {
+        try await InstalledHealthd.with(start: false) { installed async throws in
+            installed.postgres.freeze()
+            defer { installed.postgres.thaw() }
+            let began = MonotonicInstant.now()
+            try await installed.start()
+            #expect(MonotonicInstant.now() - began < .seconds(2))
+            try await eventually("the status says so") {
+                try await installed.lab.property("StatusText").lowercased().contains("postgres")
+            }
+        }
+    }
+
+    @Test func `a bad configuration stops the start, and is not tried again`() async throws {
+        try await InstalledHealthd.with(start: false) { installed async throws in
+            try installed.writeConfiguration("listen: nowhere\ndatabase: { pool: { maximum: 3 } }\n")
+            let outcome = try await installed.lab.run("systemctl", "start", "healthd")
+            #expect(outcome.status != 0)
+            #expect(try await installed.lab.property("ExecMainStatus") == "78")
+            #expect(try await installed.lab.property("ActiveState") == "failed")
+            try await steadily("left alone", for: .seconds(3)) { try await installed.restarts == 0 }
+            let journal = try await installed.lab.journal()
+            #expect(journal.contains("listen"))
+            #expect(journal.contains("database.pool.maximum"))
+        }
+    }
+
+    @Test func `a reload takes new thresholds, and keeps the old ones when the new are wrong`() async throws {
+        let rules = { (degraded: String) in
+            "rules: { pool-saturation: { degraded: \(degraded), critical: 0.95, leave: 0.20, enter-after: 0s, leave-after: 1s } }"
+        }
+        try await InstalledHealthd.with(rules("0.80")) { installed async throws in
+            let process = try await installed.mainPID
+            #expect(try await installed.threshold() == 0.80)
+
+            try installed.configure(rules("0.60"))
+            #expect(try await installed.lab.run("systemctl", "reload", "healthd").status == 0)
+            #expect(try await installed.threshold() == 0.60)
+
+            try installed.configure(rules("plenty"))
+            let outcome = try await installed.lab.run("systemctl", "reload", "healthd")
+            #expect(outcome.status != 0)
+            #expect(try await installed.threshold() == 0.60)
+            #expect(try await installed.lab.property("ActiveState") == "active")
+            #expect(try await installed.mainPID == process)
+            #expect(try await installed.lab.journal().contains("pool-saturation.degraded"))
+
+            // Again and again: a reload never hangs, and says what came of it.
+            try installed.configure(rules("0.50"))
+            for _ in 1...20 {
+                #expect(try await installed.lab.run("timeout", "10", "systemctl", "reload", "healthd").status == 0)
+            }
+            #expect(try await installed.threshold() == 0.50)
+            #expect(try await installed.restarts == 0)
+        }
+    }
+
+    @Test func `a saturated pool stands in the status of the unit`() async throws {
+        let rules = "rules: { pool-saturation: { degraded: 0.80, critical: 0.95, leave: 0.70, enter-after: 0s, leave-after: 1s } }"
+        try await InstalledHealthd.with(rules, poolMax: 2) { installed async throws in
+            try await installed.migrate()
+            try await installed.whileTheWorkspacesAreLocked {
+                try await eventually("the critical line", within: .seconds(3)) {
+                    let status = try await installed.lab.run("systemctl", "status", "--no-pager", "healthd").output
+                    return status.split(separator: "\n").contains { $0.contains("Status:") && $0.lowercased().contains("critical") && $0.contains("pool") }
+                }
+            }
+            try await eventually("it is gone again") { try await !installed.lab.property("StatusText").lowercased().contains("critical") }
+        }
+    }
+
+    @Test func `stopping is quick and clean`() async throws {
+        try await InstalledHealthd.with { installed async throws in
+            let began = MonotonicInstant.now()
+            #expect(try await installed.lab.run("systemctl", "stop", "healthd").status == 0)
+            #expect(MonotonicInstant.now() - began < .seconds(3))
+            #expect(try await installed.lab.property("Result") == "success")
+            #expect(try await installed.lab.property("ExecMainStatus") == "0")
+            #expect(try await installed.lab.property("ExecMainCode") == "1", "CLD_EXITED")
+            #expect(try await installed.restarts == 0)
+        }
+    }
+}

@@ -1,0 +1,116 @@
+import FoundationEssentials
+import Testing
+
+/// The rules of this tree that a compiler does not know. Each failure names the places.
+@Suite struct TidyTests {
+    let sources: Tree
+    let tests: Tree
+
+    init() throws {
+        sources = try Tree("Sources")
+        tests = try Tree("Tests")
+    }
+
+    @Test func `the tree is read`() {
+        #expect(sources.files.contains { $0.path == "Sources/Vitals/TimeSource.swift" })
+        #expect(tests.files.contains { $0.path == "Tests/TidyTests/Tree.swift" })
+    }
+
+    @Test func `every task has a parent`() {
+        #expect(sources.places(of: /\bTask(\.detached)?\s*(\([^)]*\)\s*)?\{/) == [])
+        #expect(sources.places(of: /\bTask\.detached\b/) == [])
+    }
+
+    @Test(arguments: ["Task { work() }", "Task.detached { work() }", "let t = Task(priority: .high) { work() }"])
+    func `a task without a parent would be found`(line: String) {
+        #expect(line.contains(/\bTask(\.detached)?\s*(\([^)]*\)\s*)?\{/))
+        #expect(!"group.addTask { work() }".contains(/\bTask(\.detached)?\s*(\([^)]*\)\s*)?\{/))
+    }
+
+    @Test func `nothing is forced in the sources`() {
+        #expect(sources.places(of: /\btry!|\bfatalError\(|\bas! |nonisolated\(unsafe\)/) == [])
+    }
+
+    @Test func `an unchecked Sendable says why it is one`() {
+        for file in sources.files {
+            for (index, line) in file.lines.enumerated() where line.contains("@unchecked Sendable") && !line.drop(while: \.isWhitespace).hasPrefix("//") {
+                let above = file.lines[max(0, index - 6)..<index]
+                #expect(above.contains { $0.contains("//") } || line.contains("//"), "\(file.path):\(index + 1)")
+            }
+        }
+    }
+
+    @Test func `Foundation stays out, for its size`() {
+        #expect(sources.importers(of: "Foundation") == [])
+        #expect(tests.importers(of: "Foundation") == [])
+    }
+
+    @Test(arguments: ["CLibpq", "CHiredis", "CSystemd", "CZlib", "CMigrations", "CWeb"])
+    func `a C library has one owner`(module: String) {
+        #expect(sources.importers(of: module).count == 1, "imported by \(sources.importers(of: module))")
+    }
+
+    @Test func `the kernel's own calls are made by the event loop alone`() {
+        let importers = sources.importers(of: "CLinux")
+        #expect(!importers.isEmpty)
+        #expect(importers.filter { !$0.hasPrefix("Sources/AppCore/EventLoop/") } == [])
+    }
+
+    @Test func `the watcher and the watched do not know each other`() {
+        let path = { (folder: String) in { (file: String) in file.hasPrefix("Sources/\(folder)/") } }
+        #expect(sources.importers(of: "AppCore").filter(path("Probes")) == [])
+        #expect(sources.importers(of: "Probes").filter(path("AppCore")) == [])
+        for module in ["AppCore", "Probes", "healthd"] {
+            #expect(sources.importers(of: module).filter(path("Vitals")) == [], "Vitals is a leaf")
+        }
+        #expect(sources.importers(of: "healthd") == [])
+    }
+
+    @Test func `no test sleeps`() {
+        #expect(tests.places(of: /\bTask\.sleep\b|\busleep\(|\bnanosleep\(/) == [])
+        // Waiting on a real process goes through one helper, with a deadline.
+        #expect(tests.places(of: /SystemTime\(\)\.sleep/).filter { !$0.hasPrefix("Tests/Blackbox/Eventually.swift") } == [])
+    }
+
+    @Test func `no test is switched off`() {
+        #expect(tests.places(of: /\.disabled\(|withKnownIssue/).filter { !$0.hasPrefix("Tests/TidyTests/") } == [])
+    }
+
+    @Test func `a file holds one idea`() {
+        let long = sources.files.filter { $0.lines.count > 400 }.map { "\($0.path): \($0.lines.count) lines" }
+        #expect(long == [])
+    }
+
+    @Test func `nothing names the machine it was written on`() throws {
+        var files = sources.files + tests.files
+        files += try Tree("scripts", "systemd", "migrations", "docs", extensions: ["sh", "py", "service", "yaml", "yml", "sql", "md", "conf"]).files
+        for name in ["README.md", "CHANGELOG.md", "Package.swift", ".ci/run", "scripts/run", "scripts/test", "scripts/bench", "scripts/prove"] {
+            files.append(Tree.File(path: name, text: try String(contentsOfFile: "\(Tree.root)/\(name)", encoding: .utf8)))
+        }
+        // In pieces, so that this file does not name them.
+        let places = ["/" + "work/", "/" + "root/", "/" + "home/", "sha" + "red/"]
+        for file in files where !file.path.hasPrefix("Tests/TidyTests/") {
+            for place in places {
+                #expect(!file.text.contains(place), "\(file.path) names \(place)")
+            }
+        }
+    }
+
+    @Test(arguments: ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/TESTING.md", "docs/BENCHMARKS.md", "docs/CONFIGURATION.md"])
+    func `the documentation names files that are there`(page: String) throws {
+        let text = try String(contentsOfFile: "\(Tree.root)/\(page)", encoding: .utf8)
+        for match in text.matches(of: /`([A-Za-z.]+\/[A-Za-z0-9_\/.-]+\.(swift|sh|py|service|sql|md|yaml|css|png))[`:]|\]\(([A-Za-z0-9_\/.-]+)\)/) {
+            let path = String(match.output.1 ?? match.output.3 ?? "")
+            let places = ["", "Sources/", "Tests/", "docs/"].map { "\(Tree.root)/\($0)\(path)" }
+            #expect(places.contains { FileManager.default.fileExists(atPath: $0) }, "\(page) names \(path)")
+        }
+    }
+
+    @Test(arguments: [".ci/run", "scripts/run", "scripts/test", "scripts/bench", "scripts/prove"])
+    func `the doors can be opened`(script: String) throws {
+        #expect(FileManager.default.isExecutableFile(atPath: "\(Tree.root)/\(script)"))
+        let text = try String(contentsOfFile: "\(Tree.root)/\(script)", encoding: .utf8)
+        #expect(text.hasPrefix("#!/bin/bash\n"))
+        #expect(text.contains("set -euo pipefail"))
+    }
+}
