@@ -45,11 +45,14 @@ extension Catalogue {
             "healthd_task_duration_seconds", .histogram, ["queue", "outcome"], help: "Run time of a task.")
         public static let retries = MetricDefinition(
             "healthd_task_retries_total", .counter, ["queue"], help: "Task attempts after the first.")
+        public static let leasesLost = MetricDefinition(
+            "healthd_task_leases_lost_total", .counter, ["queue"],
+            help: "Running tasks whose lease ended before they were done; another worker may have them.")
         public static let oldestQueuedAge = MetricDefinition(
             "healthd_task_oldest_queued_age_seconds", .gauge, ["queue"],
             help: "Age of the oldest queued task; absent when none is queued.")
 
-        static let all = [tasks, limit, queueDuration, duration, retries, oldestQueuedAge]
+        static let all = [tasks, limit, queueDuration, duration, retries, leasesLost, oldestQueuedAge]
     }
 
     /// Event streams to clients.
@@ -62,12 +65,12 @@ extension Catalogue {
         public static let eventsDropped = MetricDefinition(
             "healthd_sse_events_dropped_total", .counter, ["reason"],
             help: "Events a client did not get: its stream was ended for reading too slowly, and resumes by replay.")
-        public static let refused = MetricDefinition(
-            "healthd_sse_refused_total", .counter, help: "Clients told to come back later because the limit was reached.")
+        public static let backlogPeak = MetricDefinition(
+            "healthd_sse_backlog_peak", .gauge, help: "Longest backlog of one client since the start, in events.")
         public static let resumes = MetricDefinition(
             "healthd_sse_resumes_total", .counter, ["result"],
             help: "Reconnects with Last-Event-ID: complete, or gap when the client was told to start over.")
 
-        static let all = [clients, clientsMax, eventsSent, eventsDropped, refused, resumes]
+        static let all = [clients, clientsMax, eventsSent, eventsDropped, backlogPeak, resumes]
     }
 }
