@@ -57,7 +57,7 @@ enum Lifecycle {
             time: time, logger: logger.part("schema"))
 
         let server = Application(
-            router: program.router(demo: demo, reloader: reloader, logger: logger),
+            router: program.httpServices(demo: demo, reloader: reloader, notifier: notifier, logger: logger).router(),
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: "healthd"),
             onServerRunning: { channel in

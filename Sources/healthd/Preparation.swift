@@ -41,7 +41,10 @@ struct Preparation: Sendable {
     private func problem() async throws -> String? {
         let migrator = Migrator(database: database, time: time, logger: logger)
         if mayMigrate { try await migrator.up() }
-        return try await migrator.status().problem
+        let status = try await migrator.status()
+        if let problem = status.problem { return "\(problem)" }
+        guard !status.pending.isEmpty else { return nil }
+        return "not migrated: \(status.pending.map(\.name).joined(separator: ", ")) missing; run \"healthd migrate up\""
     }
 
     private func plant() async throws {

@@ -36,7 +36,6 @@ struct Program: Sendable {
     let dispatcher: Dispatcher
     let reading: PoolReading
     let samples = RecentSamples()
-    let latest = LatestMeasurements()
     let requests = HTTPStatistics()
 
     /// Connections that belong to the watchers, not to the application.
@@ -60,8 +59,8 @@ struct Program: Sendable {
             RedisConnection($0, deadline: configuration.cache.deadline, loop: loop, time: time, logger: logger.part("cache"))
         }
         cache = TieredCache(
-            CacheConfiguration(ttl: configuration.cache.ttl, memory: configuration.cache.memory.bytes), redis: cacheConnection,
-            time: time, logger: logger.part("cache"))
+            configuration: CacheConfiguration(lifetime: configuration.cache.ttl, memoryBytes: configuration.cache.memory.bytes),
+            redis: cacheConnection, time: time, logger: logger.part("cache"))
         hub = EventHub(database: database, bootID: identity.bootID, time: time, logger: logger.part("events"))
         workspaces = WorkspaceStore(database: database, cache: cache)
         tasks = AgentTaskStore(database: database, hub: hub)
@@ -89,10 +88,9 @@ struct Program: Sendable {
         if let connection = watchers.redis {
             probes.append(RedisWatch.probe(connection, interval: interval, timeout: timeout, time: time))
         }
-        let (board, samples, latest) = (board, samples, latest)
+        let (board, samples) = (board, samples)
         runners = probes.map { probe in
             ProbeRunner(probe, time: time) { sample in
-                latest.record(sample)
                 board.record(sample)
                 // Last: whoever renders because of the new count sees what the board made of the sample.
                 samples.record(sample)

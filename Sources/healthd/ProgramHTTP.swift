@@ -5,23 +5,26 @@ import Probes
 import Vitals
 
 extension Program {
-    /// All routes. What they show comes from snapshots; only the application's own routes touch PostgreSQL.
-    func router(demo: Bool, reloader: Reloader, logger: Logger) -> Router<HTTPContext> {
-        var routes = Routes(statistics: requests, time: time, logger: logger.part("http"))
-        addMetricsRoutes(
-            to: &routes,
-            exposition: ExpositionCache(time: time, generation: { samples.count }, collect: { families(reloads: reloader.status) }))
-        addProbeRoutes(to: &routes, liveness: liveness, readiness: readiness)
-        addHealthRoutes(
-            to: &routes, identity: identity, board: { board.snapshot() }, pool: { reading.current() },
-            holders: { database.pool.holders() }, time: time)
-        addAlertRoutes(to: &routes, alerts: { dispatcher.snapshot() }, time: time)
-        addPageRoutes(to: &routes, assets: Assets(), page: { PageModel(pageSources()) })
-        addWorkspaceRoutes(to: &routes, workspaces: workspaces)
-        addTaskRoutes(to: &routes, tasks: tasks, hub: hub, time: time)
-        addOperationsRoutes(to: &routes, reload: { try await reloader.reload() })
-        if demo { addDemoRoutes(to: &routes, database: database) }
-        return routes.finished()
+    /// All that HTTP serves. What is shown comes from snapshots; only the application's own routes touch PostgreSQL.
+    func httpServices(demo: Bool, reloader: Reloader, notifier: SystemdNotifier, logger: Logger) -> HTTPServices {
+        HTTPServices(
+            snapshots: snapshots(reloader, notifier), statistics: requests, workspaces: workspaces, tasks: tasks, hub: hub,
+            liveness: liveness, readiness: readiness, reload: { try reloader.reload() }, demo: demo ? database : nil,
+            logger: logger.part("http"))
+    }
+
+    private func snapshots(_ reloader: Reloader, _ notifier: SystemdNotifier) -> Snapshots {
+        Snapshots(
+            identity: identity, time: time, board: { board.snapshot() }, probes: { runners.map(\.statistics) }, recent: samples,
+            alerts: { dispatcher.snapshot() }, pool: { reading.current() }, holders: { database.pool.holders() },
+            waiterLimit: database.pool.configuration.waiters, cache: { cache.statistics() }, tasks: { worker.statistics() },
+            streams: { hub.statistics() }, http: { requests.snapshot() },
+            lifecycle: {
+                let reload = reloader.status
+                return LifecycleReading(
+                    watchdogPingsSent: notifier.pings.value, watchdogPingsWithheld: notifier.pingsWithheld.value,
+                    watchdogInterval: notifier.watchdogInterval, lastReloadSucceeded: reload.succeeded, lastGoodReload: reload.at)
+            })
     }
 
     private var liveness: [ReadinessCheck] {
@@ -45,41 +48,5 @@ extension Program {
     private func stalled(_ part: String, _ last: MonotonicInstant, cycle: Duration) -> String? {
         let silent = time.now() - last
         return silent > cycle ? "\(part) has made no progress for \(silent.text)" : nil
-    }
-
-    private func families(reloads: Reloader.Status) -> [MetricFamily] {
-        let statistics = reading.current()
-        var all = healthd.families(of: statistics) + healthd.families(of: board.snapshot()) + healthd.families(of: dispatcher.snapshot())
-        all += healthd.families(of: runners.map(\.statistics), targets: ["postgres", "redis"])
-        all += healthd.families(of: cache.statistics()) + healthd.families(of: worker.statistics()) + healthd.families(of: hub.statistics())
-        if let found = latest.of("postgres") { all += healthd.families(ofPostgres: found) }
-        if let found = latest.of("redis") { all += healthd.families(ofRedis: found) }
-        let process = ProcessReading.current()
-        all += healthd.families(of: process) + healthd.families(of: requests.snapshot()) + healthd.families(of: identity)
-        all += healthd.families(of: saturations(statistics, process)) + healthd.families(of: reloads)
-        return all
-    }
-
-    private func saturations(_ pool: PoolStatistics, _ process: ProcessReading) -> [SaturationReading] {
-        let tasks = worker.statistics()
-        let streams = hub.statistics()
-        let postgres = latest.of("postgres")?.values["saturation"]
-        return [
-            SaturationReading("pool", target: "main", ratio: latest.of("pool")?.values["saturation"]),
-            SaturationReading("postgres_backends", target: "postgres", ratio: postgres),
-            SaturationReading("task_queue", target: "main", used: tasks.running, of: tasks.limit),
-            SaturationReading("sse_clients", target: "main", used: streams.clients, of: streams.limit),
-            SaturationReading("fds", target: "self", used: process.openFDs, of: process.maxFDs),
-        ]
-    }
-
-    private func pageSources() -> PageSources {
-        let board = board.snapshot()
-        var sources = PageSources(
-            identity: identity, now: time.now(), board: board, recent: [:], pool: reading.current(),
-            waiterLimit: database.pool.configuration.waiters, holders: database.pool.holders(), alerts: dispatcher.snapshot())
-        for component in board.components { sources.recent[component.id] = samples.outcomes(of: component.id) }
-        sources.figures = PageModel.Figure.application(cache: cache.statistics(), tasks: worker.statistics(), streams: hub.statistics())
-        return sources
     }
 }

@@ -20,7 +20,7 @@ extension Configuration {
     /// Where the servers are: the configured ones, or those just started.
     func servers(_ embedded: EmbeddedServers) throws -> Program.Servers {
         let postgres: PostgresEndpoint? =
-            if case .external(let endpoint) = database { endpoint } else { embedded.postgres }
+            if case .external(let keywords) = database { keywords.endpoint } else { embedded.postgres }
         guard let postgres else { throw EmbeddedServerError("the private PostgreSQL was asked for and did not start") }
         let redis: RedisEndpoint? =
             switch cache.choice {

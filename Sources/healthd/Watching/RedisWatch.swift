@@ -32,14 +32,21 @@ enum RedisWatch {
     }
 
     static func failure(_ error: RedisError, timeout: Duration) -> ProbeFailure {
+        let reason = reason(error, timeout: timeout).oneLine(limit: 200)
+        return switch error.kind {
+        case .refused: ProbeFailure(.refused, reason)
+        case .timeout: ProbeFailure(.timeout, reason)
+        case .auth: ProbeFailure(.auth, reason)
+        case .full: ProbeFailure(.full, reason)
+        case .other: ProbeFailure(.error, reason)
+        }
+    }
+
+    private static func reason(_ error: RedisError, timeout: Duration) -> String {
         switch error {
-        case .timeout, .cancelled: ProbeFailure(.timeout, "no reply within \(timeout.text)")
-        // A server that takes connections and does not answer is frozen, not gone.
-        case .down(let reason, _) where reason.contains("no answer"): ProbeFailure(.timeout, "takes connections, but does not answer")
-        case .down(let reason, _), .connectionLost(let reason): ProbeFailure(.refused, reason.oneLine(limit: 200))
-        case .refused(let message) where message.hasPrefix("NOAUTH") || message.hasPrefix("WRONGPASS"): ProbeFailure(.auth, message.oneLine(limit: 200))
-        case .refused(let message) where message.contains("max number of clients"): ProbeFailure(.full, message.oneLine(limit: 200))
-        case .refused(let message): ProbeFailure(.error, message.oneLine(limit: 200))
+        case .timeout, .cancelled: "no reply within \(timeout.text)"
+        case .down(let reason, _), .connectionLost(let reason), .refused(let reason): reason
+        case .tooManyPending: "\(error)"
         }
     }
 }
