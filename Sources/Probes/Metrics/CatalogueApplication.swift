@@ -2,12 +2,22 @@ extension Catalogue {
     /// The tiered cache: this process's memory first, then Redis.
     public enum Cache {
         public static let requests = MetricDefinition(
-            "healthd_cache_requests_total", .counter, ["cache", "operation", "result"], help: "Cache operations by result.")
+            "healthd_cache_requests_total", .counter, ["cache", "operation", "result"], help: "Cache lookups by where they were answered, and writes to Redis by result.")
         public static let operationDuration = MetricDefinition(
-            "healthd_cache_operation_duration_seconds", .histogram, ["cache", "operation"], help: "Time of a cache operation.")
+            "healthd_cache_operation_duration_seconds", .histogram, ["cache", "operation"], help: "Time of an operation that Redis answered.")
         public static let fallbacks = MetricDefinition(
             "healthd_cache_fallbacks_total", .counter, ["cache", "reason"],
-            help: "Lookups served without Redis, by reason: down or slow.")
+            help: "Lookups served without Redis, by reason: down, slow, open (it failed a moment ago), suspect (it may be stale).")
+        public static let loadDuration = MetricDefinition(
+            "healthd_cache_load_duration_seconds", .histogram, ["cache"], help: "Time to load a value that no tier had.")
+        public static let loadFailures = MetricDefinition(
+            "healthd_cache_load_failures_total", .counter, ["cache"], help: "Loads that failed.")
+        public static let coalesced = MetricDefinition(
+            "healthd_cache_coalesced_total", .counter, ["cache"],
+            help: "Lookups that waited for a load another had begun instead of asking the database too.")
+        public static let evictions = MetricDefinition(
+            "healthd_cache_evictions_total", .counter, ["cache"],
+            help: "Values the memory tier gave up to stay within its limit; a rise means it is too small.")
         public static let memory = MetricDefinition(
             "healthd_cache_memory_bytes", .gauge, ["cache"], help: "Size of the values in the memory tier.")
         public static let memoryLimit = MetricDefinition(
@@ -15,7 +25,9 @@ extension Catalogue {
         public static let entries = MetricDefinition(
             "healthd_cache_entries", .gauge, ["cache"], help: "Values in the memory tier.")
 
-        static let all = [requests, operationDuration, fallbacks, memory, memoryLimit, entries]
+        static let all = [
+            requests, operationDuration, fallbacks, loadDuration, loadFailures, coalesced, evictions, memory, memoryLimit, entries,
+        ]
     }
 
     /// The Redis server, as the probe's own connection sees it.
