@@ -1,0 +1,25 @@
+/// The settings of the cache.
+public struct CacheConfiguration: Sendable, Hashable {
+    /// How long a value is fresh; each gets up to 10 % more or less, so that values stored together do not expire together.
+    public var lifetime: Duration
+    /// Bytes the memory tier may hold.
+    public var memoryBytes: Int
+    /// What one load may take, for all its callers together.
+    public var load: Duration
+    /// How long an expired value may still be answered while loads fail.
+    public var stale: Duration
+    /// Loads that may run at once; a caller beyond it loads for itself.
+    public var flights: Int
+
+    public init(
+        lifetime: Duration = .seconds(300), memoryBytes: Int = 32 << 20, load: Duration = .seconds(2), stale: Duration = .seconds(3_600),
+        flights: Int = 1_000
+    ) {
+        precondition(lifetime > .zero && memoryBytes >= 0 && flights >= 0, "a cache needs a lifetime")
+        self.lifetime = lifetime
+        self.memoryBytes = memoryBytes
+        self.load = load
+        self.stale = stale
+        self.flights = flights
+    }
+}

@@ -1,0 +1,138 @@
+import Vitals
+
+/// The values this process holds, by key, least recently used first to go. Pure: it is given `now`.
+///
+/// Never puts an older version over a newer, nor takes one back that a write has made obsolete.
+struct MemoryTier {
+    struct Entry {
+        var value: any CacheableValue
+        var storedAt: MonotonicInstant
+        var expiresAt: MonotonicInstant
+        /// From here on the next reader has it loaded anew without waiting for it.
+        var refreshAt: MonotonicInstant
+        /// After a failed load: not before this instant is another tried for it.
+        var retryAt: MonotonicInstant?
+    }
+
+    enum Lookup {
+        case fresh(Entry, refresh: Bool)
+        case expired(Entry)
+        case absent
+    }
+
+    private struct Slot {
+        var key: String
+        var entry: Entry
+        var cost: Int
+        var older: Int?
+        var newer: Int?
+    }
+
+    /// A version below which nothing is accepted, until every copy of an older one must have expired.
+    private struct Floor {
+        var version: Int
+        var until: MonotonicInstant
+    }
+
+    private let limit: Int
+    private var slots: [Int: Slot] = [:]
+    private var index: [String: Int] = [:]
+    private var nextSlot = 0
+    private var newest: Int?
+    private var oldest: Int?
+    private var floors: [String: Floor] = [:]
+    private(set) var bytes = 0
+    private(set) var evictions = 0
+    /// While it lasts no second tier may be asked: more floors were needed than are kept.
+    private(set) var floorsLostUntil: MonotonicInstant?
+
+    static let floorLimit = 65_536
+    /// What an entry costs beside its key and JSON: the decoded value, the slot and two table entries.
+    static let overhead = 400
+
+    init(limit: Int) {
+        self.limit = limit
+    }
+
+    var count: Int { slots.count }
+
+    mutating func look(for key: String, at now: MonotonicInstant) -> Lookup {
+        guard let number = index[key], let slot = slots[number] else { return .absent }
+        unlink(number)
+        linkAsNewest(number)
+        if slot.entry.expiresAt <= now { return .expired(slot.entry) }
+        return .fresh(slot.entry, refresh: slot.entry.refreshAt <= now)
+    }
+
+    /// - Parameter size: bytes of its JSON.
+    /// - Returns: false when a newer version is known; the value is then not kept.
+    mutating func keep(_ value: any CacheableValue, for key: String, size: Int, lifetime: Duration, now: MonotonicInstant) -> Bool {
+        guard value.version >= floor(for: key, at: now) else { return false }
+        if let number = index[key], let present = slots[number], present.entry.value.version > value.version { return false }
+        remove(key)
+        let cost = size + key.utf8.count + Self.overhead
+        guard cost <= limit else { return true }
+        let entry = Entry(value: value, storedAt: now, expiresAt: now + lifetime, refreshAt: now + lifetime * 0.8)
+        nextSlot += 1
+        slots[nextSlot] = Slot(key: key, entry: entry, cost: cost)
+        index[key] = nextSlot
+        bytes += cost
+        linkAsNewest(nextSlot)
+        while bytes > limit, let victim = oldest, let slot = slots[victim] {
+            remove(slot.key)
+            evictions += 1
+        }
+        return true
+    }
+
+    /// A load for `key` failed: its expired value is answered until `retry` without another attempt.
+    mutating func loadFailed(for key: String, retry: MonotonicInstant) {
+        guard let number = index[key], var slot = slots[number] else { return }
+        slot.entry.retryAt = retry
+        slot.entry.refreshAt = max(slot.entry.refreshAt, retry)
+        slots[number] = slot
+    }
+
+    // MARK: Floors
+
+    func floor(for key: String, at now: MonotonicInstant) -> Int {
+        guard let floor = floors[key], floor.until > now else { return .min }
+        return floor.version
+    }
+
+    mutating func raiseFloor(for key: String, to version: Int, until: MonotonicInstant, now: MonotonicInstant) {
+        if floors.count >= Self.floorLimit, floors[key] == nil {
+            floors = floors.filter { $0.value.until > now }
+            if floors.count >= Self.floorLimit {
+                floors = [:]
+                floorsLostUntil = until
+            }
+        }
+        floors[key] = Floor(version: max(version, floors[key]?.version ?? .min), until: until)
+    }
+
+    // MARK: The list
+
+    mutating func remove(_ key: String) {
+        guard let number = index.removeValue(forKey: key), let slot = slots[number] else { return }
+        unlink(number)
+        slots[number] = nil
+        bytes -= slot.cost
+    }
+
+    private mutating func unlink(_ number: Int) {
+        guard let slot = slots[number] else { return }
+        if let older = slot.older { slots[older]?.newer = slot.newer } else { oldest = slot.newer }
+        if let newer = slot.newer { slots[newer]?.older = slot.older } else { newest = slot.older }
+        slots[number]?.older = nil
+        slots[number]?.newer = nil
+    }
+
+    private mutating func linkAsNewest(_ number: Int) {
+        slots[number]?.older = newest
+        slots[number]?.newer = nil
+        if let newest { slots[newest]?.newer = number }
+        newest = number
+        if oldest == nil { oldest = number }
+    }
+}
