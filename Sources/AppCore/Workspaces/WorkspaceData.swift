@@ -81,14 +81,12 @@ public struct MarketDay: Sendable, Codable, Hashable {
     public var volume: Int
 
     static let columns = "ticker, snapshot_date, open, high, low, close, volume"
+}
 
+extension MarketDay {
     init(_ row: Row) throws(PostgresError) {
-        ticker = try row.string("ticker")
-        date = try row.string("snapshot_date")
-        open = try row.double("open")
-        high = try row.double("high")
-        low = try row.double("low")
-        close = try row.double("close")
-        volume = try row.int("volume")
+        self.init(
+            ticker: try row.string("ticker"), date: try row.string("snapshot_date"), open: try row.double("open"),
+            high: try row.double("high"), low: try row.double("low"), close: try row.double("close"), volume: try row.int("volume"))
     }
 }
