@@ -48,7 +48,9 @@ struct Preparation: Sendable {
     }
 
     private func plant() async throws {
-        let outcome = try await Seed(database: database, scale: .small, time: time, logger: logger).plant { _ in }
-        logger.info("demo data", metadata: ["outcome": "\(outcome)"])
+        switch try await Seed(database: database, scale: .small, time: time).run() {
+        case .seeded(let rows): logger.info("demo data planted", metadata: ["rows": "\(rows)"])
+        case .alreadySeeded(let workspaces): logger.info("demo data is there already", metadata: ["workspaces": "\(workspaces)"])
+        }
     }
 }
