@@ -206,7 +206,7 @@ import Vitals
 
         mutating func read(until part: String) async throws {
             while !text.contains(part) {
-                guard let piece = try await pieces.next() else { break }
+                guard let piece = try await pieces.next(isolation: #isolation) else { break }
                 text += String(buffer: piece)
             }
             #expect(text.contains(part), "\(text)")
@@ -214,7 +214,7 @@ import Vitals
         }
 
         mutating func readToEnd() async throws {
-            while try await pieces.next() != nil {}
+            while try await pieces.next(isolation: #isolation) != nil {}
         }
     }
 
