@@ -38,6 +38,14 @@ public struct WallTime: Sendable, Hashable, Comparable, Codable {
             .formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
     }
 
+    /// RFC 3339 in UTC with all that is known, microseconds: what is read back equals what was written.
+    public var rfc3339Exact: String {
+        let micros = ((microsecondsSince1970 % 1_000_000) + 1_000_000) % 1_000_000
+        let whole = WallTime(microsecondsSince1970: microsecondsSince1970 - micros)
+        let digits = String(micros)
+        return whole.rfc3339.replacing(".000Z", with: "." + String(repeating: "0", count: 6 - digits.count) + digits + "Z")
+    }
+
     public static func < (left: Self, right: Self) -> Bool { left.microsecondsSince1970 < right.microsecondsSince1970 }
 
     public static func + (time: Self, duration: Duration) -> Self {
@@ -59,6 +67,6 @@ public struct WallTime: Sendable, Hashable, Comparable, Codable {
 
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
-        try container.encode(rfc3339)
+        try container.encode(rfc3339Exact)
     }
 }

@@ -81,14 +81,7 @@ extension Bool: SQLParameter {
 }
 
 extension WallTime: SQLParameter {
-    public var sqlText: String? {
-        // Through the epoch in microseconds nothing is rounded, and no time zone is involved.
-        let (seconds, micros) = microsecondsSince1970.quotientAndRemainder(dividingBy: 1_000_000)
-        let whole = WallTime(microsecondsSince1970: seconds * 1_000_000).rfc3339
-        guard micros > 0 else { return micros == 0 ? whole : rfc3339 }
-        let digits = String(micros)
-        return whole.replacing(".000Z", with: "." + String(repeating: "0", count: 6 - digits.count) + digits + "Z")
-    }
+    public var sqlText: String? { rfc3339Exact }
 }
 
 extension Array: SQLParameter where Element: SQLParameter {

@@ -1,0 +1,32 @@
+import Testing
+import Vitals
+
+@Suite("Text of durations and strings")
+struct TextTests {
+    @Test(arguments: [
+        (Duration.zero, "0 s"), (.microseconds(7), "7 µs"), (.microseconds(1_250), "1.2 ms"), (.milliseconds(250), "250 ms"),
+        (.milliseconds(1_200), "1.2 s"), (.seconds(59), "59 s"), (.seconds(200), "3 min 20 s"), (.seconds(7_500), "2 h 5 min"),
+        (.seconds(180_000), "2 d 2 h"),
+    ])
+    func `a duration reads as a person says it`(duration: Duration, text: String) {
+        #expect(duration.text == text)
+    }
+
+    @Test(arguments: [("250ms", 250), ("2s", 2_000), ("1.5h", 5_400_000), ("30m", 1_800_000), ("7d", 604_800_000), ("0s", 0)])
+    func `a setting has its unit`(text: String, milliseconds: Int) {
+        #expect(Duration(setting: text) == .milliseconds(milliseconds))
+    }
+
+    @Test(arguments: ["", "5", "s", "-1s", "1e400s", "nans", "1 s x", "10weeks"])
+    func `a setting without a unit or a number is refused`(text: String) {
+        #expect(Duration(setting: text) == nil)
+    }
+
+    @Test(arguments: [
+        ("plain", 10, "plain"), ("two\nlines\u{7}", 20, "two lines "), ("abcdefghij", 8, "abcde…"), ("ääääää", 8, "ää…"),
+    ])
+    func `text from outside becomes one line of bounded size`(text: String, limit: Int, line: String) {
+        #expect(text.oneLine(limit: limit) == line)
+        #expect(text.oneLine(limit: limit).utf8.count <= limit)
+    }
+}
