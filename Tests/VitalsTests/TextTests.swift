@@ -4,7 +4,7 @@ import Vitals
 @Suite("Text of durations and strings")
 struct TextTests {
     @Test(arguments: [
-        (Duration.zero, "0 s"), (.microseconds(7), "7 µs"), (.microseconds(1_250), "1.2 ms"), (.milliseconds(250), "250 ms"),
+        (Duration.zero, "0 s"), (.microseconds(7), "7 µs"), (.microseconds(1_240), "1.2 ms"), (.milliseconds(250), "250 ms"),
         (.milliseconds(1_200), "1.2 s"), (.seconds(59), "59 s"), (.seconds(200), "3 min 20 s"), (.seconds(7_500), "2 h 5 min"),
         (.seconds(180_000), "2 d 2 h"),
     ])
