@@ -38,12 +38,13 @@ public struct WallTime: Sendable, Hashable, Comparable, Codable {
             .formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
     }
 
-    /// RFC 3339 in UTC with all that is known, microseconds: what is read back equals what was written.
+    /// RFC 3339 in UTC with all that is known: milliseconds, or microseconds where there are any. What is read back equals what was written.
     public var rfc3339Exact: String {
         let micros = ((microsecondsSince1970 % 1_000_000) + 1_000_000) % 1_000_000
-        let whole = WallTime(microsecondsSince1970: microsecondsSince1970 - micros)
+        guard micros % 1_000 != 0 else { return rfc3339 }
         let digits = String(micros)
-        return whole.rfc3339.replacing(".000Z", with: "." + String(repeating: "0", count: 6 - digits.count) + digits + "Z")
+        return WallTime(microsecondsSince1970: microsecondsSince1970 - micros).rfc3339
+            .replacing(".000Z", with: "." + String(repeating: "0", count: 6 - digits.count) + digits + "Z")
     }
 
     public static func < (left: Self, right: Self) -> Bool { left.microsecondsSince1970 < right.microsecondsSince1970 }

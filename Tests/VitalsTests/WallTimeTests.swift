@@ -5,9 +5,9 @@ import Vitals
 @Suite("WallTime")
 struct WallTimeTests {
     @Test(arguments: [
-        (1_795_497_716_135_131, "2026-11-24T05:21:56.135131Z"), (0, "1970-01-01T00:00:00.000000Z"),
+        (1_795_497_716_135_131, "2026-11-24T05:21:56.135131Z"), (0, "1970-01-01T00:00:00.000Z"),
         (-1, "1969-12-31T23:59:59.999999Z"), (1_700_000_000_000_001, "2023-11-14T22:13:20.000001Z"),
-        (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+        (951_782_400_120_000, "2000-02-29T00:00:00.120Z"),
     ])
     func `is written with every microsecond and read back the same`(microseconds: Int64, text: String) throws {
         let time = WallTime(microsecondsSince1970: microseconds)
