@@ -8,11 +8,11 @@ import Vitals
 /// The Redis connection against a real server.
 @Suite("RedisConnection")
 struct RedisConnectionTests {
-    private func withConnection(_ server: TestRedis, _ body: @Sendable (RedisConnection) async throws -> Void) async throws {
+    private func withConnection(_ server: TestRedis, deadline: Duration = .seconds(5), _ body: @Sendable (RedisConnection) async throws -> Void) async throws {
         let loop = try EventLoop()
         defer { loop.shutdown() }
         let endpoint = RedisEndpoint(address: .unix(path: server.socketPath))
-        let connection = RedisConnection(endpoint, loop: loop, logger: Logger(label: "test"))
+        let connection = RedisConnection(endpoint, deadline: deadline, loop: loop, logger: Logger(label: "test"))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await connection.run() }
             try await body(connection)
@@ -67,7 +67,7 @@ struct RedisConnectionTests {
 
     @Test func `a frozen server costs one deadline, then nothing, and its return is noticed`() async throws {
         let server = try await TestRedis.start()
-        try await withConnection(server) { connection in
+        try await withConnection(server, deadline: .milliseconds(50)) { connection in
             await untilUp(connection)
             server.freeze()
             let first = MonotonicInstant.now()

@@ -7,7 +7,7 @@ import Vitals
 ///
 /// A caller only ever waits in the queue or for its own statement. Connecting, recovering and retiring belong to `run()`.
 public final class Pool: Sendable {
-    private struct Guarded {
+    struct Guarded {
         var state: PoolState
         var connections: [PostgresConnection?]
         var waiting: [PoolState.WaiterID: CheckedContinuation<PoolState.Slot, any Error>] = [:]
@@ -16,22 +16,22 @@ public final class Pool: Sendable {
         var pressureTimerArmed = false
     }
 
-    private enum Chore: Sendable {
+    enum Chore: Sendable {
         /// Something changed that may call for a new connection.
         case connect
         case recover(PoolState.Slot, PostgresConnection)
     }
 
     public let configuration: PoolConfiguration
-    private let guarded: Mutex<Guarded>
-    private let connector: PostgresConnector
-    private let loop: EventLoop
-    private let logger: Logging.Logger
-    private let meters = PoolMeters()
+    let guarded: Mutex<Guarded>
+    let connector: PostgresConnector
+    let loop: EventLoop
+    let logger: Logging.Logger
+    let meters = PoolMeters()
     private let observePressure: @Sendable (PoolPressure) -> Void
-    private let observeEvent: (@Sendable (PoolEvent) -> Void)?
-    private let chores: AsyncStream<Chore>
-    private let addChore: AsyncStream<Chore>.Continuation
+    let observeEvent: (@Sendable (PoolEvent) -> Void)?
+    let chores: AsyncStream<Chore>
+    let addChore: AsyncStream<Chore>.Continuation
 
     /// A caller that has queued this long is not part of a passing burst.
     static let sustainedWait = Duration.milliseconds(250)
@@ -172,7 +172,7 @@ public final class Pool: Sendable {
     }
 
     /// Carries out what the state decides about a connection that has come free.
-    private func settle(
+    func settle(
         _ slot: PoolState.Slot, _ connection: PostgresConnection, closing reason: PoolCloseReason,
         _ decide: (inout PoolState) -> PoolState.GiveBack
     ) {
@@ -240,173 +240,6 @@ public final class Pool: Sendable {
             return false
         }
         if sustained { observePressure(.sustained) }
-    }
-
-    // MARK: Upkeep
-
-    /// Opens, recovers and retires connections until cancelled; then refuses newcomers and waits up to `grace` for leases to end.
-    public func run(grace: Duration = .seconds(5)) async {
-        await withDiscardingTaskGroup { group in
-            group.addTask { [self] in await tick() }
-            addChore.yield(.connect)
-            for await chore in chores {
-                switch chore {
-                case .connect:
-                    for slot in guarded.withLock({ $0.state.connectsDue(now: .now()) }) {
-                        group.addTask { [self] in await connect(slot) }
-                    }
-                case .recover(let slot, let connection):
-                    group.addTask { [self] in
-                        let usable = await connection.recover(until: Deadline(.now() + .seconds(1)))
-                        settle(slot, connection, closing: .error) { $0.recovered(slot, usable: usable, now: .now()) }
-                    }
-                }
-            }
-            shutDown()
-        }
-    }
-
-    private func connect(_ slot: PoolState.Slot) async {
-        let started = MonotonicInstant.now()
-        do {
-            let connection = try await connector.connect(until: Deadline(started + configuration.connectTimeout))
-            let took = .now() - started
-            meters.createSucceeded.record(took)
-            observeEvent?(.clientCreated(backendPID: Int(connection.backendPID), took: took))
-            let wasDown = guarded.withLock { guarded in
-                guarded.connections[slot] = connection
-                if case .down = guarded.state.availability { return true }
-                return false
-            }
-            if wasDown { logger.info("database is available again") }
-            settle(slot, connection, closing: .shutdown) { $0.connected(slot, now: .now()) }
-            connection.whenLostWhileIdle { [weak self, weak connection] in
-                guard let self, let connection else { return }
-                lostWhileIdle(slot, connection)
-            }
-        } catch {
-            if !Task.isCancelled { meters.createFailed.record(.now() - started) }
-            connectFailed(slot, "\(error)")
-        }
-        // Success may leave others waiting; failure sets the time of the next attempt, which `tick` keeps.
-        addChore.yield(.connect)
-    }
-
-    private func connectFailed(_ slot: PoolState.Slot, _ cause: String) {
-        let now = MonotonicInstant.now()
-        var generator = SystemRandomNumberGenerator()
-        let (refused, error, isNew, next) = guarded.withLock { guarded in
-            let wasUp = if case .up = guarded.state.availability { true } else { false }
-            let ids = guarded.state.connectFailed(slot, cause: cause, now: now, using: &generator)
-            let refused = ids.compactMap { guarded.waiting.removeValue(forKey: $0) }
-            let isDown = if case .down = guarded.state.availability { true } else { false }
-            return (refused, guarded.state.unavailable(now: now), wasUp && isDown, guarded.state.nextConnectDue)
-        }
-        for continuation in refused { continuation.resume(throwing: error) }
-        if isNew, !Task.isCancelled { logger.error("database is unavailable", metadata: ["cause": "\(cause)", "waiters refused": "\(refused.count)"]) }
-        if let next { loop.schedule(at: next) { [addChore] in addChore.yield(.connect) } }
-    }
-
-    private func lostWhileIdle(_ slot: PoolState.Slot, _ connection: PostgresConnection) {
-        let removed = guarded.withLock { guarded in
-            guard guarded.connections[slot] === connection, guarded.state.lostWhileIdle(slot, now: .now()) else { return false }
-            guarded.connections[slot] = nil
-            return true
-        }
-        guard removed else { return }
-        meters.closed.add(for: .error)
-        addChore.yield(.connect)
-    }
-
-    /// Each second: what is too old goes, the minimum is kept, long leases are named.
-    private func tick() async {
-        let time = SystemTime()
-        while (try? await time.sleep(for: .seconds(1))) != nil {
-            let now = MonotonicInstant.now()
-            let (closing, leaks) = guarded.withLock { guarded in
-                let closing = guarded.state.sweep(now: now).map { slot, reason in
-                    defer { guarded.connections[slot] = nil }
-                    return (guarded.connections[slot], reason)
-                }
-                return (closing, guarded.state.suspectedLeaks(now: now))
-            }
-            for (connection, reason) in closing {
-                connection?.close()
-                meters.closed.add(for: reason)
-            }
-            for leak in leaks {
-                meters.leaks.add()
-                logger.warning(
-                    "lease held unusually long",
-                    metadata: [
-                        "purpose": "\(leak.purpose)", "detail": "\(leak.detail ?? "-")", "taken at": "\(leak.site)",
-                        "age": "\((now - leak.since).text)",
-                    ])
-            }
-            addChore.yield(.connect)
-        }
-        addChore.finish()
-    }
-
-    private func shutDown() {
-        let (connections, refused) = guarded.withLock { guarded in
-            let (slots, ids) = guarded.state.shutDown(now: .now())
-            let connections = slots.compactMap { slot in
-                defer { guarded.connections[slot] = nil }
-                return guarded.connections[slot]
-            }
-            return (connections, ids.compactMap { guarded.waiting.removeValue(forKey: $0) })
-        }
-        for continuation in refused { continuation.resume(throwing: PoolError.shuttingDown) }
-        for connection in connections {
-            connection.close()
-            meters.closed.add(for: .shutdown)
-        }
-    }
-
-    // MARK: What it looks like
-
-    /// A lock and a copy.
-    public func statistics() -> PoolStatistics {
-        let now = MonotonicInstant.now()
-        let (state, counts) = guarded.withLock { guarded in
-            guarded.state.advance(to: now)
-            defer { guarded.state.resetPeak() }
-            return (guarded.state, guarded.state.counts())
-        }
-        let unavailable: (String, Duration)? =
-            if case .down(let cause, let since) = state.availability { (cause, now - since) } else { nil }
-        return PoolStatistics(
-            max: configuration.max, min: configuration.min, idle: counts.idle, leased: counts.leased, connecting: counts.connecting,
-            recovering: counts.recovering, waiting: state.waiting, waitingPeak: state.tallies.peakWaiting,
-            oldestWait: state.oldestWaiterSince.map { now - $0 },
-            oldestLeaseAge: state.leases.map(\.record.since).min().map { now - $0 },
-            unavailable: unavailable, busySeconds: state.tallies.busy.seconds, exhaustedSeconds: state.tallies.exhausted.seconds,
-            opened: state.tallies.opened, closed: meters.closed.values, leaksSuspected: meters.leaks.value,
-            acquire: meters.acquire.mapValues { $0.snapshot() }, use: meters.use.snapshot(),
-            createSucceeded: meters.createSucceeded.snapshot(), createFailed: meters.createFailed.snapshot(),
-            query: meters.query.mapValues { $0.snapshot() }, queryErrorsBySQLStateClass: meters.queryErrors.values)
-    }
-
-    public func holders() -> PoolHolders {
-        let now = MonotonicInstant.now()
-        let (leases, waiters) = guarded.withLock { guarded in
-            (guarded.state.leases.map { ($0.record, guarded.connections[$0.slot]) }, guarded.state.waitersInOrder)
-        }
-        return PoolHolders(
-            holders: leases.sorted { $0.0.since < $1.0.since }.map { record, connection in
-                let activity = connection?.activity
-                let fingerprint = activity?.statement.map { StatementFingerprint($0) }
-                return PoolHolders.Holder(
-                    purpose: record.purpose.name, detail: record.detail, statement: fingerprint?.text, fingerprint: fingerprint?.mark,
-                    callSite: "\(record.site)", age: now - record.since, inTransaction: activity?.inTransaction ?? false,
-                    backendPID: Int(connection?.backendPID ?? 0))
-            },
-            waiters: waiters.map {
-                PoolHolders.Waiter(
-                    purpose: $0.purpose.name, detail: $0.detail, callSite: "\($0.site)", age: now - $0.since,
-                    deadlineIn: $0.deadline.remaining(at: now))
-            })
     }
 }
 

@@ -60,6 +60,8 @@ extension RedisEndpoint {
         if scheme == "unix://" {
             let parts = rest.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
             guard let path = parts.first, path.hasPrefix("/"), path.count > 1 else { throw InvalidURL(reason: "the socket's path is not absolute") }
+            // sun_path of sockaddr_un, less its terminating zero.
+            guard path.utf8.count <= 107 else { throw InvalidURL(reason: "the socket's path has \(path.utf8.count) bytes, the system's limit is 107") }
             let query = parts.count > 1 ? parts[1] : "db=0"
             guard query.hasPrefix("db="), let database = Self.database(query.dropFirst(3)) else { throw InvalidURL(reason: "the query is not db=NUMBER") }
             self.init(address: .unix(path: String(path)), user: user, password: password, database: database)

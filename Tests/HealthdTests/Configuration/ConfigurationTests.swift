@@ -154,7 +154,7 @@ private func problems(
         ("cache: { memory: 32MB }", "healthd.yaml:1: cache.memory is \"32MB\"; expected a size from 1MiB to 64GiB, such as 32MiB"),
         (
             "cache: { url: rediss://x }",
-            "healthd.yaml:1: cache.url asks for TLS (rediss://), which this version does not speak; use a tunnel, or redis:// on a trusted network"
+            "healthd.yaml:1: cache.url is not understood: TLS (rediss://) is not supported; expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH"
         ),
         ("probes: { timeout: 2s }", "healthd.yaml:1: probes.timeout is 2s; expected at most probes.interval, which is 1s"),
         (
@@ -272,7 +272,7 @@ private func problems(
             ["PGSSLMODE": "on"],
             "PGSSLMODE has sslmode \"on\"; expected one of disable, allow, prefer, require, verify-ca, verify-full"
         ),
-        (["REDIS_URL": "cache:6379"], "REDIS_URL: cache.url is not understood; expected redis://HOST:PORT or unix:///PATH"),
+        (["REDIS_URL": "cache:6379"], "REDIS_URL: cache.url is not understood: the scheme is neither redis nor unix; expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH"),
     ])
     func `in the environment name the variable`(environment: [String: String], problem: String) {
         #expect(problems(nil, environment) == [problem])
