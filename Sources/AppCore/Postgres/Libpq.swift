@@ -3,6 +3,15 @@ import CLibpq
 import Glibc
 import Synchronization
 
+/// Versions of the C libraries in this process, as they name them.
+public enum LibraryVersions {
+    /// `15.18`
+    public static var libpq: String {
+        let version = PQlibVersion()
+        return "\(version / 10_000).\(version % 10_000)"
+    }
+}
+
 /// Owner of one `PGconn`.
 ///
 /// Unchecked: libpq allows one thread at a time in a connection; every use is under the lock of the `PostgresConnection` that owns it.

@@ -2,12 +2,22 @@ extension Catalogue {
     /// The tiered cache: this process's memory first, then Redis.
     public enum Cache {
         public static let requests = MetricDefinition(
-            "healthd_cache_requests_total", .counter, ["cache", "operation", "result"], help: "Cache operations by result.")
+            "healthd_cache_requests_total", .counter, ["cache", "operation", "result"], help: "Cache lookups by where they were answered, and writes to Redis by result.")
         public static let operationDuration = MetricDefinition(
-            "healthd_cache_operation_duration_seconds", .histogram, ["cache", "operation"], help: "Time of a cache operation.")
+            "healthd_cache_operation_duration_seconds", .histogram, ["cache", "operation"], help: "Time of an operation that Redis answered.")
         public static let fallbacks = MetricDefinition(
             "healthd_cache_fallbacks_total", .counter, ["cache", "reason"],
-            help: "Lookups served without Redis, by reason: down or slow.")
+            help: "Lookups served without Redis, by reason: down, slow, open (it failed a moment ago), suspect (it may be stale).")
+        public static let loadDuration = MetricDefinition(
+            "healthd_cache_load_duration_seconds", .histogram, ["cache"], help: "Time to load a value that no tier had.")
+        public static let loadFailures = MetricDefinition(
+            "healthd_cache_load_failures_total", .counter, ["cache"], help: "Loads that failed.")
+        public static let coalesced = MetricDefinition(
+            "healthd_cache_coalesced_total", .counter, ["cache"],
+            help: "Lookups that waited for a load another had begun instead of asking the database too.")
+        public static let evictions = MetricDefinition(
+            "healthd_cache_evictions_total", .counter, ["cache"],
+            help: "Values the memory tier gave up to stay within its limit; a rise means it is too small.")
         public static let memory = MetricDefinition(
             "healthd_cache_memory_bytes", .gauge, ["cache"], help: "Size of the values in the memory tier.")
         public static let memoryLimit = MetricDefinition(
@@ -15,7 +25,9 @@ extension Catalogue {
         public static let entries = MetricDefinition(
             "healthd_cache_entries", .gauge, ["cache"], help: "Values in the memory tier.")
 
-        static let all = [requests, operationDuration, fallbacks, memory, memoryLimit, entries]
+        static let all = [
+            requests, operationDuration, fallbacks, loadDuration, loadFailures, coalesced, evictions, memory, memoryLimit, entries,
+        ]
     }
 
     /// The Redis server, as the probe's own connection sees it.
@@ -45,11 +57,14 @@ extension Catalogue {
             "healthd_task_duration_seconds", .histogram, ["queue", "outcome"], help: "Run time of a task.")
         public static let retries = MetricDefinition(
             "healthd_task_retries_total", .counter, ["queue"], help: "Task attempts after the first.")
+        public static let leasesLost = MetricDefinition(
+            "healthd_task_leases_lost_total", .counter, ["queue"],
+            help: "Running tasks whose lease ended before they were done; another worker may have them.")
         public static let oldestQueuedAge = MetricDefinition(
             "healthd_task_oldest_queued_age_seconds", .gauge, ["queue"],
             help: "Age of the oldest queued task; absent when none is queued.")
 
-        static let all = [tasks, limit, queueDuration, duration, retries, oldestQueuedAge]
+        static let all = [tasks, limit, queueDuration, duration, retries, leasesLost, oldestQueuedAge]
     }
 
     /// Event streams to clients.
@@ -62,12 +77,12 @@ extension Catalogue {
         public static let eventsDropped = MetricDefinition(
             "healthd_sse_events_dropped_total", .counter, ["reason"],
             help: "Events a client did not get: its stream was ended for reading too slowly, and resumes by replay.")
-        public static let refused = MetricDefinition(
-            "healthd_sse_refused_total", .counter, help: "Clients told to come back later because the limit was reached.")
+        public static let backlogPeak = MetricDefinition(
+            "healthd_sse_backlog_peak", .gauge, help: "Longest backlog of one client since the start, in events.")
         public static let resumes = MetricDefinition(
             "healthd_sse_resumes_total", .counter, ["result"],
             help: "Reconnects with Last-Event-ID: complete, or gap when the client was told to start over.")
 
-        static let all = [clients, clientsMax, eventsSent, eventsDropped, refused, resumes]
+        static let all = [clients, clientsMax, eventsSent, eventsDropped, backlogPeak, resumes]
     }
 }

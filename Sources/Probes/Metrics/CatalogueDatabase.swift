@@ -92,12 +92,10 @@ extension Catalogue {
             "healthd_postgres_transactions_total", .counter, ["target", "outcome"], help: "Transactions ended: commit or rollback.")
         public static let xidAge = MetricDefinition(
             "healthd_postgres_xid_age_ratio", .gauge, ["target"], help: "Oldest transaction id age over the wraparound limit.")
-        public static let databaseSize = MetricDefinition(
-            "healthd_postgres_database_size_bytes", .gauge, ["target", "database"], help: "Size of a database.")
 
         static let all = [
             backends, backendsMax, lockWaiters, lockWaitOldest, idleInTransactionOldest, bufferReads, deadlocks, tempBytes,
-            transactions, xidAge, databaseSize,
+            transactions, xidAge,
         ]
     }
 }

@@ -160,7 +160,7 @@ extension Configuration {
         if let source {
             do throws(URLComplaint) {
                 guard !source.text.isEmpty else { throw URLComplaint("is empty; expected redis://HOST:PORT") }
-                var endpoint = try RedisEndpoint(url: source.text)
+                var endpoint = try Self.redis(source.text)
                 if case .file = source.origin, endpoint.password != nil { throw URLComplaint(Self.passwordInFile("cache")) }
                 if let passwordFile { endpoint.password = passwordFile }
                 choice = .redis(endpoint)
@@ -173,6 +173,14 @@ extension Configuration {
             ttl: reader.duration("cache.ttl", in: .seconds(1) ... .seconds(7 * 86_400), default: .seconds(300)),
             memory: reader.byteCount("cache.memory", in: .mebibytes(1) ... .mebibytes(65_536), default: .mebibytes(32)),
             deadline: reader.duration("cache.deadline", in: .milliseconds(1) ... .seconds(10), default: .milliseconds(50)))
+    }
+
+    private static func redis(_ url: String) throws(URLComplaint) -> RedisEndpoint {
+        do {
+            return try RedisEndpoint(url: url)
+        } catch {
+            throw URLComplaint("is not understood: \(error)")
+        }
     }
 
     private static func passwordInFile(_ section: String) -> String {

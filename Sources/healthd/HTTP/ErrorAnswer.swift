@@ -42,6 +42,9 @@ struct ErrorAnswer: Error, Equatable {
         switch error {
         case let answer as ErrorAnswer: self = answer
         case let problem as RequestProblem: self.init(problem)
+        case let error as SchemaError:
+            self.init(.serviceUnavailable, "schema_missing", error.description)
+            isUnexpected = true
         case let error as PoolError: self.init(error)
         case let error as PostgresError: self.init(error)
         case let error as DecodingError: self.init(RequestProblem(error))
@@ -82,6 +85,7 @@ struct ErrorAnswer: Error, Equatable {
         switch error {
         case .deadlineExceeded(let after):
             self.init(.gatewayTimeout, "deadline_exceeded", "the database did not answer within \(after.text)", retryAfter: .seconds(1))
+        case .cancelled: self.init(.serviceUnavailable, "cancelled", error.description, retryAfter: .seconds(1))
         case .connectFailed, .connectionLost, .notSent:
             self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
         case .server(let server) where Self.missingSchema.contains(server.sqlState):
@@ -108,7 +112,7 @@ struct ErrorAnswer: Error, Equatable {
     /// Whole seconds, at least 1: the header knows no fractions, and 0 would be an invitation to hammer.
     private var retryAfterSeconds: Int? { retryAfter.map { max(1, Int($0.seconds.rounded(.up))) } }
 
-    private var body: Data {
+    var body: Data {
         struct Body: Encodable {
             var error: String
             var message: String

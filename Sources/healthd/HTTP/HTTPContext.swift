@@ -5,12 +5,15 @@ import NIOCore
 /// What a request carries through its route.
 struct HTTPContext: RequestContext {
     var coreContext: CoreRequestContextStorage
-    /// nil when the peer has none, as on a unix socket.
+    /// nil when the peer has none.
     let remoteAddress: SocketAddress?
+    /// For closing a connection whose client does not take what it asked for.
+    let channel: any Channel
 
     init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
         remoteAddress = source.channel.remoteAddress
+        channel = source.channel
     }
 
     /// Whether the request comes from this machine. An address without an IP is that of a unix socket.

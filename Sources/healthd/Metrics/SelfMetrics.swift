@@ -29,17 +29,43 @@ func families(of identity: ProgramIdentity) -> [MetricFamily] {
     return [info]
 }
 
+/// The watchdog and the configuration, as the lifecycle knows them.
+struct LifecycleReading: Sendable {
+    var watchdogPingsSent = 0
+    var watchdogPingsWithheld = 0
+    /// nil without a watchdog.
+    var watchdogInterval: Duration?
+    var lastReloadSucceeded = true
+    var lastGoodReload: WallTime?
+}
+
+func families(of lifecycle: LifecycleReading) -> [MetricFamily] {
+    var pings = MetricFamily(Catalogue.Watchdog.pings)
+    pings.add(lifecycle.watchdogPingsSent, "sent")
+    pings.add(lifecycle.watchdogPingsWithheld, "withheld")
+    return [
+        pings,
+        MetricFamily(Catalogue.Watchdog.interval, lifecycle.watchdogInterval?.seconds),
+        MetricFamily(Catalogue.Exposition.configLastReloadSuccess, lifecycle.lastReloadSucceeded ? 1 : 0),
+        MetricFamily(Catalogue.Exposition.configLastReloadTime, lifecycle.lastGoodReload?.secondsSince1970),
+    ]
+}
+
 /// Use of every bounded resource, 1 is full.
 struct SaturationReading: Sendable {
     var resource: String
     var target: String
     var ratio: Double?
 
-    /// nil where the limit is unknown or none.
-    init(_ resource: String, target: String, used: Int?, of limit: Int?) {
+    init(_ resource: String, target: String, ratio: Double?) {
         self.resource = resource
         self.target = target
-        ratio = used.flatMap { used in limit.flatMap { $0 > 0 ? Double(used) / Double($0) : nil } }
+        self.ratio = ratio
+    }
+
+    /// Absent where the limit is unknown or none.
+    init(_ resource: String, target: String, used: Double?, of limit: Double?) {
+        self.init(resource, target: target, ratio: used.flatMap { used in limit.flatMap { $0 > 0 ? used / $0 : nil } })
     }
 }
 

@@ -39,6 +39,38 @@ extension PageModel.Figure {
         return figure
     }
 
+    static func cache(_ cache: CacheStatistics) -> PageModel.Figure {
+        var figure = PageModel.Figure(
+            title: "Cache hits", now: cache.hitRatio.map { Unit.ratio.text($0) } ?? "none")
+        let used = Unit.bytes.text(Double(cache.memoryBytes))
+        figure.detail = "\(cache.memoryEntries) values, \(used) of \(Unit.bytes.text(Double(cache.memoryLimit)))"
+        figure.share = cache.memoryLimit > 0 ? Double(cache.memoryBytes) / Double(cache.memoryLimit) : nil
+        if cache.redisBypassed == true {
+            figure.state = .degraded
+            figure.detail = "without Redis; \(figure.detail ?? "")"
+        }
+        return figure
+    }
+
+    static func tasks(_ tasks: TaskStatistics) -> PageModel.Figure {
+        var figure = PageModel.Figure(title: "Tasks running", now: "\(tasks.running)", limit: "\(tasks.limit)")
+        figure.share = Double(tasks.running) / Double(max(1, tasks.limit))
+        figure.state = tasks.claimFailing ? .degraded : .healthy
+        var parts = tasks.backlog.map { ["\($0[.queued] ?? 0) queued"] } ?? ["queue not known"]
+        if let oldest = tasks.oldestQueued { parts.append("the oldest for \(oldest.text)") }
+        if tasks.claimFailing { parts = ["tasks cannot be claimed from the database"] }
+        figure.detail = parts.joined(separator: ", ")
+        return figure
+    }
+
+    static func streams(_ streams: EventHubStatistics) -> PageModel.Figure {
+        var figure = PageModel.Figure(title: "Event streams", now: "\(streams.clients)", limit: "\(streams.limit)")
+        figure.share = Double(streams.clients) / Double(max(1, streams.limit))
+        figure.state = streams.clients >= streams.limit ? .degraded : .healthy
+        figure.detail = "\(streams.dropped) events dropped since the start"
+        return figure
+    }
+
     static func process(_ process: ProcessReading) -> PageModel.Figure {
         var figure = PageModel.Figure(
             title: "healthd itself", now: process.residentBytes.map { Unit.bytes.text(Double($0)) } ?? "not known")

@@ -25,6 +25,11 @@ final class SystemdNotifier: Sendable {
 
     /// Notices that could not be sent.
     let failures = Counter()
+    let pings = Counter()
+    let pingsWithheld = Counter()
+
+    /// The time after which a silent service is killed; nil when no watchdog is meant for us.
+    var watchdogInterval: Duration? { watchdogTimeout }
 
     /// Leaves room for `STATUS=` in a datagram.
     private static let longestStatus = 4_000
@@ -91,7 +96,10 @@ final class SystemdNotifier: Sendable {
             }
             offer { $0.stall = nil }
             watchdog()
-        case .withhold(let stall)?: report(stall)
+            pings.add()
+        case .withhold(let stall)?:
+            report(stall)
+            pingsWithheld.add()
         case .trigger(let stall)?:
             report(stall)
             logger.critical("asking systemd for a restart", metadata: ["part": "\(stall.part)", "age": "\(stall.age.text)"])

@@ -5,10 +5,10 @@ import Vitals
 
 /// Looks at the pool from inside: no connection is needed for it.
 enum PoolWatch {
-    static func probe(_ pool: Pool, interval: Duration, timeout: Duration, time: any TimeSource) -> Probe {
+    static func probe(_ pool: PoolReading, interval: Duration, timeout: Duration, time: any TimeSource) -> Probe {
         let meter = MeterBox()
         return Probe(id: "pool", component: "pool", interval: interval, timeout: timeout) {
-            let statistics = pool.statistics()
+            let statistics = pool.current()
             let saturation = meter.saturation(statistics, at: time.now())
             return Measurement(values: ["saturation": saturation], summary: statistics.summary)
         }

@@ -8,10 +8,10 @@ enum QueryWatch {
     /// Fewer statements than this make no percentile worth judging.
     static let fewest = 20
 
-    static func probe(_ pool: Pool, interval: Duration, timeout: Duration) -> Probe {
+    static func probe(_ pool: PoolReading, interval: Duration, timeout: Duration) -> Probe {
         let before = Previous()
         return Probe(id: "queries", component: "queries", interval: interval, timeout: timeout) {
-            let recent = before.exchange(for: merged(pool.statistics()))
+            let recent = before.exchange(for: merged(pool.current()))
             var values = ["count": Double(recent.count)]
             if recent.count >= fewest {
                 values["p50"] = recent.quantile(0.5)

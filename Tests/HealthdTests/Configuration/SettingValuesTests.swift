@@ -102,6 +102,6 @@ import Vitals
         "unix:///" + String(repeating: "a", count: 107),
     ])
     func `are refused with a reason`(url: String) {
-        #expect(throws: URLComplaint.self) { try RedisEndpoint(url: url) }
+        #expect(throws: RedisEndpoint.InvalidURL.self) { try RedisEndpoint(url: url) }
     }
 }

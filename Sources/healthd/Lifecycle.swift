@@ -1,0 +1,157 @@
+import AppCore
+import FoundationEssentials
+import GRDB
+import Hummingbird
+import Logging
+import NIOCore
+import Probes
+import ServiceLifecycle
+import UnixSignals
+import Vitals
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// The life of the daemon: what starts after what, what stops before what, and what is told to systemd.
+enum Lifecycle {
+    /// Runs until SIGTERM or SIGINT; a second one ends the process at once.
+    ///
+    /// - Throws: what kept it from starting.
+    static func run(configuration: Configuration, source: ConfigurationSource, systemd: SystemdEnvironment, demo: Bool) async throws {
+        // A peer that closes its socket is an error of that write, never the end of this process: hiredis writes without MSG_NOSIGNAL.
+        signal(SIGPIPE, SIG_IGN)
+        let time = SystemTime()
+        let logger = Logger(label: "healthd")
+        let notifier = SystemdNotifier(systemd, time: time, logger: logger.part("systemd"))
+        notifier.status("starting")
+
+        let state = try StateFolder(configuration.state, mode: configuration.startsServers ? 0o711 : 0o700)
+        var migrations = DatabaseMigrator()
+        Outbox.registerMigrations(in: &migrations)
+        let store = try LocalStore(path: "\(state.path)/healthd.sqlite", migrator: migrations)
+        let embedded = try await EmbeddedServers.start(
+            configuration.embeddedServers, state: state, poolMax: configuration.pool.max, environment: source.environment, time: time,
+            logger: logger.part("embedded"))
+        do {
+            try await serve(
+                configuration, source: source, embedded: embedded, store: store, notifier: notifier, demo: demo, time: time, logger: logger)
+        } catch {
+            await embedded.stop()
+            throw error
+        }
+        await embedded.stop()
+        logger.info("stopped")
+    }
+
+    private static func serve(
+        _ configuration: Configuration, source: ConfigurationSource, embedded: EmbeddedServers, store: LocalStore,
+        notifier: SystemdNotifier, demo: Bool, time: any TimeSource, logger: Logger
+    ) async throws {
+        let sender = WebhookSender(version: Program.version, time: time)
+        let program = try Program(
+            configuration, servers: configuration.servers(embedded), store: store, sender: sender, time: time, logger: logger)
+        let reloader = Reloader(configuration, source: source, program: program, notifier: notifier, logger: logger.part("reload"))
+        let preparation = Preparation(
+            database: program.database, schema: program.schema, mayMigrate: configuration.database == .embedded || demo, plantsDemo: demo,
+            time: time, logger: logger.part("schema"))
+
+        let server = Application(
+            router: program.httpServices(demo: demo, reloader: reloader, notifier: notifier, logger: logger).router(),
+            configuration: ApplicationConfiguration(
+                address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: "healthd"),
+            onServerRunning: { channel in
+                notifier.ready()
+                logger.info("serving", metadata: ["address": "http://\(channel.localAddress?.hostAndPort ?? "\(configuration.listen)")/"])
+            },
+            logger: logger.part("http"))
+
+        // Started in this order, stopped in the reverse one: what is asked goes before what it asks.
+        var parts: [Part] = [
+            Part("event loop beat") { await program.beat() },
+            Part("pool") { await program.database.pool.run() },
+            Part("watchdog") { await notifier.run(parts: { program.watchdogParts }) },
+            Part("status") { await program.tellStatus(to: notifier) },
+            Part("alerts") { await program.dispatcher.run() },
+            Part("health board") { await program.board.run() },
+            Part("cache") { await program.cache.run() },
+        ]
+        for connection in [program.cacheConnection, program.watchers.redis].compactMap({ $0 }) {
+            parts.append(Part("redis") { await connection.run() })
+        }
+        parts += program.runners.map { runner in Part("probe \(runner.probe.id)") { await runner.run() } }
+        parts += [
+            Part("schema") { await preparation.run() },
+            Part("reload on SIGHUP") { await reloadOnSignal(reloader) },
+        ]
+        if demo {
+            parts.append(
+                Part("demo load") {
+                    await program.schema.untilReady()
+                    await DemoLoad(workspaces: program.workspaces, tasks: program.tasks, time: time, logger: logger.part("demo")).run()
+                })
+        }
+        var services = parts.map { ServiceGroupConfiguration.ServiceConfiguration(service: $0, successTerminationBehavior: .ignore) }
+        services.append(.init(service: WorkerPart(program: program), successTerminationBehavior: .ignore))
+        services.append(.init(service: server, successTerminationBehavior: .gracefullyShutdownGroup))
+        var group = ServiceGroupConfiguration(
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.part("lifecycle"))
+        group.maximumGracefulShutdownDuration = .seconds(15)
+        group.maximumCancellationDuration = .seconds(5)
+        do {
+            try await ServiceGroup(configuration: group).run()
+        } catch {
+            notifier.stopping()
+            await program.end()
+            try? await sender.shutdown()
+            throw error
+        }
+        notifier.stopping()
+        await program.end()
+        try? await sender.shutdown()
+    }
+
+    private static func reloadOnSignal(_ reloader: Reloader) async {
+        for await _ in await UnixSignalsSequence(trapping: .sighup) {
+            // Its problems have been logged; the last good configuration stays.
+            _ = try? reloader.reload()
+        }
+    }
+}
+
+/// One part of the program, cancelled when the group stops.
+private struct Part: Service {
+    let name: String
+    let body: @Sendable () async -> Void
+
+    init(_ name: String, body: @escaping @Sendable () async -> Void) {
+        self.name = name
+        self.body = body
+    }
+
+    @concurrent func run() async throws {
+        await cancelWhenGracefulShutdown { await body() }
+    }
+}
+
+/// The task worker: on shutdown it gives running tasks back before it ends.
+private struct WorkerPart: Service {
+    let program: Program
+
+    @concurrent func run() async throws {
+        await cancelWhenGracefulShutdown { await program.schema.untilReady() }
+        guard program.schema.problem == nil else { return }
+        await withGracefulShutdownHandler {
+            await program.worker.run()
+        } onGracefulShutdown: {
+            program.worker.stop()
+        }
+    }
+}
+
+extension SocketAddress {
+    fileprivate var hostAndPort: String? {
+        guard let ipAddress, let port else { return nil }
+        return ipAddress.contains(":") ? "[\(ipAddress)]:\(port)" : "\(ipAddress):\(port)"
+    }
+}

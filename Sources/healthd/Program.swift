@@ -1,0 +1,118 @@
+import AppCore
+import Logging
+import Probes
+import Vitals
+
+/// Everything that runs, made and joined: the only place where the watched and the watcher meet.
+///
+/// Probes and AppCore do not know each other. What goes from one to the other goes through the closures written here.
+struct Program: Sendable {
+    struct Servers: Sendable {
+        var postgres: PostgresEndpoint
+        /// Nil: the memory tier alone.
+        var redis: RedisEndpoint?
+    }
+
+    static let version = "0.1.0"
+
+    let identity: ProgramIdentity
+    let time: any TimeSource
+    let schema = SchemaGate()
+
+    // The application.
+    let loop: EventLoop
+    let database: Database
+    let cacheConnection: RedisConnection?
+    let cache: TieredCache
+    let workspaces: WorkspaceStore
+    let tasks: AgentTaskStore
+    let worker: TaskWorker
+    let hub: EventHub
+
+    // Who watches it.
+    let board: HealthBoard
+    let runners: [ProbeRunner]
+    let watchers: Watchers
+    let dispatcher: Dispatcher
+    let reading: PoolReading
+    let samples = RecentSamples()
+    let requests = HTTPStatistics()
+
+    /// Connections that belong to the watchers, not to the application.
+    struct Watchers: Sendable {
+        var postgres: DedicatedConnection
+        var redis: RedisConnection?
+    }
+
+    init(_ configuration: Configuration, servers: Servers, store: LocalStore, sender: WebhookSender, time: any TimeSource, logger: Logger) throws {
+        self.time = time
+        identity = ProgramIdentity.current(listen: configuration.listen, time: time)
+        loop = try EventLoop()
+        let loop = loop
+
+        let relay = PressureRelay()
+        let pool = Pool(
+            configuration.pool, endpoint: servers.postgres, loop: loop, logger: logger.part("pool"), onPressure: { relay.tell($0) },
+            onEvent: PoolLog(logger: logger.part("pool")).record)
+        database = Database(pool: pool, time: time)
+        cacheConnection = servers.redis.map {
+            RedisConnection($0, deadline: configuration.cache.deadline, loop: loop, time: time, logger: logger.part("cache"))
+        }
+        cache = TieredCache(
+            configuration: CacheConfiguration(lifetime: configuration.cache.ttl, memoryBytes: configuration.cache.memory.bytes),
+            redis: cacheConnection, time: time, logger: logger.part("cache"))
+        hub = EventHub(database: database, bootID: identity.bootID, time: time, logger: logger.part("events"))
+        workspaces = WorkspaceStore(database: database, cache: cache)
+        tasks = AgentTaskStore(database: database, hub: hub)
+        worker = TaskWorker(
+            store: tasks,
+            configuration: TaskConfiguration(concurrency: configuration.tasks.concurrency, perWorkspace: configuration.tasks.perWorkspace),
+            name: "\(identity.name)/\(identity.bootID)", time: time, logger: logger.part("tasks"))
+
+        watchers = Watchers(
+            postgres: DedicatedConnection(endpoint: servers.postgres, applicationName: "healthd probe", loop: loop),
+            redis: servers.redis.map { RedisConnection($0, loop: loop, time: time, logger: logger.part("redis probe")) })
+        let rules = configuration.boardRules(hasRedis: servers.redis != nil)
+        board = HealthBoard(rules: rules, evidence: ["pool": { PoolWatch.evidence(pool) }], time: time)
+        reading = PoolReading(time: time) { pool.statistics() }
+
+        let interval = configuration.probes.interval
+        let timeout = configuration.probes.timeout
+        var probes = [
+            PoolWatch.probe(reading, interval: interval, timeout: timeout, time: time),
+            QueryWatch.probe(reading, interval: interval, timeout: timeout),
+            PostgresWatch.probe(watchers.postgres, interval: interval, timeout: timeout, time: time),
+            CacheWatch.probe(cache, interval: interval, timeout: timeout, time: time),
+            TaskWatch.probe(worker, interval: interval, timeout: timeout),
+        ]
+        if let connection = watchers.redis {
+            probes.append(RedisWatch.probe(connection, interval: interval, timeout: timeout, time: time))
+        }
+        let (board, samples) = (board, samples)
+        runners = probes.map { probe in
+            ProbeRunner(probe, time: time) { sample in
+                board.record(sample)
+                // Last: whoever renders because of the new count sees what the board made of the sample.
+                samples.record(sample)
+            }
+        }
+        if let pool = runners.first(where: { $0.probe.id == "pool" }) { relay.connect(to: pool) }
+
+        dispatcher = Dispatcher(
+            outbox: Outbox(store: store), receivers: configuration.receivers, rules: rules,
+            sender: sender, instance: identity.name,
+            externalURL: "http://\(configuration.listen)/", time: time, logger: logger.part("alerts"))
+        let dispatcher = dispatcher
+        board.observe { dispatcher.observe($0) }
+        board.observe { TransitionLog(logger: logger.part("health")).record($0) }
+    }
+}
+
+extension Logger {
+    /// The same logger under a label that says which part speaks.
+    func part(_ name: String) -> Logger {
+        var logger = self
+        logger[metadataKey: "part"] = "\(name)"
+        return logger
+    }
+}

@@ -1,0 +1,42 @@
+import AppCore
+import Logging
+import Probes
+import Vitals
+
+/// The pool's events, under the names the application knows, at debug level: for developers of the application.
+struct PoolLog: Sendable {
+    let logger: Logger
+
+    func record(_ event: PoolEvent) {
+        switch event {
+        case .poolCreated(let max, let min):
+            logger.info("pool_created", metadata: ["max": "\(max)", "min": "\(min)"])
+        case .clientCreated(let pid, let took):
+            logger.debug("client_created", metadata: ["backend": "\(pid)", "took": "\(took.text)"])
+        case .clientCheckout(let purpose, let waited):
+            logger.debug("client_checkout", metadata: ["purpose": "\(purpose)", "waited": "\(waited.text)"])
+        case .clientRelease(let purpose, let held):
+            logger.debug("client_release", metadata: ["purpose": "\(purpose)", "held": "\(held.text)"])
+        }
+    }
+}
+
+/// Every change of a verdict, once, at the level of who should read it.
+struct TransitionLog: Sendable {
+    let logger: Logger
+
+    func record(_ transition: Transition) {
+        let level: Logger.Level =
+            switch transition.to {
+            case .critical: .error
+            case .degraded: .warning
+            case .healthy, .unknown: .info
+            }
+        logger.log(
+            level: level, "\(transition.component) is \(transition.to.rawValue)",
+            metadata: [
+                "rule": "\(transition.rule)", "from": "\(transition.from.rawValue)", "reason": "\(transition.reason)",
+                "lasted": "\(transition.previousDuration.text)",
+            ])
+    }
+}

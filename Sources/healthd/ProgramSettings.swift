@@ -1,0 +1,33 @@
+import AppCore
+import Probes
+import Vitals
+
+extension Configuration {
+    /// The rules that have something to look at.
+    func boardRules(hasRedis: Bool) -> [Rule] {
+        hasRedis ? rules : rules.filter { $0.component != "redis" }
+    }
+
+    var startsServers: Bool { !embeddedServers.isEmpty }
+
+    var embeddedServers: EmbeddedServers.Kinds {
+        var kinds: EmbeddedServers.Kinds = []
+        if database == .embedded { kinds.insert(.postgres) }
+        if cache.choice == .embedded { kinds.insert(.redis) }
+        return kinds
+    }
+
+    /// Where the servers are: the configured ones, or those just started.
+    func servers(_ embedded: EmbeddedServers) throws -> Program.Servers {
+        let postgres: PostgresEndpoint? =
+            if case .external(let keywords) = database { keywords.endpoint } else { embedded.postgres }
+        guard let postgres else { throw EmbeddedServerError("the private PostgreSQL was asked for and did not start") }
+        let redis: RedisEndpoint? =
+            switch cache.choice {
+            case .redis(let endpoint): endpoint
+            case .embedded: embedded.redis
+            case .memoryOnly: nil
+            }
+        return Program.Servers(postgres: postgres, redis: redis)
+    }
+}

@@ -1,0 +1,37 @@
+import AppCore
+import Probes
+import Vitals
+
+extension Program {
+    static let loopBeat = Duration.seconds(1)
+
+    /// Makes the event loop turn though nothing else may: only then does its silence mean something.
+    func beat() async {
+        while (try? await time.sleep(for: Self.loopBeat)) != nil {
+            loop.schedule(at: time.now()) {}
+        }
+    }
+
+    /// Our own parts, never the health of what we watch.
+    var watchdogParts: [WatchdogGate.Part] {
+        [WatchdogGate.Part(name: "event loop", lastProgress: loop.lastTurned, cycle: Self.loopBeat * 2)]
+            + runners.map {
+                WatchdogGate.Part(name: "probe \($0.probe.id)", lastProgress: $0.progress, cycle: $0.longestSilence)
+            }
+    }
+
+    /// Keeps the unit's status line the board's sentence. Each transition is told at once; the notifier limits the rate.
+    func tellStatus(to notifier: SystemdNotifier) async {
+        let board = board
+        board.observe { _ in notifier.status(board.snapshot().sentence) }
+        repeat {
+            notifier.status(board.snapshot().sentence)
+        } while (try? await time.sleep(for: .seconds(1))) != nil
+    }
+
+    /// After everything has stopped.
+    func end() async {
+        watchers.postgres.close()
+        loop.shutdown()
+    }
+}

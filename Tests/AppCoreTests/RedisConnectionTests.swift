@@ -1,0 +1,106 @@
+import Logging
+import TestServers
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// The Redis connection against a real server.
+@Suite("RedisConnection")
+struct RedisConnectionTests {
+    private func withConnection(_ server: TestRedis, _ body: @Sendable (RedisConnection) async throws -> Void) async throws {
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let endpoint = RedisEndpoint(address: .unix(path: server.socketPath))
+        let connection = RedisConnection(endpoint, loop: loop, logger: Logger(label: "test"))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await connection.run() }
+            try await body(connection)
+            group.cancelAll()
+        }
+    }
+
+    private func untilUp(_ connection: RedisConnection) async {
+        while true {
+            if case .up = connection.status { return }
+            await Task.yield()
+        }
+    }
+
+    @Test func `values come back byte for byte`() async throws {
+        let server = try await TestRedis.start()
+        try await withConnection(server) { connection in
+            await untilUp(connection)
+            let awkward: [UInt8] = [0, 13, 10, 36, 255, 0, 42]
+            let exchanges: [([RedisArgument], RedisReply)] = [
+                (["SET", "key", RedisArgument(awkward)], .status("OK")),
+                (["GET", "key"], .string(awkward)),
+                (["GET", "none"], .null),
+                (["INCR", "n"], .integer(1)),
+                (["MGET", "n", "none"], .array([.string([49]), .null])),
+            ]
+            for (command, expected) in exchanges {
+                let reply = try await connection.command(command)
+                #expect(reply == expected)
+            }
+            await #expect(throws: RedisError.self) { _ = try await connection.command(["LPUSH", "n", "x"]) }
+            // An error answer is an answer: the connection stands.
+            #expect(connection.connects == 1)
+        }
+    }
+
+    @Test func `pipelined commands of many callers are answered in order`() async throws {
+        let server = try await TestRedis.start()
+        try await withConnection(server) { connection in
+            await untilUp(connection)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<500 {
+                    group.addTask {
+                        let reply = try await connection.command(["ECHO", "\(number)"], until: Deadline(.now() + .seconds(5)))
+                        #expect(reply.text == "\(number)")
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test func `a frozen server costs one deadline, then nothing, and its return is noticed`() async throws {
+        let server = try await TestRedis.start()
+        try await withConnection(server) { connection in
+            await untilUp(connection)
+            server.freeze()
+            let first = MonotonicInstant.now()
+            await #expect(throws: RedisError.self) { _ = try await connection.command(["PING"]) }
+            #expect(MonotonicInstant.now() - first < .milliseconds(250))
+            while case .up = connection.status { await Task.yield() }
+            let second = MonotonicInstant.now()
+            do {
+                _ = try await connection.command(["PING"])
+                Issue.record("a frozen server answered")
+            } catch RedisError.down {
+                #expect(MonotonicInstant.now() - second < .milliseconds(20))
+            }
+            server.thaw()
+            await untilUp(connection)
+            let reply = try await connection.command(["PING"], until: Deadline(.now() + .seconds(1)))
+            #expect(reply == .status("PONG"))
+        }
+    }
+
+    @Test func `a stopped server is noticed without a command`() async throws {
+        let server = try await TestRedis.start()
+        try await withConnection(server) { connection in
+            await untilUp(connection)
+            try await server.stop()
+            while case .up = connection.status { await Task.yield() }
+            try await server.startAgain()
+            await untilUp(connection)
+        }
+    }
+
+    @Test(arguments: [(1, 50), (10, 500), (40, 2_000), (400, 2_000)])
+    func `reconnects after min(retries × 50, 2000) ms`(retries: Int, milliseconds: Int) {
+        #expect(RedisConnection.delay(retries: retries, jitter: 1) == .milliseconds(milliseconds))
+    }
+}

@@ -1,0 +1,147 @@
+@testable import AppCore
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import NIOCore
+@testable import Probes
+import Testing
+import Vitals
+
+@testable import healthd
+
+@Suite struct `HTTP documents` {
+    private func json(_ response: Response) async throws -> JSONValue {
+        let collector = BodyCollector()
+        try await response.body.write(collector)
+        return try #require(JSONValue(text: collector.text))
+    }
+
+    @Test(arguments: [(0.1, "pass"), (0.85, "warn"), (1.5, "fail")])
+    func `the health document follows the verdict`(saturation: Double, status: String) async throws {
+        let document = HealthDocument(HTTPSamples.board(saturation: saturation).snapshot(), identity: HTTPSamples.identity)
+        #expect(document.status.rawValue == status)
+        let json = try await json(.json(document))
+        guard case .array(let checks)? = json["checks"]?["pool"] else {
+            Issue.record("no check of the pool")
+            return
+        }
+        #expect(checks[0]["observedValue"]?.doubleValue == saturation)
+        #expect(checks[0]["thresholds"]?["degraded"]?.doubleValue == 0.8)
+        #expect(checks[0]["thresholds"]?["leaveDegraded"]?.doubleValue == 0.7)
+        #expect(checks[0]["status"]?.stringValue == status)
+        #expect(checks[0]["reason"]?.stringValue?.hasPrefix("pool saturation") == true)
+        #expect((checks[0]["output"] == nil) == (status == "pass"))
+        #expect(checks[0]["since"]?.stringValue == "2027-01-15T08:00:00.000Z")
+        #expect(checks[0]["ageSeconds"]?.doubleValue == 0)
+    }
+
+    @Test func `what was never seen is warned of, without a value`() async throws {
+        let board = HealthBoard(rules: [.answers("redis")], time: ManualTime())
+        let document = HealthDocument(board.snapshot(), identity: HTTPSamples.identity)
+        #expect(document.status == .warn)
+        let json = try await json(.json(document))
+        guard case .array(let checks)? = json["checks"]?["redis"] else {
+            Issue.record("no check of redis")
+            return
+        }
+        #expect(checks[0]["state"]?.stringValue == "unknown")
+        #expect(checks[0]["observedValue"] == nil && checks[0]["time"] == nil)
+    }
+
+    @Test(arguments: [
+        (HealthState.healthy, "healthy"), (.degraded, "degraded"), (.critical, "critical"), (.unknown, "degraded"),
+    ])
+    func `the pool's document has exactly four keys in their order`(state: HealthState, word: String) {
+        #expect(
+            PoolHealthDocument(HTTPSamples.pool(), state: state).text
+                == #"{"totalCount":2,"idleCount":0,"waitingCount":1,"status":"\#(word)"}"#)
+    }
+
+    @Test func `holders and waiters with their times`() async throws {
+        let json = try await json(.json(PoolHoldersDocument(HTTPSamples.holders(), max: 2, asOf: HTTPSamples.wall)))
+        guard case .array(let holders)? = json["holders"], case .array(let waiters)? = json["waiters"] else {
+            Issue.record("no lists")
+            return
+        }
+        #expect(holders[0]["since"]?.stringValue == "2027-01-15T07:59:58.000Z")
+        #expect(holders[0]["statement"]?.stringValue == "SELECT pg_sleep($1)")
+        #expect(holders[0]["backendPid"]?.intValue == 4711)
+        #expect(waiters[0]["deadlineInSeconds"]?.doubleValue == 1.6)
+    }
+
+    @Test func `alerts show a receiver's host, never its address`() async throws {
+        let json = try await json(.json(AlertsDocument(HTTPSamples.alerts(), asOf: HTTPSamples.wall)))
+        guard case .array(let alerts)? = json["alerts"], case .array(let receivers)? = json["receivers"] else {
+            Issue.record("no lists")
+            return
+        }
+        #expect(alerts[0]["state"]?.stringValue == "firing")
+        #expect(alerts[0]["ageSeconds"]?.doubleValue == 5)
+        #expect(receivers[0]["host"]?.stringValue == "example.org")
+        #expect(receivers[0]["attempts"]?["refused"]?.intValue == 1)
+        #expect(receivers[0]["isWell"] == false)
+    }
+
+    @Test(arguments: [
+        (["a", "b"], [] as [String], false, true, "ok"),
+        (["a", "b"], [], true, true, "[+]a ok\n[+]b ok\nreadyz check passed\n"),
+        (["a", "!b"], [], false, false, "[+]a ok\n[-]b failed: broken\nreadyz check failed\n"),
+        (["a", "!b"], ["b"], false, true, "ok"),
+        (["!b"], ["b"], true, true, "[+]b excluded: ok\nreadyz check passed\n"),
+        (["a"], ["c"], true, true, "[+]a ok\nwarn: some health checks cannot be excluded: no matches for \"c\"\nreadyz check passed\n"),
+        (["a", "?b"], [], false, true, "ok"),
+        (["a", "?b"], [], true, true, "[+]a ok\n[-]b not well, and not required: broken\nreadyz check passed\n"),
+    ])
+    func `readiness in lines`(checks: [String], excluded: [String], verbose: Bool, isGood: Bool, text: String) {
+        let checks = checks.map { check in
+            let name = check.filter { $0.isLetter }
+            return ReadinessCheck(name, isRequired: !check.hasPrefix("?")) { check == name ? nil : "broken" }
+        }
+        let report = CheckReport("readyz", checks: checks, excluded: excluded, verbose: verbose)
+        #expect(report.isGood == isGood)
+        #expect(report.text == text)
+    }
+
+    static let picture = PoolPicture(leased: 2, idle: 0, connecting: 0, waiting: 3, max: 2)
+
+    @Test(arguments: [
+        (RequestProblem.invalid(field: "type", reason: "is \"x\"; expected y"), 400, "invalid", nil, "type is \"x\"; expected y"),
+        (RequestProblem.notFound(what: "task 7"), 404, "not_found", nil, "task 7 does not exist"),
+        (RequestProblem.conflict("task 7 is done"), 409, "conflict", nil, "task 7 is done"),
+        (PoolError.saturated(picture, waited: .seconds(2), retryAfter: .milliseconds(300)), 503, "pool_saturated", 1, "leased 2 of 2"),
+        (
+            PoolError.databaseUnavailable(cause: "connection refused", since: .seconds(4), nextAttemptIn: .seconds(3)), 503,
+            "database_unavailable", 3, "connection refused"
+        ),
+        (PoolError.shuttingDown, 503, "shutting_down", 5, "stopping"),
+        (PostgresError.deadlineExceeded(after: .seconds(2)), 504, "deadline_exceeded", 1, "2 s"),
+        (PostgresError.connectionLost("gone"), 503, "database_unavailable", 1, "gone"),
+        (
+            PostgresError.server(ServerError(sqlState: "42P01", message: "relation \"x\" does not exist")), 503, "schema_missing", nil,
+            "healthd migrate up"
+        ),
+        (PostgresError.server(ServerError(sqlState: "22012", message: "secret row")), 500, "internal", nil, "in its log"),
+        (NIOTooManyBytesError(maxBytes: 5), 413, "body_too_large", nil, "1024 KiB"),
+    ] as [(any Error, Int, String, Int?, String)])
+    func `an error has one answer`(error: any Error, status: Int, code: String, retryAfter: Int?, part: String) async throws {
+        let response = ErrorAnswer(error).response
+        #expect(response.status.code == status)
+        let json = try await json(response)
+        #expect(json["error"]?.stringValue == code)
+        #expect(json["retryAfter"]?.intValue == retryAfter)
+        #expect(response.headers[.retryAfter] == retryAfter.map { "\($0)" })
+        #expect(json["message"]?.stringValue?.contains(part) == true, "\(json)")
+        #expect(json["message"]?.stringValue?.contains("secret row") == false)
+    }
+}
+
+/// Keeps what a response writes.
+final class BodyCollector: ResponseBodyWriter {
+    private var bytes = ByteBuffer()
+
+    var text: String { String(buffer: bytes) }
+
+    func write(_ buffer: ByteBuffer) async throws { bytes.writeImmutableBuffer(buffer) }
+
+    func finish(_ trailingHeaders: HTTPFields?) async throws {}
+}
