@@ -1,7 +1,58 @@
-import Hummingbird
 import ArgumentParser
-import Subprocess
-import Yams
-import CZlib
-import CSystemd
-@main struct Main { static func main() { print("hi") } }
+import Probes
+import Vitals
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// The program: one verb a file, below `Commands`. What a verb throws becomes an exit status here and nowhere else.
+@main
+struct Healthd: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "healthd",
+        abstract: "Runs the application's core and watches its connection pool, cache and queries from the inside.",
+        discussion: """
+            Settings come from /etc/healthd/healthd.yaml or --config FILE, over it HEALTHD_*, DATABASE_URL or PG*, and REDIS_URL.
+            Exit status: 0 well, 1 a check failed, 64 wrong usage, 70 an error of the program itself, 78 wrong configuration.
+            """,
+        version: ProgramVersion.line,
+        subcommands: [
+            RunCommand.self, CheckConfigCommand.self, StatusCommand.self, HoldersCommand.self,
+            AlertsCommand.self, ReloadCommand.self, VersionCommand.self,
+        ])
+
+    static func main() async {
+        var command: any ParsableCommand
+        do {
+            command = try await asyncParseAsRoot()
+        } catch {
+            exit(withError: error)
+        }
+        do {
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            let end = ProgramEnd(error)
+            guard let status = end.status else { exit(withError: error) }
+            fflush(nil)
+            if !end.message.isEmpty { writeToStandardError(end.message + "\n") }
+            Glibc.exit(status)
+        }
+    }
+}
+
+/// Past the C library's streams, whose variables Swift does not let many threads touch.
+func writeToStandardError(_ text: String) {
+    let bytes = Array(text.utf8)
+    var written = 0
+    while written < bytes.count {
+        let count = bytes[written...].withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { return }
+        written += count
+    }
+}
