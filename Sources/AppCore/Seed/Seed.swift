@@ -29,7 +29,7 @@ public struct Seed: Sendable {
     private let progress: @Sendable (Progress) -> Void
 
     /// - Parameters:
-    ///   - endingOn: the last day with prices; nil is today.
+    ///   - endingOn: the moment the data end at, now when nil. The last prices are of the weekday before its day (UTC), which has closed.
     ///   - progress: called after every batch.
     public init(
         database: Database, scale: Scale, endingOn end: WallTime? = nil, time: any TimeSource = SystemTime(),
@@ -92,7 +92,7 @@ public struct Seed: Sendable {
     }
 
     private func insertMarket(_ market: SeedMarket, _ generator: inout SplitMix64, _ done: inout Int, _ lease: inout Lease) async throws {
-        let days = SeedMarket.tradingDays(scale.days, upTo: end)
+        let days = SeedMarket.tradingDays(scale.days, upTo: end + .seconds(-86_400))
         let quarters = SeedMarket.quarters(scale.quarters, upTo: end)
         for company in market.companies {
             let rows = SeedMarket.prices(of: company, days: days, using: &generator)
