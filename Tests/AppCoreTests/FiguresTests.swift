@@ -2,7 +2,7 @@ import Testing
 
 @testable import AppCore
 
-struct `Figures` {
+struct `The figures` {
     private func near(_ value: Double?, _ expected: Double, _ tolerance: Double = 1e-9) -> Bool {
         value.map { abs($0 - expected) <= tolerance } ?? false
     }

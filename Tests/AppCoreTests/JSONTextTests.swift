@@ -3,11 +3,13 @@ import Testing
 @testable import AppCore
 
 struct `JSON text` {
-    @Test(arguments: [
+    static let allowed: [(String, JSONValue)] = [
         ("null", JSONValue.null), ("true", true), ("-12", -12), ("0", 0), ("1.5", 1.5), ("1e3", 1_000.0), ("\"a\"", "a"),
         ("[]", []), ("{}", [:]), (" [ 1 , \"b\" , null ] ", [1, "b", nil]),
         (#"{"b":[{"c":"\u00e9\ud83d\ude00\n\"\\\/"}],"a":-0.5}"#, ["a": -0.5, "b": [["c": "é😀\n\"\\/"]]]),
-    ])
+    ]
+
+    @Test(arguments: allowed)
     func `reads what RFC 8259 allows`(text: String, value: JSONValue) {
         #expect(JSONValue(text: text) == value)
     }

@@ -49,14 +49,14 @@ struct `The memory tier` {
     @Test func `a value larger than the tier is not kept, and pushes nothing out`() {
         var tier = MemoryTier(limit: 1_000)
         _ = tier.keep(Note(version: 1), for: "a", size: 10, lifetime: minute, now: now)
-        #expect(tier.keep(Note(version: 1), for: "big", size: 5_000, lifetime: minute, now: now))
+        #expect(tier.keep(Note(version: 1), for: "big", size: 5_000, lifetime: minute, now: now) == true)
         #expect(version(tier.look(for: "a", at: now)) == 1 && version(tier.look(for: "big", at: now)) == nil)
     }
 
     @Test func `an older version never replaces a newer`() {
         var tier = MemoryTier(limit: 10_000)
-        #expect(tier.keep(Note(version: 5), for: "a", size: 1, lifetime: minute, now: now))
-        #expect(!tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now))
+        #expect(tier.keep(Note(version: 5), for: "a", size: 1, lifetime: minute, now: now) == true)
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now) == false)
         #expect(version(tier.look(for: "a", at: now)) == 5)
     }
 
@@ -64,10 +64,10 @@ struct `The memory tier` {
         var tier = MemoryTier(limit: 10_000)
         tier.raiseFloor(for: "a", to: 5, until: now + minute, now: now)
         tier.remove("a")
-        #expect(!tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now + .seconds(59)))
-        #expect(tier.keep(Note(version: 5), for: "a", size: 1, lifetime: minute, now: now))
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now + .seconds(59)) == false)
+        #expect(tier.keep(Note(version: 5), for: "a", size: 1, lifetime: minute, now: now) == true)
         tier.remove("a")
-        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now + minute))
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now + minute) == true)
     }
 
     @Test func `more floors than are kept are admitted to be lost`() {

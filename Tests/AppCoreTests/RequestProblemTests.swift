@@ -26,10 +26,12 @@ struct `Request problems` {
         #expect(throws: Never.self) { try Ticker.validate("BRK.B-2") }
     }
 
-    @Test(arguments: [
+    static let outOfRange: [(JSONValue, String)] = [
         (["days": 10] as JSONValue, "params.days"), (["days": 1.5], "params.days"), (["rounds": 0], "params.rounds"),
         (["interval": "5"], "params.interval"), (["interval": "2h"], "params.interval"), ([1], "params"), (["x": "\0"], "params"),
-    ])
+    ]
+
+    @Test(arguments: outOfRange)
     func `task parameters out of range are named`(params: JSONValue, field: String) {
         do throws(RequestProblem) {
             _ = try TaskParameters(params)
