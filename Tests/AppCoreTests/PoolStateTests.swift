@@ -245,7 +245,7 @@ struct PoolStateTests {
     }
 
     @Test func `counts stay whole under random events in any order`() {
-        var generator = SeededGenerator(seed: 42)
+        var generator = SplitMix64(seed: 42)
         var state = state(max: 4, min: 1, waiters: 8)
         var leases: Set<Int> = []
         var recovering: Set<Int> = []
@@ -302,20 +302,5 @@ struct PoolStateTests {
             #expect(state.waiting == waiting.count)
             #expect(counts.idle == 0 || waiting.isEmpty, "a connection lies idle while somebody waits")
         }
-    }
-}
-
-/// SplitMix64: the same numbers in every run.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

@@ -85,6 +85,46 @@ struct PoolTests {
         }
     }
 
+    @Test func `P14: a batch is one round trip, answered in order, and all or nothing`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1), server) { database in
+            try await database.withConnection(for: "test") { lease in
+                try await lease.script("CREATE TABLE counted (n int PRIMARY KEY)")
+                let answers = try await lease.batch((1...10).map { "SELECT \($0)::int AS n" })
+                #expect(try answers.map { try $0.first?.int("n") } == Array(1...10))
+                // A statement that is prepared by now, in a batch and alone.
+                for number in 1...3 { _ = try await lease.query("INSERT INTO counted VALUES (\(number))") }
+                let mixed = try await lease.batch(["INSERT INTO counted VALUES (\(4))", "SELECT count(*) AS n FROM counted"])
+                #expect(mixed[0].affected == 1)
+                #expect(try mixed[1].first?.int("n") == 4)
+            }
+            await #expect(throws: PostgresError.self) {
+                _ = try await database.withConnection(for: "test") { lease in
+                    try await lease.batch(["INSERT INTO counted VALUES (\(5))", "INSERT INTO counted VALUES (\(1))", "SELECT 1"]).count
+                }
+            }
+            // The connection is whole after the error, and the first insert is undone.
+            let rows = try await database.query("SELECT count(*) AS n FROM counted", for: "test")
+            #expect(try rows.first?.int("n") == 4)
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
+    @Test func `a batch given up at its deadline leaves a connection that serves again`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server) { database in
+            while database.pool.statistics().idle < 1 { await Task.yield() }
+            await #expect(throws: PostgresError.self) {
+                _ = try await database.withConnection(for: "slow") { lease in
+                    try await lease.batch(["SELECT 1", "SELECT pg_sleep(30)", "SELECT 2"]).count
+                }
+            }
+            let rows = try await database.query("SELECT 7 AS n", for: "after", within: .seconds(5))
+            #expect(try rows.first?.int("n") == 7)
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
     @Test func `a transaction left open is rolled back before the next caller`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 1), server) { database in

@@ -36,6 +36,24 @@ public struct Lease: ~Copyable {
         try await query(sql).affected
     }
 
+    /// Independent statements in one round trip, in pipeline mode: their rows, in order.
+    ///
+    /// None may need the rows of another. Outside a transaction block they are one implicit transaction: an error undoes all of
+    /// them, and is the one thrown.
+    public mutating func batch(_ statements: [SQL]) async throws(PostgresError) -> [Rows] {
+        guard !statements.isEmpty else { return [] }
+        let started = MonotonicInstant.now()
+        do throws(PostgresError) {
+            let rows = try await connection.batch(statements, until: deadline)
+            // Each took what all took: that is what its caller waited.
+            for sql in statements { meters.recordQuery(sql.operation, took: .now() - started, error: nil) }
+            return rows
+        } catch {
+            meters.recordQuery(statements[0].operation, took: .now() - started, error: error)
+            throw error
+        }
+    }
+
     /// Several statements without parameters, e.g. a migration. Outside a transaction block they are one transaction.
     public mutating func script(_ text: String) async throws(PostgresError) {
         let started = MonotonicInstant.now()

@@ -125,7 +125,7 @@ struct PoolState {
     var earliestDeadline: Deadline? { waiters.values.lazy.map(\.deadline).min() }
 
     func saturated(waited: Duration, now: MonotonicInstant) -> PoolError {
-        .saturated(picture(now: now), waited: waited, retryAfter: estimatedWait)
+        .saturated(picture(now: now), waited: waited, retryAfter: estimatedWait(now: now))
     }
 
     // MARK: A connection comes free
@@ -305,8 +305,12 @@ struct PoolState {
     }
 
     /// What a newcomer would wait: one mean lease for each that must end before its turn.
-    var estimatedWait: Duration {
-        let held = tallies.averageHeld.mean ?? .milliseconds(100)
+    ///
+    /// Leases that outlive the mean say more about the next ones than those that have ended.
+    func estimatedWait(now: MonotonicInstant) -> Duration {
+        let ended = tallies.averageHeld.mean ?? .milliseconds(100)
+        let oldest = leases.map(\.record.since).min().map { now - $0 } ?? .zero
+        let held = max(ended, oldest)
         return .seconds(held.seconds * Double(waiters.count + 1) / Double(configuration.max))
     }
 

@@ -4,8 +4,9 @@ import Vitals
 
 /// What belongs to the pool and to no caller: connecting, recovering, retiring, the end.
 extension Pool {
-    /// Opens, recovers and retires connections until cancelled; then refuses newcomers and waits up to `grace` for leases to end.
-    public func run(grace: Duration = .seconds(5)) async {
+    /// Opens, recovers and retires connections until cancelled; then refuses newcomers. A lease that is still out goes on to its end, and
+    /// its connection is closed when it comes back.
+    public func run() async {
         await withDiscardingTaskGroup { group in
             group.addTask { [self] in await tick() }
             addChore.yield(.connect)

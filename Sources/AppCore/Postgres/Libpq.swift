@@ -96,6 +96,15 @@ final class LibpqConnection: @unchecked Sendable {
         withCStrings(parameters) { PQsendQueryPrepared(connection, name, Int32(parameters.count), $0, nil, nil, 0) == 1 }
     }
 
+    // MARK: Pipeline mode. Entering and leaving it costs no round trip.
+
+    func enterPipeline() -> Bool { PQenterPipelineMode(connection) == 1 }
+
+    func leavePipeline() -> Bool { PQexitPipelineMode(connection) == 1 }
+
+    /// Ends the batch: what stands before it is one implicit transaction, and the server answers up to here.
+    func sync() -> Bool { PQpipelineSync(connection) == 1 }
+
     func flush() -> FlushResult {
         switch PQflush(connection) {
         case 0: .done
@@ -123,7 +132,13 @@ final class LibpqConnection: @unchecked Sendable {
 ///
 /// Unchecked: libpq never changes a result after PQgetResult returned it, and it is freed only with the last reference.
 final class LibpqResult: @unchecked Sendable {
-    enum Kind { case command, tuples, error, empty, unsupported }
+    enum Kind {
+        case command, tuples, error, empty, unsupported
+        /// In a pipeline: not run, because a statement before it failed.
+        case skipped
+        /// In a pipeline: all that was sent has been answered.
+        case synced
+    }
 
     private let result: OpaquePointer
 
@@ -140,6 +155,8 @@ final class LibpqResult: @unchecked Sendable {
         case PGRES_COMMAND_OK: .command
         case PGRES_TUPLES_OK: .tuples
         case PGRES_EMPTY_QUERY: .empty
+        case PGRES_PIPELINE_ABORTED: .skipped
+        case PGRES_PIPELINE_SYNC: .synced
         case PGRES_FATAL_ERROR, PGRES_NONFATAL_ERROR, PGRES_BAD_RESPONSE: .error
         default: .unsupported
         }

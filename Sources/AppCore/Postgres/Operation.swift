@@ -2,16 +2,21 @@ import Vitals
 
 /// One statement on its way: what to send next, what came back, and who waits for it.
 struct Operation {
-    typealias Answer = Result<Rows, PostgresError>
+    /// The rows of each statement; of a script those of its last.
+    typealias Answer = Result<[Rows], PostgresError>
 
     enum Request {
         case statement(SQL)
         case script(String)
+        /// Sent together in pipeline mode, answered together: one round trip for all.
+        case batch([SQL])
 
+        /// What stands for it where people look: of a batch its first statement.
         var text: String {
             switch self {
             case .statement(let sql): sql.text
             case .script(let text): text
+            case .batch(let statements): statements.first?.text ?? ""
             }
         }
     }
@@ -34,6 +39,8 @@ struct Operation {
     let continuation: CheckedContinuation<Answer, Never>
     private var stage = Stage.plain
     private var retried = false
+    private var results: [LibpqResult?] = []
+    /// Of the statement whose answer is coming in.
     private var result: LibpqResult?
     private var error: PostgresError?
 
@@ -49,6 +56,18 @@ struct Operation {
         switch request {
         case .script(let text):
             return libpq.sendScript(text)
+        case .batch(let list):
+            guard libpq.enterPipeline() else { return false }
+            for sql in list {
+                let sent =
+                    if let name = statements.name(of: sql.text) {
+                        libpq.sendPrepared(name: name, sql.parameters)
+                    } else {
+                        libpq.sendQuery(sql.text, sql.parameters)
+                    }
+                guard sent else { return false }
+            }
+            return libpq.sync()
         case .statement(let sql):
             if case .executing(let name) = stage { return libpq.sendPrepared(name: name, sql.parameters) }
             switch retried ? .once : statements.plan(for: sql.text) {
@@ -68,10 +87,16 @@ struct Operation {
     mutating func take(_ received: LibpqResult) {
         switch received.kind {
         case .command, .tuples: result = received
-        case .empty: break
+        case .empty, .skipped, .synced: break
         case .error: error = error ?? .server(received.serverError)
         case .unsupported: error = error ?? .notSent("COPY is not supported through this call")
         }
+    }
+
+    /// In a batch: the statement's answer is complete, the next one's follows.
+    mutating func closeStatement() {
+        results.append(result)
+        result = nil
     }
 
     /// What follows when the server is done with the last thing sent.
@@ -91,7 +116,8 @@ struct Operation {
             return .sendAgain
         }
         if let error { return .answer(.failure(error)) }
-        return .answer(.success(Rows(result: result)))
+        if case .batch = request { return .answer(.success(results.map { Rows(result: $0) })) }
+        return .answer(.success([Rows(result: result)]))
     }
 
     /// Why the caller gets no answer when the connection breaks; the server's last words are better than "closed".
@@ -136,6 +162,11 @@ struct StatementCache {
             if entries.count < Self.limit { entries[text] = .seen }
             return .once
         }
+    }
+
+    /// The name of a statement that is prepared already.
+    func name(of text: String) -> String? {
+        if case .prepared(let name) = entries[text] { name } else { nil }
     }
 
     mutating func prepared(_ text: String, as name: String) {

@@ -35,6 +35,8 @@ final class PostgresConnection: EventHandler {
         var timerAt: MonotonicInstant?
         var lastStatement: String?
         var onLostWhileIdle: (@Sendable () -> Void)?
+        /// A batch is under way; it ends with the answer to its Sync, also when its caller has given up.
+        var inPipeline = false
     }
 
     private let state: Mutex<State>
@@ -68,7 +70,12 @@ final class PostgresConnection: EventHandler {
     // MARK: Statements
 
     func query(_ sql: SQL, until deadline: Deadline) async throws(PostgresError) -> Rows {
-        try await run(.statement(sql), until: deadline)
+        try await run(.statement(sql), until: deadline)[0]
+    }
+
+    /// Independent statements in one round trip. Outside a transaction block they are one transaction: an error undoes all.
+    func batch(_ statements: [SQL], until deadline: Deadline) async throws(PostgresError) -> [Rows] {
+        try await run(.batch(statements), until: deadline)
     }
 
     /// Several statements in one text, without parameters, as the simple protocol takes them.
@@ -76,7 +83,7 @@ final class PostgresConnection: EventHandler {
         _ = try await run(.script(text), until: deadline)
     }
 
-    private func run(_ request: Operation.Request, until deadline: Deadline) async throws(PostgresError) -> Rows {
+    private func run(_ request: Operation.Request, until deadline: Deadline) async throws(PostgresError) -> [Rows] {
         let answer = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Operation.Answer, Never>) in
                 // The waiter is stored and the statement sent in one step: a reply cannot come before there is someone to take it.
@@ -104,9 +111,14 @@ final class PostgresConnection: EventHandler {
         guard let libpq = state.libpq else { return .connectionLost("closed") }
         var operation = operation
         state.lastStatement = operation.request.text
-        guard operation.send(on: libpq, statements: &state.statements) else { return .notSent(libpq.errorMessage) }
+        guard operation.send(on: libpq, statements: &state.statements) else {
+            // Half a batch cannot be taken back.
+            if case .batch = operation.request { return lose(&state, libpq.errorMessage) }
+            return .notSent(libpq.errorMessage)
+        }
         let flushed = libpq.flush()
         guard flushed != .failed else { return lose(&state, libpq.errorMessage) }
+        if case .batch = operation.request { state.inPipeline = true }
         if flushed == .wouldBlock { loop.update(socket, [.readable, .writable]) }
         arm(&state, operation.deadline)
         state.phase = .busy(operation)
@@ -147,12 +159,26 @@ final class PostgresConnection: EventHandler {
         guard libpq.consumeInput() else { return end(&state, with: libpq.errorMessage) }
         libpq.discardNotifications()
         while !libpq.isBusy {
-            guard let result = libpq.nextResult() else { return finish(&state, libpq) }
-            guard case .busy(var operation) = state.phase else { continue }
-            operation.take(result)
-            state.phase = .busy(operation)
+            guard let result = libpq.nextResult() else {
+                guard state.inPipeline else { return finish(&state, libpq) }
+                change(&state) { $0.closeStatement() }
+                continue
+            }
+            if result.kind == .synced {
+                state.inPipeline = false
+                guard libpq.leavePipeline() else { return end(&state, with: libpq.errorMessage) }
+                return finish(&state, libpq)
+            }
+            change(&state) { $0.take(result) }
         }
         return .nothing
+    }
+
+    /// Nothing when the caller has given up: what still comes is dropped.
+    private func change(_ state: inout State, _ body: (inout Operation) -> Void) {
+        guard case .busy(var operation) = state.phase else { return }
+        body(&operation)
+        state.phase = .busy(operation)
     }
 
     /// The server has said all there is to say about the statement.

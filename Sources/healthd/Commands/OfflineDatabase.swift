@@ -20,7 +20,7 @@ func withOfflineDatabase<R: Sendable>(
     defer { loop.shutdown() }
     let pool = Pool(settings, endpoint: keywords.endpoint, loop: loop, logger: logger)
     return try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask { await pool.run(grace: .seconds(1)) }
+        group.addTask { await pool.run() }
         defer { group.cancelAll() }
         return try await body(Database(pool: pool))
     }

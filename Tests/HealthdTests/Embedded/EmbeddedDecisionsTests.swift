@@ -68,8 +68,8 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
     @Test(arguments: [
         ([:], nil),
-        (["/root": Access(owner: 0, group: 0, mode: 0o700)], "/root"),
-        (["/root": Access(owner: 0, group: 0, mode: 0o711)], nil),
+        (["/srv": Access(owner: 0, group: 0, mode: 0o700)], "/srv"),
+        (["/srv": Access(owner: 0, group: 0, mode: 0o711)], nil),
         (["/srv/a": Access(owner: 101, group: 0, mode: 0o700)], nil),
         (["/srv/a": Access(owner: 101, group: 0, mode: 0o077)], "/srv/a"),
         (["/srv/a": Access(owner: 0, group: 104, mode: 0o710)], nil),
