@@ -1,8 +1,9 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
 // Strict by default: what these features would change must be written out at the place it matters.
 let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),  // SE-0443
     .enableUpcomingFeature("ExistentialAny"),  // SE-0335
     .enableUpcomingFeature("MemberImportVisibility"),  // SE-0444
     .enableUpcomingFeature("InternalImportsByDefault"),  // SE-0409
@@ -33,7 +34,6 @@ let package = Package(
         .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         // No pkgConfig: hiredis' flags make the package manager warn; the module map links it.
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
-        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         // The files of migrations/, embedded: one binary needs no folder beside it.
         .target(name: "CMigrations"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -74,7 +74,7 @@ let package = Package(
         .executableTarget(
             name: "healthd",
             dependencies: [
-                "AppCore", "Probes", "Vitals", "CSystemd", "CZlib", "CWeb",
+                "AppCore", "Probes", "Vitals", "CZlib", "CWeb",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -12,7 +12,7 @@ public struct Evidence: Sendable, Hashable, Codable {
     public var omitted: Int
 
     /// Rows kept of each kind; a notice stays below the 20 kB that Standard Webhooks recommends.
-    public static let limit = 20
+    public static let limit = 10
 
     public init(holders: [Holder] = [], waiters: [Waiter] = []) {
         let oldestHolders = holders.sorted { $0.ageSeconds > $1.ageSeconds }
@@ -39,9 +39,9 @@ public struct Evidence: Sendable, Hashable, Codable {
             purpose: String, detail: String? = nil, statement: String? = nil, callSite: String? = nil, ageSeconds: Double,
             inTransaction: Bool = false, backendPID: Int? = nil
         ) {
-            self.purpose = purpose.oneLine(limit: 120)
+            self.purpose = purpose.oneLine(limit: 80)
             self.detail = detail?.oneLine(limit: 120)
-            self.statement = statement?.oneLine(limit: 240)
+            self.statement = statement?.oneLine(limit: 200)
             self.callSite = callSite?.oneLine(limit: 120)
             self.ageSeconds = ageSeconds
             self.inTransaction = inTransaction
@@ -67,7 +67,7 @@ public struct Evidence: Sendable, Hashable, Codable {
         public var deadlineInSeconds: Double?
 
         public init(purpose: String, ageSeconds: Double, deadlineInSeconds: Double? = nil) {
-            self.purpose = purpose.oneLine(limit: 120)
+            self.purpose = purpose.oneLine(limit: 80)
             self.ageSeconds = ageSeconds
             self.deadlineInSeconds = deadlineInSeconds
         }

@@ -18,7 +18,7 @@ struct Healthd: AsyncParsableCommand {
             """,
         version: ProgramVersion.line,
         subcommands: [
-            RunCommand.self, CheckConfigCommand.self, StatusCommand.self, HoldersCommand.self,
+            RunCommand.self, CheckConfigCommand.self, MigrateCommand.self, SeedCommand.self, StatusCommand.self, HoldersCommand.self,
             AlertsCommand.self, ReloadCommand.self, VersionCommand.self,
         ])
 

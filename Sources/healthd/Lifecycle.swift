@@ -94,6 +94,8 @@ enum Lifecycle {
         var services = parts.map { ServiceGroupConfiguration.ServiceConfiguration(service: $0, successTerminationBehavior: .ignore) }
         services.append(.init(service: WorkerPart(program: program), successTerminationBehavior: .ignore))
         services.append(.init(service: server, successTerminationBehavior: .gracefullyShutdownGroup))
+        // Stopped first: an open stream would keep the server waiting.
+        services.append(.init(service: StreamsPart(hub: program.hub), successTerminationBehavior: .ignore))
         var group = ServiceGroupConfiguration(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.part("lifecycle"))
         group.maximumGracefulShutdownDuration = .seconds(15)
@@ -131,6 +133,19 @@ private struct Part: Service {
 
     @concurrent func run() async throws {
         await cancelWhenGracefulShutdown { await body() }
+    }
+}
+
+/// Event streams: readers are let go before the server stops, and resume at its next start.
+private struct StreamsPart: Service {
+    let hub: EventHub
+
+    @concurrent func run() async throws {
+        await withGracefulShutdownHandler {
+            await cancelWhenGracefulShutdown { await hub.run() }
+        } onGracefulShutdown: {
+            hub.endStreams()
+        }
     }
 }
 

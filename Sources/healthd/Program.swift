@@ -84,6 +84,7 @@ struct Program: Sendable {
             PostgresWatch.probe(watchers.postgres, interval: interval, timeout: timeout, time: time),
             CacheWatch.probe(cache, interval: interval, timeout: timeout, time: time),
             TaskWatch.probe(worker, interval: interval, timeout: timeout),
+            ProcessWatch.probe(interval: interval, timeout: timeout),
         ]
         if let connection = watchers.redis {
             probes.append(RedisWatch.probe(connection, interval: interval, timeout: timeout, time: time))

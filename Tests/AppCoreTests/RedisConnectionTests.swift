@@ -72,14 +72,14 @@ struct RedisConnectionTests {
             server.freeze()
             let first = MonotonicInstant.now()
             await #expect(throws: RedisError.self) { _ = try await connection.command(["PING"]) }
-            #expect(MonotonicInstant.now() - first < .milliseconds(250))
+            #expect(MonotonicInstant.now() - first < .seconds(1))
             while case .up = connection.status { await Task.yield() }
             let second = MonotonicInstant.now()
             do {
                 _ = try await connection.command(["PING"])
                 Issue.record("a frozen server answered")
             } catch RedisError.down {
-                #expect(MonotonicInstant.now() - second < .milliseconds(20))
+                #expect(MonotonicInstant.now() - second < .milliseconds(100))
             }
             server.thaw()
             await untilUp(connection)

@@ -55,7 +55,12 @@ public final class Program: Sendable {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        posix_spawnattr_setflags(&attributes, 0x80)  // POSIX_SPAWN_SETSID of <spawn.h>, which is not imported
+        // The threads of Swift's pool block signals, and a child would inherit that: it could not be ended politely.
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        // POSIX_SPAWN_SETSIGMASK and POSIX_SPAWN_SETSID; of <spawn.h>, the second is not imported.
+        posix_spawnattr_setflags(&attributes, 0x08 | 0x80)
 
         let variables = ProcessInfo.processInfo.environment.filter { !leavingOut.contains($0.key) }
             .merging(environment) { _, new in new }

@@ -96,7 +96,9 @@ extension IntegrationTests {
 extension Neighbourhood {
     /// A number straight from the database.
     func count(_ sql: String) async throws -> Int {
-        let name = database.split(separator: "/").last?.split(separator: "?").first.map(String.init) ?? "app"
+        // The query part may hold slashes, too: the folder of the socket.
+        let address = database.split(separator: "?").first ?? ""
+        let name = address.split(separator: "/").last.map(String.init) ?? "app"
         return Int(try await postgres.superuserScript(sql, database: name)) ?? -1
     }
 }

@@ -143,9 +143,10 @@ struct SystemdTests {
             let began = MonotonicInstant.now()
             #expect(try await installed.lab.run("systemctl", "stop", "healthd").status == 0)
             #expect(MonotonicInstant.now() - began < .seconds(3))
-            #expect(try await installed.lab.property("Result") == "success")
-            #expect(try await installed.lab.property("ExecMainStatus") == "0")
-            #expect(try await installed.lab.property("ExecMainCode") == "1", "CLD_EXITED")
+            // A stopped unit that is not enabled may be unloaded, and its properties with it; the journal stays.
+            let journal = try await installed.lab.journal()
+            #expect(journal.contains("Deactivated successfully"), "\(journal.suffix(2_000))")
+            #expect(journal.contains("stopped"), "the daemon did not come to its own end")
             #expect(try await installed.restarts == 0)
         }
     }

@@ -45,7 +45,7 @@ import Testing
         #expect(tests.importers(of: "Foundation") == [])
     }
 
-    @Test(arguments: ["CLibpq", "CHiredis", "CSystemd", "CZlib", "CMigrations", "CWeb"])
+    @Test(arguments: ["CLibpq", "CHiredis", "CZlib", "CMigrations", "CWeb"])
     func `a C library has one owner`(module: String) {
         #expect(sources.importers(of: module).count == 1, "imported by \(sources.importers(of: module))")
     }

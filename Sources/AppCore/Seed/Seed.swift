@@ -10,10 +10,17 @@ public struct Seed: Sendable {
         public var total: Int
     }
 
-    public enum Outcome: Sendable, Hashable {
+    public enum Outcome: Sendable, Hashable, CustomStringConvertible {
         case seeded(rows: Int)
         /// The data of a seed is there already; nothing was changed.
         case alreadySeeded(workspaces: Int)
+
+        public var description: String {
+            switch self {
+            case .seeded(let rows): "\(rows) rows added"
+            case .alreadySeeded(let workspaces): "already there, with \(workspaces) workspaces; nothing was changed"
+            }
+        }
     }
 
     private let database: Database

@@ -58,6 +58,20 @@ public struct AgentTask: Sendable, Codable, Hashable, Identifiable {
         created_at, queued_at, started_at, finished_at, updated_at
         """
 
+    /// A task as it is when it was just made.
+    init(id: ID, workspaceID: Workspace.ID, type: String = "risk-assessment", params: JSONValue = [:], at now: WallTime = WallTime(secondsSince1970: 0)) {
+        self.id = id
+        self.workspaceID = workspaceID
+        self.type = type
+        self.params = params
+        state = .created
+        attempt = 0
+        progress = 0
+        eventSequence = 0
+        createdAt = now
+        updatedAt = now
+    }
+
     init(_ row: Row) throws(PostgresError) {
         id = try ID(row, "id")
         workspaceID = try Workspace.ID(row, "workspace_id")

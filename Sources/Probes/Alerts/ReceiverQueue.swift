@@ -163,7 +163,6 @@ final class ReceiverQueue: Sendable {
     }
 
     private func giveUp(_ delivery: Delivery, reason: String) async throws {
-        state.withLock { $0.deadLetters += 1 }
         logger.error(
             "alert given up",
             metadata: [
@@ -171,6 +170,7 @@ final class ReceiverQueue: Sendable {
                 "alert": "\(delivery.notice.labels["alertname"] ?? "")", "reason": "\(reason)",
             ])
         try await outbox.end(delivery, as: .dead, answer: reason, at: time.wallNow())
+        state.withLock { $0.deadLetters += 1 }
     }
 
     private func count(_ result: AttemptResult, error: String) {

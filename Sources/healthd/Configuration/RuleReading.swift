@@ -4,7 +4,7 @@ import Vitals
 extension Rule {
     /// The rules of this program, in the order in which they are shown. A rule's name is its key below `rules`, its alert and its label.
     static var standard: [Rule] {
-        [.poolSaturation(), .answers("postgres"), .answers("redis"), .queryLatency(), .cacheHitRate(), .taskQueue()]
+        [.poolSaturation(), .answers("postgres"), .answers("redis"), .queryLatency(), .cacheHitRate(component: "cache"), .taskQueue(), .fileDescriptors()]
     }
 
     /// Tasks wait too long for a worker: the value is the age of the oldest one.
@@ -13,6 +13,14 @@ extension Rule {
             name: "task-queue", component: "tasks", probe: "tasks",
             condition: .value(Value("oldest-queued", unit: .seconds, degraded: 30, critical: 300, leave: 10, absence: .clear)),
             title: "oldest queued task", leaveAfter: .seconds(10))
+    }
+
+    /// The process runs out of file descriptors: then no socket and no file can be opened.
+    static func fileDescriptors() -> Rule {
+        Rule(
+            name: "file-descriptors", component: "process", probe: "process",
+            condition: .value(Value("descriptors", unit: .ratio, degraded: 0.80, critical: 0.95, leave: 0.70)),
+            title: "file descriptors", leaveAfter: .seconds(10))
     }
 
     /// Reads `rules.NAME.*` over the rule, and reports edges that contradict each other.

@@ -70,13 +70,13 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ([:], nil),
         (["/root": Access(owner: 0, group: 0, mode: 0o700)], "/root"),
         (["/root": Access(owner: 0, group: 0, mode: 0o711)], nil),
-        (["/root/a": Access(owner: 101, group: 0, mode: 0o700)], nil),
-        (["/root/a": Access(owner: 101, group: 0, mode: 0o077)], "/root/a"),
-        (["/root/a": Access(owner: 0, group: 104, mode: 0o710)], nil),
-        (["/root/a/b": Access(owner: 0, group: 104, mode: 0o701)], "/root/a/b"),
+        (["/srv/a": Access(owner: 101, group: 0, mode: 0o700)], nil),
+        (["/srv/a": Access(owner: 101, group: 0, mode: 0o077)], "/srv/a"),
+        (["/srv/a": Access(owner: 0, group: 104, mode: 0o710)], nil),
+        (["/srv/a/b": Access(owner: 0, group: 104, mode: 0o701)], "/srv/a/b"),
     ])
     func `is told which folder is in the way`(folders: [String: Access], obstacle: String?) {
-        let found = user.obstacle(to: "/root/a/b") { folders[$0] ?? Access(owner: 0, group: 0, mode: 0o755) }
+        let found = user.obstacle(to: "/srv/a/b") { folders[$0] ?? Access(owner: 0, group: 0, mode: 0o755) }
         #expect(found == obstacle)
     }
 

@@ -1,0 +1,82 @@
+import Logging
+import TestServers
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// The application's parts over private servers: a migrated database, a cache with or without Redis, tasks and their streams.
+struct TestApplication: Sendable {
+    let database: Database
+    let redis: RedisConnection?
+    let cache: TieredCache
+    let hub: EventHub
+    let workspaces: WorkspaceStore
+    let tasks: AgentTaskStore
+    let worker: TaskWorker
+
+    /// Runs `body` with everything running but the worker, whose life belongs to the test.
+    static func with<Result: Sendable>(
+        _ server: TestPostgres, redis: TestRedis? = nil, seeded: Bool = false, _ body: @Sendable (TestApplication) async throws -> Result
+    ) async throws -> Result {
+        let name = try #require(try await server.makeDatabase().firstMatch(of: /test_[0-9]+/)).output
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let logger = Logger(label: "test")
+        let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": String(name)])
+        // A minute: these tests look at what happens, not at how fast a busy machine is.
+        let pool = Pool(PoolConfiguration(max: 8, deadline: .seconds(60)), endpoint: endpoint, loop: loop, logger: logger)
+        let database = Database(pool: pool)
+        let connection = redis.map { RedisConnection(RedisEndpoint(address: .unix(path: $0.socketPath)), deadline: .milliseconds(200), loop: loop, logger: logger) }
+        let cache = TieredCache(redis: connection, logger: logger)
+        let hub = EventHub(database: database, bootID: "boot", logger: logger)
+        let tasks = AgentTaskStore(database: database, hub: hub)
+        let application = TestApplication(
+            database: database, redis: connection, cache: cache, hub: hub, workspaces: WorkspaceStore(database: database, cache: cache),
+            tasks: tasks, worker: TaskWorker(store: tasks, name: "test", logger: logger))
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await pool.run() }
+            group.addTask { await cache.run() }
+            group.addTask { await hub.run() }
+            if let connection { group.addTask { await connection.run() } }
+            try await Migrator(database: database, logger: logger).up()
+            if seeded { _ = try await Seed(database: database, scale: .small).run() }
+            let result = try await body(application)
+            group.cancelAll()
+            return result
+        }
+    }
+
+    /// Runs `body` while the worker works, and waits for the worker to give back what it has.
+    func working<Result: Sendable>(_ body: @Sendable () async throws -> Result) async throws -> Result {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await worker.run() }
+            do {
+                let result = try await body()
+                worker.stop()
+                try await group.waitForAll()
+                return result
+            } catch {
+                worker.stop()
+                throw error
+            }
+        }
+    }
+
+    func untilRedisIsUp() async {
+        while true {
+            if case .up? = redis?.status { return }
+            await Task.yield()
+        }
+    }
+
+    /// Follows a task to its end, from the start or from an event id; answers what the stream said.
+    func follow(_ id: AgentTask.ID, after lastEventID: String? = nil) async throws -> [ServerSentEvent] {
+        var events: [ServerSentEvent] = []
+        for await event in try await hub.stream(of: id, lastEventID: lastEventID) {
+            events.append(event)
+            if let name = event.event, TaskEvent.Kind(rawValue: name)?.isFinal == true { break }
+        }
+        return events
+    }
+}

@@ -1,0 +1,90 @@
+import Testing
+import Vitals
+
+@testable import AppCore
+
+private struct Note: CacheableValue, Hashable {
+    var version: Int
+    var text = ""
+}
+
+struct `The memory tier` {
+    private let now = MonotonicInstant(nanoseconds: 1_000_000_000_000)
+    private let minute = Duration.seconds(60)
+
+    private func version(_ lookup: MemoryTier.Lookup) -> Int? {
+        switch lookup {
+        case .fresh(let entry, _), .expired(let entry): entry.value.version
+        case .absent: nil
+        }
+    }
+
+    @Test func `drops the least recently used beyond its bytes`() {
+        let each = 100 + 1 + MemoryTier.overhead
+        var tier = MemoryTier(limit: each * 3)
+        for key in ["a", "b", "c"] { _ = tier.keep(Note(version: 1), for: key, size: 100, lifetime: minute, now: now) }
+        _ = tier.look(for: "a", at: now)
+        _ = tier.keep(Note(version: 1), for: "d", size: 100, lifetime: minute, now: now)
+        #expect(version(tier.look(for: "b", at: now)) == nil)
+        #expect(["a", "c", "d"].allSatisfy { version(tier.look(for: $0, at: now)) == 1 })
+        #expect(tier.bytes == each * 3 && tier.count == 3 && tier.evictions == 1)
+    }
+
+    @Test func `keeps its bytes and its order through many changes`() {
+        var tier = MemoryTier(limit: 20_000)
+        var generator = SplitMix64(seed: 7)
+        for step in 0..<5_000 {
+            let key = "k\(generator.index(below: 100))"
+            switch generator.index(below: 3) {
+            case 0: tier.remove(key)
+            case 1: _ = tier.look(for: key, at: now)
+            default: _ = tier.keep(Note(version: step), for: key, size: generator.index(below: 900), lifetime: minute, now: now)
+            }
+            #expect(tier.bytes <= 20_000 && tier.bytes >= 0)
+        }
+        for key in 0..<100 { tier.remove("k\(key)") }
+        #expect(tier.bytes == 0 && tier.count == 0)
+    }
+
+    @Test func `a value larger than the tier is not kept, and pushes nothing out`() {
+        var tier = MemoryTier(limit: 1_000)
+        _ = tier.keep(Note(version: 1), for: "a", size: 10, lifetime: minute, now: now)
+        #expect(tier.keep(Note(version: 1), for: "big", size: 5_000, lifetime: minute, now: now) == true)
+        #expect(version(tier.look(for: "a", at: now)) == 1 && version(tier.look(for: "big", at: now)) == nil)
+    }
+
+    @Test func `an older version never replaces a newer`() {
+        var tier = MemoryTier(limit: 10_000)
+        #expect(tier.keep(Note(version: 5), for: "a", size: 1, lifetime: minute, now: now) == true)
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now) == false)
+        #expect(version(tier.look(for: "a", at: now)) == 5)
+    }
+
+    @Test func `a floor outlives the value it came with, until old copies have expired`() {
+        var tier = MemoryTier(limit: 10_000)
+        tier.raiseFloor(for: "a", to: 5, until: now + minute, now: now)
+        tier.remove("a")
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now + .seconds(59)) == false)
+        #expect(tier.keep(Note(version: 5), for: "a", size: 1, lifetime: minute, now: now) == true)
+        tier.remove("a")
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now + minute) == true)
+    }
+
+    @Test func `more floors than are kept are admitted to be lost`() {
+        var tier = MemoryTier(limit: 10_000)
+        for key in 0..<MemoryTier.floorLimit { tier.raiseFloor(for: "\(key)", to: 1, until: now + minute, now: now) }
+        #expect(tier.floorsLostUntil == nil)
+        tier.raiseFloor(for: "one more", to: 1, until: now + minute, now: now)
+        #expect(tier.floorsLostUntil == now + minute)
+    }
+
+    @Test func `is fresh, then due for refresh, then expired`() throws {
+        var tier = MemoryTier(limit: 10_000)
+        _ = tier.keep(Note(version: 1), for: "a", size: 1, lifetime: .seconds(100), now: now)
+        guard case .fresh(_, refresh: false) = tier.look(for: "a", at: now + .seconds(79)) else { throw Unexpected() }
+        guard case .fresh(_, refresh: true) = tier.look(for: "a", at: now + .seconds(80)) else { throw Unexpected() }
+        guard case .expired = tier.look(for: "a", at: now + .seconds(100)) else { throw Unexpected() }
+    }
+
+    private struct Unexpected: Error {}
+}

@@ -1,0 +1,75 @@
+import TestServers
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// Workspaces through the cache, with real servers and real faults.
+@Suite("Workspaces and their cache")
+struct WorkspaceCacheTests {
+    @Test func `two hundred readers at once cost one load`() async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server, redis: try await TestRedis.start()) { application in
+            await application.untilRedisIsUp()
+            // Through another store, so that this one's cache is cold.
+            let elsewhere = WorkspaceStore(database: application.database, cache: TieredCache(redis: nil))
+            let workspace = try await elsewhere.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let before = application.cache.statistics()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<200 {
+                    group.addTask {
+                        let found = try await application.workspaces.find(workspace.id)
+                        #expect(found.name == "One")
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let after = application.cache.statistics()
+            #expect(after.loads - before.loads == 1)
+        }
+    }
+
+    @Test func `an update is never followed by an older value`() async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server, redis: try await TestRedis.start()) { application in
+            await application.untilRedisIsUp()
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "v0", ticker: "ACME"))
+            for number in 1...20 {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    // Readers on their way while the row changes.
+                    for _ in 0..<10 { group.addTask { _ = try await application.workspaces.find(workspace.id) } }
+                    _ = try await application.workspaces.update(workspace.id, WorkspacePatch(name: "v\(number)"))
+                    #expect(try await application.workspaces.find(workspace.id).name == "v\(number)")
+                    try await group.waitForAll()
+                }
+                #expect(try await application.workspaces.find(workspace.id).name == "v\(number)")
+            }
+        }
+    }
+
+    @Test func `reads go on while Redis is frozen or gone`() async throws {
+        let server = try await TestPostgres.start()
+        let redis = try await TestRedis.start()
+        try await TestApplication.with(server, redis: redis) { application in
+            await application.untilRedisIsUp()
+            let first = try await application.workspaces.create(NewWorkspace(name: "first", ticker: "ACME"))
+            redis.freeze()
+            #expect(try await application.workspaces.find(first.id).name == "first")
+            let second = try await application.workspaces.create(NewWorkspace(name: "second", ticker: "ACME"))
+            #expect(try await application.workspaces.find(second.id).name == "second")
+            redis.thaw()
+            try await redis.stop()
+            #expect(try await application.workspaces.update(second.id, WorkspacePatch(name: "third")).name == "third")
+            #expect(try await application.workspaces.find(second.id).name == "third")
+        }
+    }
+
+    @Test func `what does not exist, and what does not fit, is said`() async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server) { application in
+            let nobody = try #require(Workspace.ID(rawValue: "00000000-0000-0000-0000-000000000000"))
+            await #expect(throws: RequestProblem.self) { _ = try await application.workspaces.find(nobody) }
+            await #expect(throws: RequestProblem.self) { _ = try await application.workspaces.create(NewWorkspace(name: "", ticker: "ACME")) }
+        }
+    }
+}

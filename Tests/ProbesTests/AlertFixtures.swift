@@ -1,0 +1,151 @@
+import FoundationEssentials
+import Logging
+import Synchronization
+import Vitals
+
+@testable import Probes
+
+/// A folder that goes when the test does.
+final class Scratch: Sendable {
+    let path: String
+
+    init() throws {
+        path = "\(FileManager.default.temporaryDirectory.path())/healthd-probes-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func outbox() throws -> Outbox { try Outbox.open(path: "\(path)/healthd.sqlite") }
+}
+
+/// What a receiver reads out of a body.
+struct Told: Decodable, Hashable, CustomStringConvertible {
+    struct Alert: Decodable, Hashable {
+        var status: String
+        var labels: [String: String]
+        var startsAt: String
+        var fingerprint: String
+    }
+
+    struct Extra: Decodable, Hashable {
+        var id: String
+        var notification: String
+        var holders: [Evidence.Holder]
+        var waiters: [Evidence.Waiter]
+    }
+
+    var version: String
+    var receiver: String
+    var status: String
+    var groupKey: String
+    var alerts: [Alert]
+    var healthd: Extra
+
+    var description: String { "\(alerts.first?.labels["alertname"] ?? "?") \(healthd.notification)" }
+}
+
+/// A receiver in memory that answers as it is told to.
+final class StandIn: NoticeSender {
+    private struct State {
+        var answers: [DeliveryAnswer] = []
+        var always: DeliveryAnswer = .accepted(status: 200)
+        var attempts: [(receiver: String, id: String, body: Told)] = []
+    }
+
+    private let state = Mutex(State())
+
+    func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
+        state.withLock { state in
+            if let told = try? JSONDecoder().decode(Told.self, from: Data(body)) {
+                state.attempts.append((receiver.name, id, told))
+            }
+            return state.answers.isEmpty ? state.always : state.answers.removeFirst()
+        }
+    }
+
+    func answer(_ answers: DeliveryAnswer..., then always: DeliveryAnswer = .accepted(status: 200)) {
+        state.withLock { state in
+            state.answers = answers
+            state.always = always
+        }
+    }
+
+    /// Every attempt, in order: `alert notification`.
+    func attempts(to receiver: String = "oncall") -> [String] {
+        state.withLock { $0.attempts.filter { $0.receiver == receiver }.map(\.body.description) }
+    }
+
+    func ids(to receiver: String = "oncall") -> [String] {
+        state.withLock { $0.attempts.filter { $0.receiver == receiver }.map(\.id) }
+    }
+
+    func bodies(to receiver: String = "oncall") -> [Told] {
+        state.withLock { $0.attempts.filter { $0.receiver == receiver }.map(\.body) }
+    }
+}
+
+/// Collects what is logged, as a line each.
+struct LogLines: LogHandler {
+    let lines: Collected<String>
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.trace
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        lines.add("\(event.level) \(event.message) \(event.metadata ?? [:])")
+    }
+
+    static func logger(_ lines: Collected<String> = Collected()) -> Logger {
+        Logger(label: "test") { _ in LogLines(lines: lines) }
+    }
+}
+
+/// A daemon's alert line, from samples to what receivers get.
+struct AlertLine: Sendable {
+    let board: HealthBoard
+    let dispatcher: Dispatcher
+
+    static let evidence = Evidence(
+        holders: [.init(purpose: "demo.hold", statement: "SELECT pg_sleep($1)", ageSeconds: 0.4)],
+        waiters: [.init(purpose: "demo.hold", ageSeconds: 0.3)])
+
+    init(
+        outbox: Outbox, receivers: [Receiver], sender: any NoticeSender, time: any TimeSource, policy: RetryPolicy = RetryPolicy(),
+        rules: [Rule] = [.quick, .answers("redis")], logger: Logger = LogLines.logger()
+    ) {
+        board = HealthBoard(rules: rules, evidence: ["pool": { Self.evidence }], time: time)
+        dispatcher = Dispatcher(
+            outbox: outbox, receivers: receivers, rules: rules, sender: sender, instance: "web-1:9798",
+            externalURL: "http://web-1:9798", policy: policy, time: time, logger: logger)
+        board.observe { [dispatcher] in dispatcher.observe($0) }
+    }
+
+    /// As if the pool's probe had just measured this.
+    func pool(_ saturation: Double, time: any TimeSource) {
+        board.record(
+            Sample(
+                probe: "pool", component: "pool", at: time.now(), wall: time.wallNow(), duration: .milliseconds(1),
+                interval: .seconds(1), result: .success(Measurement(values: ["saturation": saturation]))))
+    }
+
+    func redis(_ failure: ProbeFailure?, time: any TimeSource) {
+        board.record(
+            Sample(
+                probe: "redis", component: "redis", at: time.now(), wall: time.wallNow(), duration: .milliseconds(1),
+                interval: .seconds(1), result: failure.map { .failure($0) } ?? .success(Measurement())))
+    }
+}
+
+extension Rule {
+    /// Pool saturation that recovers at once.
+    static var quick: Rule {
+        var rule = Rule.poolSaturation()
+        rule.leaveAfter = .zero
+        return rule
+    }
+}

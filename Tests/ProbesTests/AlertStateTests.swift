@@ -1,0 +1,121 @@
+import Testing
+import Vitals
+
+@testable import Probes
+
+@Suite struct `An alert` {
+    private struct Play {
+        var state = AlertState()
+        var now = MonotonicInstant.start
+        var wall = WallTime(secondsSince1970: 1_800_000_000)
+        var rule = AlertRule()
+
+        /// A letter a step, a second apart: `h` healthy, `u` unknown, `d` degraded, `c` critical, `.` two quiet minutes.
+        mutating func play(_ word: String) -> [NoticeReason] {
+            word.compactMap { letter -> NoticeReason? in
+                now = now + .seconds(letter == "." ? 120 : 1)
+                wall = wall + .seconds(letter == "." ? 120 : 1)
+                let why: NoticeReason?
+                if letter == "." {
+                    (state, why) = state.calmed(rule: rule, now: now)
+                } else {
+                    let states: [Character: HealthState] = ["h": .healthy, "u": .unknown, "d": .degraded, "c": .critical]
+                    (state, why) = state.advanced(
+                        by: states[letter] ?? .unknown, reason: "\(letter)", value: letter == "c" ? 1.5 : 0.5, rule: rule, now: now,
+                        wall: wall)
+                }
+                return why
+            }
+        }
+    }
+
+    @Test(arguments: [
+        (word: "h", told: [NoticeReason]()),
+        (word: "uuu", told: []),  // silence does not fire
+        (word: "c", told: [.firing]),
+        (word: "ccc", told: [.firing]),
+        (word: "cuuu", told: [.firing]),  // nor resolve
+        (word: "cuh", told: [.firing, .resolved]),
+        (word: "cuc", told: [.firing]),
+        (word: "dc", told: [.firing, .escalated]),
+        (word: "dcdh", told: [.firing, .escalated, .resolved]),
+        (word: "chch", told: [.firing, .resolved, .firing, .resolved]),
+        (word: "chchc", told: [.firing, .resolved, .firing, .resolved, .flapping]),
+        (word: "chchchchch", told: [.firing, .resolved, .firing, .resolved, .flapping]),
+        (word: "chchch.", told: [.firing, .resolved, .firing, .resolved, .flapping, .resolved]),
+        (word: "chchc.", told: [.firing, .resolved, .firing, .resolved, .flapping, .settled]),
+        (word: "chchc.h", told: [.firing, .resolved, .firing, .resolved, .flapping, .settled, .resolved]),
+        (
+            word: "ch.ch.ch.ch.",
+            told: [.firing, .resolved, .firing, .resolved, .flapping, .resolved, .firing, .resolved]
+        ),
+    ])
+    func `tells each change once`(_ row: (word: String, told: [NoticeReason])) {
+        var play = Play()
+        #expect(play.play(row.word) == row.told)
+    }
+
+    @Test func `tells a fall to degraded only where asked for`() {
+        var play = Play()
+        play.rule.tellsDeescalation = true
+        #expect(play.play("cdh") == [.firing, .deescalated, .resolved])
+    }
+
+    @Test func `opens on critical alone where degraded is not worth a page`() {
+        var play = Play()
+        play.rule = AlertRule(from: .critical)
+        #expect(play.play("ddcdc") == [.firing, .resolved, .firing])
+    }
+
+    @Test func `keeps its beginning through escalation, and its peak`() {
+        var play = Play()
+        _ = play.play("d")
+        let began = play.state.startsAt
+        _ = play.play("cdc")
+        #expect(play.state.startsAt == began)
+        #expect(play.state.peak == 1.5)
+        #expect(play.state.severity == .critical)
+    }
+
+    @Test func `that was stored open is not told again when still bad, and says so when it recovered meanwhile`() throws {
+        for (seen, told) in [("c", [NoticeReason]()), ("ch", [.resolved]), ("h", [.recoveredWhileDown]), ("uuh", [.recoveredWhileDown])] {
+            var first = Play()
+            _ = first.play("c")
+            var second = Play()
+            second.state = try decoded(first.state).restored(rule: second.rule, now: second.now)
+            #expect(second.state.isOpen)
+            #expect(second.play(seen) == told)
+        }
+    }
+
+    @Test func `that was stored held tells its final state after the start`() throws {
+        var first = Play()
+        _ = first.play("chchc")
+        var second = Play()
+        second.state = try decoded(first.state).restored(rule: second.rule, now: second.now)
+        #expect(second.state.phase == .held)
+        #expect(second.play("h") == [])
+        #expect(second.play(".") == [.resolved])
+    }
+
+    @Test func `is closed when its rule is removed`() {
+        var play = Play()
+        _ = play.play("c")
+        #expect(play.state.removed().1 == .ruleRemoved)
+        #expect(AlertState().removed().1 == nil)
+    }
+
+    @Test func `has a fingerprint of its own that neither severity nor time changes`() {
+        var record = AlertRecord(rule: "pool-saturation", component: "pool", instance: "a", unit: .ratio, state: AlertState())
+        let fingerprint = record.fingerprint
+        record.state.severity = .critical
+        #expect(record.fingerprint == fingerprint)
+        #expect(fingerprint == "2ad4a1e6df4be8fc")
+        record.instance = "b"
+        #expect(record.fingerprint != fingerprint)
+    }
+
+    private func decoded(_ state: AlertState) throws -> AlertState {
+        try decode(AlertState.self, from: encode(state))
+    }
+}

@@ -1,0 +1,301 @@
+import Testing
+import Vitals
+
+@testable import Probes
+
+@Suite struct `The dispatcher` {
+    let time = ManualTime()
+    let scratch: Scratch
+    let sender = StandIn()
+    let lines = Collected<String>()
+    let oncall: Receiver
+
+    init() throws {
+        scratch = try Scratch()
+        oncall = try Receiver(name: "oncall", url: "https://example.org/canary", secrets: [Secret("canary-key")])
+    }
+
+    private func line(_ receivers: [Receiver]? = nil, rules: [Rule] = [.quick, .answers("redis")]) throws -> AlertLine {
+        AlertLine(
+            outbox: try scratch.outbox(), receivers: receivers ?? [oncall], sender: sender, time: time, rules: rules,
+            logger: LogLines.logger(lines))
+    }
+
+    /// Runs the line while `body` plays; the process is "killed" when it returns.
+    private func running(_ line: AlertLine, _ body: (AlertLine) async throws -> Void) async throws {
+        try await withThrowingDiscardingTaskGroup { group in
+            group.addTask { await line.dispatcher.run() }
+            try await body(line)
+            group.cancelAll()
+        }
+    }
+
+    private func until(_ condition: () -> Bool) async {
+        while !condition() { await Task.yield() }
+    }
+
+    /// Lets time pass until it holds; nothing else may be asleep for longer than it matters.
+    private func passing(_ condition: () -> Bool) async {
+        while !condition() {
+            time.advance(by: .milliseconds(100))
+            for _ in 0..<20 where !condition() { await Task.yield() }
+        }
+    }
+
+    @Test func `tells firing with its evidence, and resolved once`() async throws {
+        try await running(line()) { line in
+            line.pool(0.1, time: time)
+            line.pool(1.5, time: time)
+            await until { sender.attempts().count == 1 }
+            time.advance(by: .seconds(60))
+            line.pool(0.1, time: time)
+            await until { sender.attempts().count == 2 && line.dispatcher.snapshot().receivers[0].queued == 0 }
+        }
+        #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation resolved"])
+        let bodies = sender.bodies()
+        #expect(bodies[0].healthd.holders == AlertLine.evidence.holders)
+        #expect(bodies[0].healthd.waiters == AlertLine.evidence.waiters)
+        #expect(bodies[0].groupKey == bodies[1].groupKey)
+        #expect(bodies[0].alerts[0].startsAt == bodies[1].alerts[0].startsAt)
+        #expect(Set(sender.ids()).count == 2)
+    }
+
+    @Test func `updates the same alert when it gets worse`() async throws {
+        try await running(line()) { line in
+            line.pool(0.85, time: time)
+            await until { sender.attempts().count == 1 }
+            let open = try #require(line.dispatcher.snapshot().open.first)
+            #expect(open.severity == .degraded)
+            time.advance(by: .seconds(5))
+            line.pool(1.5, time: time)
+            await until { sender.attempts().count == 2 }
+        }
+        let alerts = sender.bodies().map { $0.alerts[0] }
+        #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation escalated"])
+        #expect(alerts.map { $0.labels["severity"] } == ["degraded", "critical"])
+        #expect(alerts[0].fingerprint == alerts[1].fingerprint)
+        #expect(alerts[0].startsAt == alerts[1].startsAt)
+    }
+
+    @Test func `tries again with the same id, and keeps firing before resolved`() async throws {
+        sender.answer(then: .tryAgain(.refused, reason: "network: errno 111", after: nil))
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            await until { sender.attempts().count == 1 }
+            line.pool(0.1, time: time)
+            await passing { sender.attempts().count >= 6 }
+            let status = try #require(line.dispatcher.snapshot().receivers.first)
+            #expect(status.lastError == "network: errno 111")
+            #expect(status.failingFor != nil)
+            sender.answer()
+            await passing { sender.attempts().contains("pool-saturation resolved") }
+            await until { line.dispatcher.snapshot().receivers[0].queued == 0 }
+        }
+        let attempts = sender.attempts()
+        #expect(attempts.dropLast().allSatisfy { $0 == "pool-saturation firing" })
+        #expect(attempts.last == "pool-saturation resolved")
+        #expect(Set(sender.ids().dropLast()).count == 1)
+    }
+
+    @Test func `that was killed delivers what was stored, in order, with the same ids`() async throws {
+        sender.answer(then: .tryAgain(.refused, reason: "network: errno 111", after: nil))
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            line.pool(0.1, time: time)
+            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
+            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
+            await until { line.dispatcher.snapshot().receivers[0].queued == 3 && sender.attempts().count >= 2 }
+        }
+        let before = Dictionary(zip(sender.attempts(), sender.ids())) { first, _ in first }
+        sender.answer()
+        let seen = sender.attempts().count
+        try await running(line()) { line in
+            await until { sender.attempts().count == seen + 3 }
+            line.redis(nil, time: time)
+            await until { sender.attempts().count == seen + 4 }
+        }
+        let after = Array(zip(sender.attempts(), sender.ids()).dropFirst(seen))
+        #expect(
+            after.map(\.0) == [
+                "pool-saturation firing", "pool-saturation resolved", "redis-down firing", "redis-down recovered-while-down",
+            ])
+        #expect(after[0].1 == before["pool-saturation firing"])
+        #expect(after[2].1 == before["redis-down firing"])
+    }
+
+    @Test func `does not page twice for what was open before and still is`() async throws {
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            await until { sender.attempts().count == 1 && line.dispatcher.snapshot().receivers[0].queued == 0 }
+        }
+        try await running(line()) { line in
+            await until { line.dispatcher.snapshot().open.count == 1 }
+            line.pool(1.5, time: time)
+            await until { line.dispatcher.snapshot().suppressed[.dedup] == 1 }
+            #expect(sender.attempts().count == 1)
+            line.pool(0.1, time: time)
+            await until { sender.attempts().count == 2 }
+        }
+        #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation resolved"])
+    }
+
+    @Test func `keeps a dead receiver from delaying another`() async throws {
+        let second = try Receiver(name: "second", url: "https://example.com/hook")
+        struct OneDead: NoticeSender {
+            let inner: StandIn
+            func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
+                let answer = await inner.send(body, id: id, to: receiver)
+                return receiver.name == "oncall" ? .tryAgain(.timeout, reason: "no answer within 15 s", after: nil) : answer
+            }
+        }
+        let line = AlertLine(outbox: try scratch.outbox(), receivers: [oncall, second], sender: OneDead(inner: sender), time: time)
+        try await running(line) { line in
+            line.pool(1.5, time: time)
+            line.pool(0.1, time: time)
+            await until { sender.attempts(to: "second").count == 2 }
+            #expect(line.dispatcher.snapshot().receivers.first { $0.name == "oncall" }?.queued == 2)
+        }
+        #expect(sender.attempts(to: "second") == ["pool-saturation firing", "pool-saturation resolved"])
+    }
+
+    @Test func `gives up what is refused, skips the resolved nobody waits for, and says so`() async throws {
+        sender.answer(.refused(reason: "HTTP 400"))
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            await until { line.dispatcher.snapshot().receivers[0].deadLetters == 1 }
+            line.pool(0.1, time: time)
+            await until { line.dispatcher.snapshot().open.isEmpty }
+            line.pool(1.5, time: time)
+            await until { sender.attempts().count == 2 }
+        }
+        #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation firing"], "no UP without a DOWN")
+        let dead = try await scratch.outbox().deadLetters()
+        #expect(dead.map(\.reason) == ["HTTP 400"])
+        #expect(lines.all.contains { $0.hasPrefix("error alert given up") })
+    }
+
+    @Test func `disables a receiver that is gone until it is configured anew`() async throws {
+        sender.answer(.gone(reason: "HTTP 410"))
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            await until { line.dispatcher.snapshot().receivers[0].isDisabled }
+            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
+            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
+            await until { line.dispatcher.snapshot().open.count == 2 }
+            #expect(sender.attempts().count == 1)
+            line.dispatcher.replace(receivers: [oncall])
+            await until { sender.attempts().count == 2 }
+        }
+        #expect(sender.attempts() == ["pool-saturation firing", "redis-down firing"])
+    }
+
+    @Test func `after a reload keeps queues, starts new ones and gives up those of receivers that went`() async throws {
+        sender.answer(then: .tryAgain(.refused, reason: "network: errno 111", after: nil))
+        let second = try Receiver(name: "second", url: "https://example.com/hook")
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            await until { sender.attempts().count == 1 }
+            sender.answer()
+            line.dispatcher.replace(receivers: [second])
+            await until { lines.all.contains { $0.contains("no longer configured") } }
+            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
+            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
+            await until { sender.attempts(to: "second").count == 1 }
+            // It never heard of the pool's alert, so it does not hear of its end.
+            line.pool(0.1, time: time)
+            line.redis(nil, time: time)
+            time.advance(by: .seconds(1))
+            line.redis(nil, time: time)
+            await until { sender.attempts(to: "second").count == 2 }
+        }
+        #expect(sender.attempts(to: "second") == ["redis-down firing", "redis-down resolved"])
+    }
+
+    @Test func `closes alerts of rules that are no longer configured`() async throws {
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            await until { sender.attempts().count == 1 && line.dispatcher.snapshot().receivers[0].queued == 0 }
+        }
+        try await running(line(rules: [.answers("redis")])) { line in
+            await until { sender.attempts().count == 2 }
+            #expect(line.dispatcher.snapshot().open.isEmpty)
+        }
+        #expect(sender.attempts().last == "pool-saturation rule-removed")
+    }
+
+    @Test func `holds what flaps, and tells the final state`() async throws {
+        try await running(line()) { line in
+            for _ in 0..<4 {
+                line.pool(1.5, time: time)
+                line.pool(0.1, time: time)
+            }
+            await until { line.dispatcher.snapshot().open.first?.phase == .held && line.dispatcher.snapshot().suppressed[.flapping] == 3 }
+            let open = try #require(line.dispatcher.snapshot().open.first)
+            #expect(open.heldUntil == time.wallNow() + .seconds(120))
+            await time.untilSleeping()
+            time.advance(by: .seconds(120))
+            await until { sender.attempts().count == 6 }
+        }
+        #expect(
+            sender.attempts().map { $0.split(separator: " ")[1] } == ["firing", "resolved", "firing", "resolved", "flapping", "resolved"])
+    }
+
+    @Test func `gives up after a day`() async throws {
+        sender.answer(then: .tryAgain(.refused, reason: "network: errno 111", after: nil))
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            await until { sender.attempts().count == 1 }
+            await time.untilSleeping()
+            time.advance(by: .seconds(86_401))
+            await until { line.dispatcher.snapshot().receivers[0].deadLetters == 1 }
+        }
+        #expect(try await scratch.outbox().deadLetters().first?.reason == "not delivered within 1 d")
+    }
+
+    @Test func `never lets a secret into logs, errors or the store`() async throws {
+        sender.answer(.tryAgain(.refused, reason: "network: errno 111", after: nil), .refused(reason: "HTTP 400"))
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            await passing { line.dispatcher.snapshot().receivers[0].deadLetters == 1 }
+        }
+        let dead = try await scratch.outbox().deadLetters()
+        #expect(!lines.all.contains { $0.contains("canary") })
+        #expect(!"\(dead)".contains("canary"))
+        #expect(lines.all.contains { $0.contains("example.org") })
+    }
+
+    @Test func `bounds what waits for one alert by whole stretches`() async throws {
+        let outbox = try scratch.outbox()
+        var record = AlertRecord(rule: "a", component: "pool", instance: "i", unit: .ratio, state: AlertState())
+        var superseded = 0
+        for turn in 0..<40 {
+            let wall = time.wallNow() + .seconds(turn)
+            if turn % 2 == 0 { record.state.startsAt = wall }
+            record.state.phase = turn % 2 == 0 ? .firing : .quiet
+            let notice = record.notice(id: "n\(turn)", why: turn % 2 == 0 ? .firing : .resolved, at: wall)
+            superseded += try await outbox.commit(record, notice: notice, to: ["oncall"])
+        }
+        let queue = try await outbox.queue(of: "oncall")
+        #expect(queue.length <= Outbox.depth)
+        #expect(queue.length + superseded == 40)
+        #expect(queue.heads.map(\.notice.status) == [.firing])
+    }
+
+    @Test func `forgets what was delivered long ago, but nothing of an open alert`() async throws {
+        let outbox = try scratch.outbox()
+        for (name, open) in [("a", true), ("b", false)] {
+            var record = AlertRecord(rule: name, component: "pool", instance: "i", unit: .ratio, state: AlertState())
+            record.state.startsAt = time.wallNow()
+            record.state.phase = .firing
+            try await outbox.commit(record, notice: record.notice(id: name, why: .firing, at: time.wallNow()), to: ["oncall"])
+            let head = try #require(try await outbox.queue(of: "oncall").heads.last)
+            try await outbox.end(head, as: .delivered, answer: "accepted", at: time.wallNow())
+            if !open {
+                record.state.phase = .quiet
+                try await outbox.commit(record, notice: nil, to: ["oncall"])
+            }
+        }
+        try await outbox.prune(at: time.wallNow() + .seconds(8 * 86_400))
+        #expect(try await outbox.recentNotices().map(\.id) == ["a"])
+    }
+}

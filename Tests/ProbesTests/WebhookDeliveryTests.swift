@@ -1,0 +1,291 @@
+import FoundationEssentials
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Synchronization
+import Testing
+import Vitals
+
+@testable import Probes
+
+/// Delivery over real sockets, to a real HTTP server in this process.
+@Suite(.timeLimit(.minutes(1))) struct `A webhook` {
+    let time = SystemTime()
+    let scratch: Scratch
+    let lines = Collected<String>()
+    /// As in production, only faster.
+    let policy = RetryPolicy(backoff: Backoff(base: .milliseconds(10), cap: .milliseconds(50)), eager: .milliseconds(50))
+
+    init() throws { scratch = try Scratch() }
+
+    private func withSender<R>(_ body: (WebhookSender) async throws -> R) async throws -> R {
+        let sender = WebhookSender(version: "0.1.0", time: time)
+        do {
+            let result = try await body(sender)
+            try await sender.shutdown()
+            return result
+        } catch {
+            try await sender.shutdown()
+            throw error
+        }
+    }
+
+    @Test func `carries id, time of the attempt and a signature of the exact bytes`() async throws {
+        let server = try await HookServer.start()
+        let receiver = try Receiver(
+            name: "oncall", url: "http://127.0.0.1:\(server.port)/hook?token=canary",
+            secrets: [Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), Secret("old key")])
+        let deliveries = try await withSender {
+            try await sendTest(to: receiver, via: $0, instance: "web-1:9798", externalURL: "http://web-1:9798", time: time)
+        }
+        #expect(deliveries.map(\.answer) == [.accepted(status: 200), .accepted(status: 200)])
+        #expect(deliveries.map(\.status) == [.firing, .resolved])
+        let requests = server.requests
+        #expect(requests.count == 2)
+        for request in requests {
+            #expect(request.target == "/hook?token=canary")
+            #expect(request.headers["content-type"] == "application/json")
+            #expect(request.headers["user-agent"] == "healthd/0.1.0")
+            let id = try #require(request.headers["webhook-id"])
+            let timestamp = try #require(request.headers["webhook-timestamp"].flatMap { Int64($0) })
+            #expect(abs(timestamp - time.wallNow().microsecondsSince1970 / 1_000_000) < 60)
+            #expect(
+                request.headers["webhook-signature"]
+                    == webhookSignature(id: id, timestamp: timestamp, body: request.body, secrets: receiver.secrets))
+            #expect(try request.told().healthd.id == id)
+            #expect(try request.told().version == "4")
+        }
+        try await server.stop()
+    }
+
+    @Test func `reaches its receiver within a second of the first queued caller`() async throws {
+        let server = try await HookServer.start()
+        let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")
+        try await withSender { sender in
+            let line = AlertLine(outbox: try scratch.outbox(), receivers: [receiver], sender: sender, time: time)
+            try await running(line) { line in
+                line.pool(0.1, time: time)
+                let began = time.now()
+                line.pool(1.5, time: time)
+                let request = try await server.request(1)
+                #expect(time.now() - began < .seconds(1))
+                #expect(try request.told().healthd.holders.first?.statement == "SELECT pg_sleep($1)")
+            }
+        }
+        try await server.stop()
+    }
+
+    @Test func `loses neither firing nor resolved to a receiver that is down and a process that is killed`() async throws {
+        // A port that was ours a moment ago: nobody listens there.
+        let before = try await HookServer.start()
+        let port = before.port
+        try await before.stop()
+        let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(port)/hook")
+        var firingID = ""
+        try await withSender { sender in
+            let line = AlertLine(
+                outbox: try scratch.outbox(), receivers: [receiver], sender: sender, time: time, policy: policy,
+                logger: LogLines.logger(lines))
+            try await running(line) { line in
+                line.pool(1.5, time: time)
+                while (line.dispatcher.snapshot().receivers[0].attempts[.refused] ?? 0) < 3 { await Task.yield() }
+                line.pool(0.1, time: time)
+                while line.dispatcher.snapshot().receivers[0].queued < 2 { await Task.yield() }
+            }
+            firingID = try #require(try await scratch.outbox().recentNotices().last?.id)
+        }
+        let server = try await HookServer.start(port: port)
+        try await withSender { sender in
+            let line = AlertLine(
+                outbox: try scratch.outbox(), receivers: [receiver], sender: sender, time: time, policy: policy,
+                logger: LogLines.logger(lines))
+            try await running(line) { line in
+                _ = try await server.request(2)
+                while line.dispatcher.snapshot().receivers[0].queued > 0 { await Task.yield() }
+                // Nothing more comes: the pool is well, and nobody is told twice.
+                line.pool(0.1, time: time)
+                while line.board.snapshot().component("pool")?.state != .healthy { await Task.yield() }
+            }
+        }
+        #expect(try server.requests.map { try $0.told().description } == ["pool-saturation firing", "pool-saturation resolved"])
+        #expect(server.requests.first?.headers["webhook-id"] == firingID)
+        try await server.stop()
+    }
+
+    @Test func `is delivered in order through errors, by the same id each time`() async throws {
+        let server = try await HookServer.start(answers: [(500, [:]), (503, [:]), (429, ["retry-after": "0"]), (200, [:])])
+        let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")
+        try await withSender { sender in
+            let line = AlertLine(outbox: try scratch.outbox(), receivers: [receiver], sender: sender, time: time, policy: policy)
+            try await running(line) { line in
+                line.pool(1.5, time: time)
+                line.pool(0.1, time: time)
+                _ = try await server.request(5)
+            }
+        }
+        #expect(
+            try server.requests.map { try $0.told().healthd.notification } == ["firing", "firing", "firing", "firing", "resolved"])
+        #expect(Set(server.requests.prefix(4).map { $0.headers["webhook-id"] }).count == 1)
+        try await server.stop()
+    }
+
+    @Test func `does not follow a redirection and reads no more than 64 kB of an answer`() async throws {
+        let server = try await HookServer.start(
+            answers: [(302, ["location": "http://127.0.0.1:1/elsewhere"]), (500, [:])], bodySize: 10_000_000)
+        let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")
+        try await withSender { sender in
+            let redirected = await sender.send([], id: "a", to: receiver)
+            #expect(redirected == .refused(reason: "HTTP 302, a redirection, which is not followed"))
+            guard case .tryAgain(.httpError, let reason, nil) = await sender.send([], id: "b", to: receiver) else {
+                Issue.record("expected another attempt")
+                return
+            }
+            #expect(reason.utf8.count < 300)
+        }
+        try await server.stop()
+    }
+
+    @Test func `has an attempt's limit on a receiver that accepts and never answers`() async throws {
+        let manual = ManualTime()
+        let server = try await HookServer.start(silent: true)
+        let sender = WebhookSender(version: "0.1.0", time: manual)
+        let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")
+        async let answer = sender.send([], id: "a", to: receiver)
+        _ = try await server.request(1)
+        await manual.untilSleeping()
+        manual.advance(by: .seconds(15))
+        #expect(await answer == .tryAgain(.timeout, reason: "no answer within 15 s", after: nil))
+        try await sender.shutdown()
+        try await server.stop()
+    }
+
+    @Test func `that nobody takes names the error and not the address`() async throws {
+        let gone = try await HookServer.start()
+        try await gone.stop()
+        let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(gone.port)/canary")
+        try await withSender { sender in
+            guard case .tryAgain(.refused, let reason, nil) = await sender.send([], id: "a", to: receiver) else {
+                Issue.record("expected another attempt")
+                return
+            }
+            #expect(!reason.contains("canary"))
+            #expect(reason.count > 5)
+        }
+    }
+
+    private func running(_ line: AlertLine, _ body: (AlertLine) async throws -> Void) async throws {
+        try await withThrowingDiscardingTaskGroup { group in
+            group.addTask { await line.dispatcher.run() }
+            try await body(line)
+            group.cancelAll()
+        }
+    }
+}
+
+/// What the server got.
+struct HookRequest: Sendable {
+    var target: String
+    var headers: [String: String]
+    var body: [UInt8]
+
+    func told() throws -> Told { try decode(Told.self, from: Data(body)) }
+}
+
+/// A receiver over HTTP that answers as it is told to, and lets a test wait for a request.
+final class HookServer: Sendable {
+    private struct State {
+        var requests: [HookRequest] = []
+        var answers: [(Int, [String: String])]
+        var waiting: [(count: Int, continuation: CheckedContinuation<Void, Never>)] = []
+    }
+
+    private let state: Mutex<State>
+    private let channel: Mutex<(any Channel)?> = Mutex(nil)
+    let bodySize: Int
+    let silent: Bool
+    private let bound = Mutex(0)
+
+    private init(answers: [(Int, [String: String])], bodySize: Int, silent: Bool) {
+        state = Mutex(State(answers: answers))
+        self.bodySize = bodySize
+        self.silent = silent
+    }
+
+    /// - Parameter answers: in this order, then always 200.
+    static func start(
+        port: Int = 0, answers: [(Int, [String: String])] = [], bodySize: Int = 2, silent: Bool = false
+    ) async throws -> HookServer {
+        let server = HookServer(answers: answers, bodySize: bodySize, silent: silent)
+        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(ChannelOptions.socketOption(.so_reuseaddr), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+                    try channel.pipeline.syncOperations.addHandler(HookHandler(server))
+                }
+            }
+            .bind(host: "127.0.0.1", port: port).get()
+        server.channel.withLock { $0 = channel }
+        server.bound.withLock { $0 = channel.localAddress?.port ?? 0 }
+        return server
+    }
+
+    var port: Int { bound.withLock { $0 } }
+    var requests: [HookRequest] { state.withLock { $0.requests } }
+
+    func stop() async throws {
+        try await channel.withLock { $0 }?.close().get()
+    }
+
+    /// The request of this number, counted from 1, as soon as it is there.
+    func request(_ number: Int) async throws -> HookRequest {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let there = state.withLock { state -> Bool in
+                if state.requests.count >= number { return true }
+                state.waiting.append((number, continuation))
+                return false
+            }
+            if there { continuation.resume() }
+        }
+        return requests[number - 1]
+    }
+
+    fileprivate func take(_ request: HookRequest) -> (Int, [String: String])? {
+        let (answer, ready) = state.withLock { state in
+            state.requests.append(request)
+            let ready = state.waiting.filter { $0.count <= state.requests.count }
+            state.waiting.removeAll { $0.count <= state.requests.count }
+            return (state.answers.isEmpty ? (200, [:]) : state.answers.removeFirst(), ready)
+        }
+        ready.forEach { $0.continuation.resume() }
+        return silent ? nil : answer
+    }
+}
+
+private final class HookHandler: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private let server: HookServer
+    private var head: HTTPRequestHead?
+    private var body: [UInt8] = []
+
+    init(_ server: HookServer) { self.server = server }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head): self.head = head
+        case .body(let part): body += part.readableBytesView
+        case .end:
+            guard let head else { return }
+            let headers = Dictionary(head.headers.map { ($0.name.lowercased(), $0.value) }) { first, _ in first }
+            guard let (status, fields) = server.take(HookRequest(target: head.uri, headers: headers, body: body)) else { return }
+            var answer = HTTPResponseHead(version: .http1_1, status: HTTPResponseStatus(statusCode: status))
+            for (name, value) in fields { answer.headers.add(name: name, value: value) }
+            answer.headers.add(name: "content-length", value: "\(server.bodySize)")
+            context.write(wrapOutboundOut(.head(answer)), promise: nil)
+            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(repeating: 0x6F, count: server.bodySize)))), promise: nil)
+            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        }
+    }
+}
