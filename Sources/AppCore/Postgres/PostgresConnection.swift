@@ -193,9 +193,10 @@ final class PostgresConnection: EventHandler {
             let outsideTransaction = libpq.transactionStatus == .idle
             switch operation.next(outsideTransaction: outsideTransaction, statements: &state.statements) {
             case .sendAgain:
-                guard operation.send(on: libpq, statements: &state.statements), libpq.flush() != .failed else {
-                    return end(&state, with: libpq.errorMessage)
-                }
+                guard operation.send(on: libpq, statements: &state.statements) else { return end(&state, with: libpq.errorMessage) }
+                let flushed = libpq.flush()
+                guard flushed != .failed else { return end(&state, with: libpq.errorMessage) }
+                if flushed == .wouldBlock { loop.update(socket, [.readable, .writable]) }
                 state.phase = .busy(operation)
                 return .nothing
             case .answer(let answer):
