@@ -46,7 +46,8 @@ import Vitals
         var family = MetricFamily(definition)
         let value: MetricFamily.Value =
             definition.kind == .histogram
-            ? .histogram(HistogramSnapshot(bounds: Histogram.latencyBounds, counts: [Int](repeating: 1, count: 16), sum: 3)) : .integer(1)
+            ? .histogram(HistogramSnapshot(bounds: Histogram.latencyBounds, counts: [Int](repeating: 1, count: 16), sum: 3))
+            : .integer(1)
         family.samples = [.init(labels: definition.labels.map { _ in "x" }, value: value)]
         return family
     }

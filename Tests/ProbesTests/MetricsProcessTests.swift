@@ -25,7 +25,9 @@ import Testing
         #expect(partial.residentBytes == nil && partial.peakResidentBytes == nil)
     }
 
-    @Test(arguments: [("cpu 1 2\nbtime 1800000000\nprocesses 3\n", 1_800_000_000), ("btime\n", nil), ("", nil), ("btime x", nil)] as [(String, Int?)])
+    @Test(
+        arguments: [("cpu 1 2\nbtime 1800000000\nprocesses 3\n", 1_800_000_000), ("btime\n", nil), ("", nil), ("btime x", nil)]
+            as [(String, Int?)])
     func `boot time`(text: String, expected: Int?) {
         #expect(bootTime(procText: text) == expected)
     }

@@ -44,7 +44,9 @@ import Vitals
     }
 
     private func awkwardText(_ generator: inout SplitMix) -> String {
-        let pieces = ["\\", "\"", "\n", "\\n", "{", "}", ",", "=", " ", "#", "é", "🦊", "\r", "\t", "a", "le=\"1\"", "\u{301}", "<b>"]
+        let pieces = [
+            "\\", "\"", "\n", "\\n", "{", "}", ",", "=", " ", "#", "é", "🦊", "\r", "\t", "a", "le=\"1\"", "\u{301}", "<b>",
+        ]
         return (0..<Int.random(in: 0...6, using: &generator)).map { _ in pieces.randomElement(using: &generator) ?? "" }.joined()
     }
 

@@ -103,8 +103,10 @@ import Vitals
     }
 
     @Test(arguments: [
-        (0.0, "0"), (-0.0, "0"), (1, "1"), (-3, "-3"), (0.1, "0.1"), (31.499999999999996, "31.499999999999996"), (1e15, "1000000000000000"),
-        (9_007_199_254_740_991, "9007199254740991"), (1e16, "1e+16"), (1.5e300, "1.5e+300"), (Double.leastNonzeroMagnitude, "5e-324"),
+        (0.0, "0"), (-0.0, "0"), (1, "1"), (-3, "-3"), (0.1, "0.1"), (31.499999999999996, "31.499999999999996"),
+        (1e15, "1000000000000000"),
+        (9_007_199_254_740_991, "9007199254740991"), (1e16, "1e+16"), (1.5e300, "1.5e+300"),
+        (Double.leastNonzeroMagnitude, "5e-324"),
         (.infinity, "+Inf"), (-.infinity, "-Inf"), (.nan, "NaN"), (1_800_000_000.25, "1800000000.25"),
     ])
     func `a number reads back as itself`(number: Double, text: String) throws {
@@ -128,7 +130,10 @@ import Vitals
         let lines = string(PrometheusText.render(families)).split(separator: "\n").filter { !$0.hasPrefix("#") }
         #expect(lines.filter { $0.hasPrefix("app_requests_total{path=\"/\"") } == ["app_requests_total{path=\"/\",code=\"200\"} 1"])
         #expect(lines.count { $0.hasPrefix("app_requests_total") } == 3)
-        #expect(lines.filter { $0.contains("_count") } == ["app_wait_seconds_count{pool=\"a\"} 0", "app_wait_seconds_count{pool=\"b\"} 0"])
+        #expect(
+            lines.filter { $0.contains("_count") } == [
+                "app_wait_seconds_count{pool=\"a\"} 0", "app_wait_seconds_count{pool=\"b\"} 0",
+            ])
     }
 
     @Test func `the series limit cuts and counts`() {

@@ -2,9 +2,11 @@ extension Catalogue {
     /// The tiered cache: this process's memory first, then Redis.
     public enum Cache {
         public static let requests = MetricDefinition(
-            "healthd_cache_requests_total", .counter, ["cache", "operation", "result"], help: "Cache lookups by where they were answered, and writes to Redis by result.")
+            "healthd_cache_requests_total", .counter, ["cache", "operation", "result"],
+            help: "Cache lookups by where they were answered, and writes to Redis by result.")
         public static let operationDuration = MetricDefinition(
-            "healthd_cache_operation_duration_seconds", .histogram, ["cache", "operation"], help: "Time of an operation that Redis answered.")
+            "healthd_cache_operation_duration_seconds", .histogram, ["cache", "operation"],
+            help: "Time of an operation that Redis answered.")
         public static let fallbacks = MetricDefinition(
             "healthd_cache_fallbacks_total", .counter, ["cache", "reason"],
             help: "Lookups served without Redis, by reason: down, slow, open (it failed a moment ago), suspect (it may be stale).")

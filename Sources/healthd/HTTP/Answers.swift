@@ -5,13 +5,17 @@ import NIOCore
 
 /// The shapes of an answer. Data is never cached on the way: a stored health check is a lie with a delay.
 extension Response {
-    static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok, contentType: String = "application/json") throws -> Response {
+    static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok, contentType: String = "application/json") throws
+        -> Response
+    {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return data(try ByteBuffer(bytes: encoder.encode(value)), contentType: contentType, status: status)
     }
 
-    static func text(_ text: String, contentType: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok) -> Response {
+    static func text(_ text: String, contentType: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok)
+        -> Response
+    {
         data(ByteBuffer(string: text), contentType: contentType, status: status)
     }
 

@@ -48,7 +48,8 @@ struct ErrorAnswer: Error, Equatable {
         case let error as PoolError: self.init(error)
         case let error as PostgresError: self.init(error)
         case let error as DecodingError: self.init(RequestProblem(error))
-        case is NIOTooManyBytesError: self.init(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
+        case is NIOTooManyBytesError:
+            self.init(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
         case is CancellationError: self.init(.serviceUnavailable, "cancelled", "the request was given up", retryAfter: .seconds(1))
         case let error as HTTPError where error.status.code < 500:
             self.init(error.status, "bad_request", error.body ?? error.status.reasonPhrase)
@@ -84,7 +85,8 @@ struct ErrorAnswer: Error, Equatable {
     private init(_ error: PostgresError) {
         switch error {
         case .deadlineExceeded(let after):
-            self.init(.gatewayTimeout, "deadline_exceeded", "the database did not answer within \(after.text)", retryAfter: .seconds(1))
+            self.init(
+                .gatewayTimeout, "deadline_exceeded", "the database did not answer within \(after.text)", retryAfter: .seconds(1))
         case .cancelled: self.init(.serviceUnavailable, "cancelled", error.description, retryAfter: .seconds(1))
         case .connectFailed, .connectionLost, .notSent:
             self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
@@ -120,6 +122,7 @@ struct ErrorAnswer: Error, Equatable {
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return (try? encoder.encode(Body(error: code, message: message, retryAfter: retryAfterSeconds))) ?? Data("{\"error\":\"internal\"}".utf8)
+        return (try? encoder.encode(Body(error: code, message: message, retryAfter: retryAfterSeconds)))
+            ?? Data("{\"error\":\"internal\"}".utf8)
     }
 }

@@ -61,10 +61,15 @@ enum EventStream {
         Array("retry: \(retry.nanoseconds / 1_000_000)\n".utf8) + ServerSentEvent.comment("healthd")
     }
 
-    private static func keepAlive(_ handover: Handover, time: any TimeSource, hangUp: @Sendable () -> Void) async {
+    /// Beats until cancelled; hangs up when the client has taken nothing over two beats while something lay ready for it.
+    static func keepAlive(_ handover: Handover, time: any TimeSource, hangUp: @Sendable () -> Void) async {
+        var taken = handover.taken
         var missed = 0
         while (try? await time.sleep(for: heartbeat)) != nil {
-            missed = handover.offer(ServerSentEvent.comment("alive")) ? 0 : missed + 1
+            // A busy stream has no room for a beat, and needs none.
+            let moves = handover.taken != taken
+            taken = handover.taken
+            missed = handover.offer(ServerSentEvent.comment("alive")) || moves ? 0 : missed + 1
             if missed == 2 { return hangUp() }
         }
     }

@@ -11,6 +11,7 @@ final class Handover: Sendable {
         /// Waits for a piece; only while there is none.
         var taker: CheckedContinuation<Piece?, Never>?
         var isClosed = false
+        var taken = 0
 
         mutating func takePutter() -> CheckedContinuation<Bool, Never>? {
             defer { putter = nil }
@@ -19,6 +20,7 @@ final class Handover: Sendable {
 
         mutating func takeTaker() -> CheckedContinuation<Piece?, Never>? {
             defer { taker = nil }
+            if taker != nil { taken += 1 }
             return taker
         }
     }
@@ -26,6 +28,9 @@ final class Handover: Sendable {
     private let state = Mutex(State())
 
     init() {}
+
+    /// Pieces the consumer has come for so far.
+    var taken: Int { state.withLock { $0.taken } }
 
     /// Returns as soon as there is room for the piece. One call at a time.
     ///
@@ -80,6 +85,7 @@ final class Handover: Sendable {
                 enum Next { case piece(Piece?, CheckedContinuation<Bool, Never>?), wait }
                 let next = state.withLock { state -> Next in
                     if let piece = state.piece {
+                        state.taken += 1
                         state.piece = state.putter?.piece
                         return .piece(piece, state.takePutter())
                     }

@@ -33,8 +33,12 @@ func addDemoRoutes(to routes: inout Routes, database: Database) {
     routes.on(.post, "/api/demo/hold", as: "demo_hold", within: .seconds(300)) { request, context in
         try requireLocalOperator(request, context)
         let hold = try await request.json(Hold.self)
-        guard (1...100).contains(hold.callers) else { throw RequestProblem.invalid(field: "callers", reason: "is \(hold.callers); expected 1 to 100") }
-        guard (0...60).contains(hold.seconds) else { throw RequestProblem.invalid(field: "seconds", reason: "is \(hold.seconds); expected 0 to 60") }
+        guard (1...100).contains(hold.callers) else {
+            throw RequestProblem.invalid(field: "callers", reason: "is \(hold.callers); expected 1 to 100")
+        }
+        guard (0...60).contains(hold.seconds) else {
+            throw RequestProblem.invalid(field: "seconds", reason: "is \(hold.seconds); expected 0 to 60")
+        }
         let patience = min(.seconds(300), .seconds(hold.seconds) * hold.callers + .seconds(5))
         let failures = await withTaskGroup(of: String?.self) { group in
             for _ in 0..<hold.callers {

@@ -6,7 +6,8 @@ import Vitals
 /// The page, and the style sheet that lies inside the program.
 func addPageRoutes(to routes: inout Routes, assets: Assets, page: @escaping @Sendable () -> PageModel) {
     routes.on(.get, "/", as: "page") { _, _ in
-        var response = Response.text(Page.render(page(), styleSheet: assets.styleSheetPath), contentType: "text/html; charset=utf-8")
+        var response = Response.text(
+            Page.render(page(), styleSheet: assets.styleSheetPath), contentType: "text/html; charset=utf-8")
         response.headers[.contentSecurityPolicy] = Page.contentSecurityPolicy
         response.headers[.referrerPolicy] = "no-referrer"
         return response

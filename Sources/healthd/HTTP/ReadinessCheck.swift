@@ -41,7 +41,9 @@ struct CheckReport: Sendable {
         }
         let unknown = excluded.filter { name in !checks.contains { $0.name == name } }
         if !unknown.isEmpty {
-            lines.append("warn: some health checks cannot be excluded: no matches for \(unknown.map { "\"\($0.oneLine(limit: 60))\"" }.joined(separator: ","))")
+            lines.append(
+                "warn: some health checks cannot be excluded: no matches for \(unknown.map { "\"\($0.oneLine(limit: 60))\"" }.joined(separator: ","))"
+            )
         }
         lines.append("\(title) check \(failed ? "failed" : "passed")")
         isGood = !failed

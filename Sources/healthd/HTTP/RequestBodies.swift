@@ -21,7 +21,9 @@ extension Request {
             throw ErrorAnswer(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
         }
         let buffer = try await body.collect(upTo: RequestBodies.limit)
-        guard buffer.readableBytes > 0 else { throw RequestProblem.invalid(field: "body", reason: "is empty; expected a JSON object") }
+        guard buffer.readableBytes > 0 else {
+            throw RequestProblem.invalid(field: "body", reason: "is empty; expected a JSON object")
+        }
         return try RequestProblem.decode(type, from: buffer.readableBytesView)
     }
 
@@ -31,7 +33,10 @@ extension Request {
     func query(_ name: String, in range: ClosedRange<Int>, default value: Int) throws -> Int {
         guard let text = uri.queryParameters.get(name) else { return value }
         guard let number = Int(text), range.contains(number) else {
-            throw RequestProblem.invalid(field: name, reason: "is \"\(text.oneLine(limit: 60))\"; expected a whole number from \(range.lowerBound) to \(range.upperBound)")
+            throw RequestProblem.invalid(
+                field: name,
+                reason: "is \"\(text.oneLine(limit: 60))\"; expected a whole number from \(range.lowerBound) to \(range.upperBound)"
+            )
         }
         return number
     }

@@ -53,7 +53,8 @@ struct RouteFrame: Sendable {
     let logger: Logger
 
     func answer(
-        _ request: Request, _ context: HTTPContext, as name: String, detail: String, within budget: Duration, _ handler: Routes.Handler
+        _ request: Request, _ context: HTTPContext, as name: String, detail: String, within budget: Duration,
+        _ handler: Routes.Handler
     ) async -> Response {
         let began = time.now()
         statistics.began(name)

@@ -25,7 +25,8 @@ func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore) {
     }
     routes.on(.get, "/api/workspaces/{id}/snapshots", as: "workspace_snapshots") { request, context in
         let snapshots = try await workspaces.snapshots(
-            context.workspaceID, type: request.uri.queryParameters.get("type"), limit: request.query("limit", in: 1...500, default: 50))
+            context.workspaceID, type: request.uri.queryParameters.get("type"),
+            limit: request.query("limit", in: 1...500, default: 50))
         return try .json(["snapshots": snapshots])
     }
     routes.on(.post, "/api/workspaces/{id}/snapshots", as: "workspace_snapshot_create") { request, context in

@@ -59,7 +59,8 @@ struct Snapshots: Sendable {
                 "redis_memory", target: "redis", used: redis?.values["memory_used_bytes"], of: redis?.values["memory_limit_bytes"]),
             SaturationReading("task_queue", target: "main", used: Double(tasks.running), of: Double(tasks.limit)),
             SaturationReading("sse_clients", target: "main", used: Double(streams.clients), of: Double(streams.limit)),
-            SaturationReading("fds", target: "healthd", used: process.openFDs.map(Double.init), of: process.maxFDs.map(Double.init)),
+            SaturationReading(
+                "fds", target: "healthd", used: process.openFDs.map(Double.init), of: process.maxFDs.map(Double.init)),
         ])
         return all
     }
@@ -67,7 +68,8 @@ struct Snapshots: Sendable {
     func page() -> PageModel {
         PageModel(
             PageSources(
-                identity: identity, now: time.now(), board: board(), recent: recent.outcomes, pool: pool(), waiterLimit: waiterLimit,
+                identity: identity, now: time.now(), board: board(), recent: recent.outcomes, pool: pool(),
+                waiterLimit: waiterLimit,
                 holders: holders(), alerts: alerts(),
                 figures: [.cache(cache()), .tasks(tasks()), .streams(streams()), .process(process())]))
     }

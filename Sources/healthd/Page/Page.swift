@@ -88,7 +88,7 @@ enum Page {
             <td>\(PageParts.status(component.state))</td>
             <td>\(PageParts.recent(component.recent))</td>
             <td class="rules">\(rules(component.rules))</td>
-            <td class="when">\(PageParts.time(component.since))<br><span>\(component.sinceFor.text)</span></td>
+            <td class="when">\(PageParts.clock(component.since)) <span>\(component.sinceFor.text)</span></td>
             <td class="reason">\(component.reason)</td>
             </tr>
 
@@ -98,7 +98,7 @@ enum Page {
             <section>
             <h2>Components</h2>
             \(PageTables.table(
-                ["component", "state", "last looks", "value and limits", "since", "reason"], rows,
+                ["component", "state", "last looks", "value and limits", "since, UTC", "reason"], rows,
                 empty: "Nothing is watched yet: the first look has not ended."))
             </section>
             """

@@ -6,14 +6,16 @@ import Vitals
 extension PageModel.Figure {
     static func pool(_ sources: PageSources) -> [PageModel.Figure] {
         let pool = sources.pool
-        var connections = PageModel.Figure(title: "Pool connections in use", now: "\(pool.leased)", limit: "\(pool.max)")
+        var connections = PageModel.Figure(title: "Connections in use", now: "\(pool.leased)", limit: "\(pool.max)")
         connections.share = Double(pool.leased) / Double(max(1, pool.max))
         connections.state = sources.board.component("pool")?.state ?? .unknown
         var parts = ["\(pool.idle) idle"]
         if pool.connecting > 0 { parts.append("\(pool.connecting) connecting") }
         if pool.recovering > 0 { parts.append("\(pool.recovering) recovering") }
         if let oldest = pool.oldestLeaseAge { parts.append("oldest held \(oldest.text)") }
-        if let unavailable = pool.unavailable { parts = ["no connection can be opened for \(unavailable.since.text): \(unavailable.cause)"] }
+        if let unavailable = pool.unavailable {
+            parts = ["no connection can be opened for \(unavailable.since.text): \(unavailable.cause)"]
+        }
         connections.detail = parts.joined(separator: ", ")
 
         var waiting = PageModel.Figure(title: "Callers waiting", now: "\(pool.waiting)", limit: "\(sources.waiterLimit)")

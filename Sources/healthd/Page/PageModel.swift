@@ -52,7 +52,7 @@ struct PageModel: Sendable {
     struct Rule: Sendable {
         var name: String
         var value: String
-        /// `degraded from 80 %, critical from 95 %, over below 70 %`
+        /// `degraded from 80 %, critical from 95 %, ends below 70 %`
         var thresholds: String
         var state: HealthState
     }

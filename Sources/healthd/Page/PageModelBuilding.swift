@@ -34,8 +34,11 @@ extension PageModel {
         let said = board.overall.word + " "
         sentence = board.sentence.hasPrefix(said) ? board.sentence.dropFirst(said.count).capitalisedFirst : board.sentence
         figures = Figure.pool(sources) + [Figure.queries(sources)] + sources.figures
-        components = board.components.map { component in
-            Component(component, rules: board.rules.filter { $0.rule.component == component.id }, recent: sources.recent[component.id] ?? [])
+        // The worst first: that is what somebody came to see.
+        components = board.components.sorted { ($1.state, $0.id) < ($0.state, $1.id) }.map { component in
+            Component(
+                component, rules: board.rules.filter { $0.rule.component == component.id },
+                recent: sources.recent[component.id] ?? [])
         }
         holders = sources.holders.holders.prefix(Self.rowLimit).map { holder in
             Holder(
@@ -82,7 +85,7 @@ extension PageModel.Rule {
             var parts: [String] = []
             if let degraded = limits.degraded { parts.append("degraded \(from) \(limits.unit.text(degraded))") }
             if let critical = limits.critical { parts.append("critical \(from) \(limits.unit.text(critical))") }
-            if let end = limits.leaveDegraded ?? limits.leaveCritical { parts.append("over \(leave) \(limits.unit.text(end))") }
+            if let end = limits.leaveDegraded ?? limits.leaveCritical { parts.append("ends \(leave) \(limits.unit.text(end))") }
             thresholds = parts.joined(separator: ", ")
         }
     }

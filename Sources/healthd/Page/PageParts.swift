@@ -43,7 +43,8 @@ enum PageParts {
     static func recent(_ outcomes: [ProbeOutcome]) -> HTML {
         guard !outcomes.isEmpty else { return "<span class=\"none\">none</span>" }
         let failed = outcomes.count { $0 != .ok }
-        let label = failed == 0 ? "the last \(outcomes.count) looks succeeded" : "\(failed) of the last \(outcomes.count) looks failed"
+        let label =
+            failed == 0 ? "the last \(outcomes.count) looks succeeded" : "\(failed) of the last \(outcomes.count) looks failed"
         let ticks: [HTML] = outcomes.enumerated().map { index, outcome in
             let height = outcome == .ok ? 6 : 16
             return """
@@ -57,8 +58,13 @@ enum PageParts {
 
     /// Time of day in UTC: without script the server cannot know where the reader is.
     static func time(_ time: WallTime) -> HTML {
+        "<span class=\"utc\">\(clock(time)) UTC</span>"
+    }
+
+    /// Without the zone, where a heading has named it.
+    static func clock(_ time: WallTime) -> HTML {
         let text = time.rfc3339
-        return "<time datetime=\"\(text)\">\(String(text.dropFirst(11).prefix(8))) UTC</time>"
+        return "<time datetime=\"\(text)\">\(String(text.dropFirst(11).prefix(8)))</time>"
     }
 }
 

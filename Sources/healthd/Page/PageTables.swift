@@ -8,8 +8,8 @@ enum PageTables {
             """
             <tr>
             <td class="number">\(holder.age.text)</td>
-            <th scope="row">\(holder.purpose)\(holder.detail, { "<br><span>\($0)</span>" })</th>
-            <td><code>\(holder.statement ?? "")</code>\(holder.inTransaction ? "<br><span class=\"flag\">in a transaction</span>" : .empty)</td>
+            <th scope="row">\(holder.purpose)\(holder.detail, { " <span>\($0)</span>" })</th>
+            <td><code>\(holder.statement ?? "")</code>\(holder.inTransaction ? " <span class=\"flag\">in a transaction</span>" : .empty)</td>
             <td><span>\(holder.callSite ?? "")\(holder.backendPID, { " · backend \($0)" })</span></td>
             </tr>
 
@@ -29,7 +29,7 @@ enum PageTables {
             """
             <tr>
             <td class="number">\(waiter.age.text)</td>
-            <th scope="row">\(waiter.purpose)\(waiter.detail, { "<br><span>\($0)</span>" })</th>
+            <th scope="row">\(waiter.purpose)\(waiter.detail, { " <span>\($0)</span>" })</th>
             <td class="number">\(waiter.deadlineIn.map { $0 > .zero ? "in \($0.text)" : "now" } ?? "never")</td>
             </tr>
 
@@ -49,7 +49,7 @@ enum PageTables {
             """
             <tr class="\(alert.severity.rawValue)">
             <th scope="row">\(alert.name)<br>\(PageParts.status(alert.severity)) <span>\(alert.state)</span></th>
-            <td class="when">\(PageParts.time(alert.since))<br><span>\(alert.sinceFor.text)</span></td>
+            <td class="when">\(PageParts.clock(alert.since)) <span>\(alert.sinceFor.text)</span></td>
             <td class="reason">\(alert.reason)\(alert.evidence.map { "<br><span>held by \($0)</span>" as HTML })\(alert.deliveries.map { "<br><em>\($0)</em>" as HTML })</td>
             </tr>
 
@@ -59,7 +59,7 @@ enum PageTables {
             """
             <tr class="\(receiver.isWell ? "healthy" : "degraded")">
             <th scope="row">\(receiver.name)</th>
-            <td>\(PageParts.shape(receiver.isWell ? .healthy : .degraded)) \(receiver.note)</td>
+            <td class="tone">\(PageParts.shape(receiver.isWell ? .healthy : .degraded)) \(receiver.note)</td>
             <td class="number">\(receiver.waiting)</td>
             <td class="number">\(receiver.deadLetters)</td>
             </tr>
@@ -69,7 +69,7 @@ enum PageTables {
         return """
             <section>
             <h2>Open alerts</h2>
-            \(table(["alert", "since", "reason and delivery"], rows, empty: "No alert is open."))
+            \(table(["alert", "since, UTC", "reason and delivery"], rows, empty: "No alert is open."))
             \(model.outboxProblem, { "<p class=\"problem\">\(PageParts.shape(.critical))Alerts cannot be stored: \($0)</p>" })
             <h3>Receivers</h3>
             \(table(["receiver", "delivery", "waiting", "given up"], receivers, empty: "No receiver is configured: nobody is told."))
@@ -81,7 +81,7 @@ enum PageTables {
         let rows: [HTML] = changes.map { change in
             """
             <tr>
-            <td class="when">\(PageParts.time(change.at))</td>
+            <td class="when">\(PageParts.clock(change.at))</td>
             <th scope="row">\(change.component)</th>
             <td class="arrow">\(PageParts.status(change.from)) → \(PageParts.status(change.to))</td>
             <td class="reason">\(change.reason)</td>
@@ -92,13 +92,15 @@ enum PageTables {
         return """
             <section>
             <h2>Last changes</h2>
-            \(table(["at", "component", "change", "reason"], rows, empty: "No component has changed its state since healthd started."))
+            \(table(["at, UTC", "component", "change", "reason"], rows, empty: "No component has changed its state since healthd started."))
             </section>
             """
     }
 
     private static func more(_ count: Int) -> HTML {
-        count > 0 ? "<p class=\"note\">and \(count) more; all of them are at <a href=\"/api/health/pool/holders\">holders</a></p>" : .empty
+        count > 0
+            ? "<p class=\"note\">and \(count) more; all of them are at <a href=\"/api/health/pool/holders\">holders</a></p>"
+            : .empty
     }
 
     static func table(_ headings: [HTML], _ rows: [HTML], empty: HTML) -> HTML {

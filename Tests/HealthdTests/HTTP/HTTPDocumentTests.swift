@@ -88,7 +88,10 @@ import Vitals
         (["a", "!b"], [], false, false, "[+]a ok\n[-]b failed: broken\nreadyz check failed\n"),
         (["a", "!b"], ["b"], false, true, "ok"),
         (["!b"], ["b"], true, true, "[+]b excluded: ok\nreadyz check passed\n"),
-        (["a"], ["c"], true, true, "[+]a ok\nwarn: some health checks cannot be excluded: no matches for \"c\"\nreadyz check passed\n"),
+        (
+            ["a"], ["c"], true, true,
+            "[+]a ok\nwarn: some health checks cannot be excluded: no matches for \"c\"\nreadyz check passed\n"
+        ),
         (["a", "?b"], [], false, true, "ok"),
         (["a", "?b"], [], true, true, "[+]a ok\n[-]b not well, and not required: broken\nreadyz check passed\n"),
     ])
@@ -104,25 +107,33 @@ import Vitals
 
     static let picture = PoolPicture(leased: 2, idle: 0, connecting: 0, waiting: 3, max: 2)
 
-    @Test(arguments: [
-        (RequestProblem.invalid(field: "type", reason: "is \"x\"; expected y"), 400, "invalid", nil, "type is \"x\"; expected y"),
-        (RequestProblem.notFound(what: "task 7"), 404, "not_found", nil, "task 7 does not exist"),
-        (RequestProblem.conflict("task 7 is done"), 409, "conflict", nil, "task 7 is done"),
-        (PoolError.saturated(picture, waited: .seconds(2), retryAfter: .milliseconds(300)), 503, "pool_saturated", 1, "leased 2 of 2"),
-        (
-            PoolError.databaseUnavailable(cause: "connection refused", since: .seconds(4), nextAttemptIn: .seconds(3)), 503,
-            "database_unavailable", 3, "connection refused"
-        ),
-        (PoolError.shuttingDown, 503, "shutting_down", 5, "stopping"),
-        (PostgresError.deadlineExceeded(after: .seconds(2)), 504, "deadline_exceeded", 1, "2 s"),
-        (PostgresError.connectionLost("gone"), 503, "database_unavailable", 1, "gone"),
-        (
-            PostgresError.server(ServerError(sqlState: "42P01", message: "relation \"x\" does not exist")), 503, "schema_missing", nil,
-            "healthd migrate up"
-        ),
-        (PostgresError.server(ServerError(sqlState: "22012", message: "secret row")), 500, "internal", nil, "in its log"),
-        (NIOTooManyBytesError(maxBytes: 5), 413, "body_too_large", nil, "1024 KiB"),
-    ] as [(any Error, Int, String, Int?, String)])
+    @Test(
+        arguments: [
+            (
+                RequestProblem.invalid(field: "type", reason: "is \"x\"; expected y"), 400, "invalid", nil,
+                "type is \"x\"; expected y"
+            ),
+            (RequestProblem.notFound(what: "task 7"), 404, "not_found", nil, "task 7 does not exist"),
+            (RequestProblem.conflict("task 7 is done"), 409, "conflict", nil, "task 7 is done"),
+            (
+                PoolError.saturated(picture, waited: .seconds(2), retryAfter: .milliseconds(300)), 503, "pool_saturated", 1,
+                "leased 2 of 2"
+            ),
+            (
+                PoolError.databaseUnavailable(cause: "connection refused", since: .seconds(4), nextAttemptIn: .seconds(3)), 503,
+                "database_unavailable", 3, "connection refused"
+            ),
+            (PoolError.shuttingDown, 503, "shutting_down", 5, "stopping"),
+            (PostgresError.deadlineExceeded(after: .seconds(2)), 504, "deadline_exceeded", 1, "2 s"),
+            (PostgresError.connectionLost("gone"), 503, "database_unavailable", 1, "gone"),
+            (
+                PostgresError.server(ServerError(sqlState: "42P01", message: "relation \"x\" does not exist")), 503,
+                "schema_missing", nil,
+                "healthd migrate up"
+            ),
+            (PostgresError.server(ServerError(sqlState: "22012", message: "secret row")), 500, "internal", nil, "in its log"),
+            (NIOTooManyBytesError(maxBytes: 5), 413, "body_too_large", nil, "1024 KiB"),
+        ] as [(any Error, Int, String, Int?, String)])
     func `an error has one answer`(error: any Error, status: Int, code: String, retryAfter: Int?, part: String) async throws {
         let response = ErrorAnswer(error).response
         #expect(response.status.code == status)

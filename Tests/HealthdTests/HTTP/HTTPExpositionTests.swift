@@ -14,18 +14,21 @@ import Vitals
         recent.record(HTTPSamples.sample("redis", redis, nil, time))
         let board = HTTPSamples.board(time: time).snapshot()
         return Snapshots(
-            identity: HTTPSamples.identity, time: time, board: { board }, probes: { [probe("postgres", time), probe("pool", time)] },
+            identity: HTTPSamples.identity, time: time, board: { board },
+            probes: { [probe("postgres", time), probe("pool", time)] },
             recent: recent, alerts: { HTTPSamples.alerts() }, pool: { HTTPSamples.pool() }, holders: { HTTPSamples.holders() },
             waiterLimit: 200, cache: { cache }, tasks: { tasks }, streams: { streams },
             http: { .init(durations: [.init(handler: "metrics", code: "2xx"): HTTPSamples.histogram()], inFlight: ["metrics": 0]) },
             lifecycle: {
                 LifecycleReading(
-                    watchdogPingsSent: 3, watchdogInterval: .seconds(5), lastReloadSucceeded: true, lastGoodReload: HTTPSamples.wall)
+                    watchdogPingsSent: 3, watchdogInterval: .seconds(5), lastReloadSucceeded: true, lastGoodReload: HTTPSamples.wall
+                )
             })
     }
 
     static let postgres: [String: Double] = [
-        "saturation": 0.1, "backends_max": 97, "lock_waiters": 0, "lock_wait_oldest_seconds": 0, "idle_in_transaction_oldest_seconds": 0,
+        "saturation": 0.1, "backends_max": 97, "lock_waiters": 0, "lock_wait_oldest_seconds": 0,
+        "idle_in_transaction_oldest_seconds": 0,
         "xid_age_ratio": 0.001, "backends_active": 1, "backends_idle": 2, "backends_idle_in_transaction": 0, "backends_waiting": 0,
         "buffer_reads_cache": 1_000, "buffer_reads_disk": 10, "deadlocks": 0, "temp_bytes": 0, "transactions_commit": 7,
         "transactions_rollback": 0,
@@ -47,18 +50,21 @@ import Vitals
     static var tasks: TaskStatistics {
         TaskStatistics(
             running: 2, limit: 50, backlog: [.queued: 4, .running: 9], backlogAge: .seconds(1), oldestQueued: .seconds(3),
-            queue: HTTPSamples.histogram(), run: [.succeeded: HTTPSamples.histogram()], retries: 0, leasesLost: 0, claimFailing: false)
+            queue: HTTPSamples.histogram(), run: [.succeeded: HTTPSamples.histogram()], retries: 0, leasesLost: 0,
+            claimFailing: false)
     }
 
     static var streams: EventHubStatistics {
-        EventHubStatistics(clients: 1, limit: 200, sent: ["task:state": 1], dropped: 0, resumes: [.complete: 1, .gap: 0], backlogPeak: 4)
+        EventHubStatistics(
+            clients: 1, limit: 200, sent: ["task:state": 1], dropped: 0, resumes: [.complete: 1, .gap: 0], backlogPeak: 4)
     }
 
     static func probe(_ name: String, _ time: ManualTime) -> ProbeStatistics {
         ProbeStatistics(
             probe: ProbeID(name), component: ComponentID(name), interval: .seconds(1), runs: [.ok: 7, .timeout: 1], overruns: 0,
             lateResults: 0, duration: HTTPSamples.histogram(), lastOutcome: .ok, lastDuration: .milliseconds(2),
-            lastSuccess: time.wallNow(), staleness: .milliseconds(300), runningFor: nil, facts: ["version": "15.14", "role": "primary"])
+            lastSuccess: time.wallNow(), staleness: .milliseconds(300), runningFor: nil,
+            facts: ["version": "15.14", "role": "primary"])
     }
 
     @Test func `every metric of the catalogue is exposed, and no other`() {
@@ -68,7 +74,8 @@ import Vitals
         _ = cache.answer(.text, gzip: false)
         time.advance(by: ExpositionCache.maximumAge)
         let text = String(buffer: cache.answer(.text, gzip: false).bytes)
-        let exposed = Set(text.split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }.map { String($0.split(separator: " ")[2]) })
+        let exposed = Set(
+            text.split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }.map { String($0.split(separator: " ")[2]) })
         let board = HTTPSamples.board().snapshot()
         // Nothing has changed for the worse in this sample but by its first look.
         #expect(board.components.contains { !$0.transitions.isEmpty })

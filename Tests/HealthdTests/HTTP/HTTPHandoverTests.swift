@@ -1,4 +1,5 @@
 import Testing
+import Vitals
 
 @testable import healthd
 
@@ -40,6 +41,32 @@ import Testing
         empty.close()
         #expect(await put == false)
         #expect(await taken == nil)
+    }
+
+    @Test(arguments: [false, true])
+    func `only a client that takes nothing over two beats is hung up on`(reads: Bool) async {
+        let handover = Handover()
+        let time = ManualTime()
+        let hangUps = Counter()
+        #expect(handover.offer([0]))
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await EventStream.keepAlive(handover, time: time) { hangUps.add() } }
+            for beat in 1...2 {
+                await time.untilSleeping()
+                #expect(hangUps.value == 0)
+                if reads {
+                    // Always full, always moving: a busy stream.
+                    _ = await handover.take()
+                    #expect(handover.offer([UInt8(beat)]))
+                }
+                time.advance(by: EventStream.heartbeat)
+            }
+            if reads {
+                await time.untilSleeping()
+                group.cancelAll()
+            }
+        }
+        #expect(hangUps.value == (reads ? 0 : 1))
     }
 
     @Test func `cancelling either side closes it`() async {

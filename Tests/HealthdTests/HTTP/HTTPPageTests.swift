@@ -13,8 +13,10 @@ import Vitals
             "<h1>Critical</h1>", "Since 08:00 UTC: pool saturation 150 %, critical from 95 % (2 of 2 leased, 1 waiting)", "app-1",
             "demo.hold", "SELECT pg_sleep($1)", "POST /api/demo/hold", "in a transaction", "backend 4711", "400 ms", "in 1.6 s",
             "pool-saturation", "held by demo.hold for 2 s: SELECT pg_sleep($1)", "oncall: 1 not delivered yet",
-            "fails for 4 s: connection refused", "degraded from 80 %, critical from 95 %, over below 70 %", "1 of the last 3 looks failed",
-            "href=\"/assets/healthd.css?v=1\"", "as of <strong><time datetime=\"2027-01-15T08:00:00.000Z\">08:00:00 UTC</time>",
+            "fails for 4 s: connection refused", "degraded from 80 %, critical from 95 %, ends below 70 %",
+            "1 of the last 3 looks failed",
+            "href=\"/assets/healthd.css?v=1\"",
+            "as of <strong><span class=\"utc\"><time datetime=\"2027-01-15T08:00:00.000Z\">08:00:00</time> UTC</span></strong>",
         ] {
             #expect(page.contains(part), "\(part)")
         }
@@ -62,7 +64,9 @@ import Vitals
             let name = match.2
             if void.contains(name), !match.0.hasSuffix("\"\"></rect>") {
                 // A tick of the last looks carries a title.
-                if name == "rect", !match.0.hasSuffix("/>") { if match.1.isEmpty { open.append(name) } else { #expect(open.popLast() == name) } }
+                if name == "rect", !match.0.hasSuffix("/>") {
+                    if match.1.isEmpty { open.append(name) } else { #expect(open.popLast() == name) }
+                }
                 continue
             }
             if match.1.isEmpty { open.append(name) } else { #expect(open.popLast() == name, "\(match.0)") }
@@ -77,7 +81,10 @@ import Vitals
                 board: board.snapshot(), holders: PoolHolders(holders: [], waiters: []),
                 alerts: AlertsSnapshot(open: [], receivers: [], suppressed: [:], outboxProblem: "disk full")),
             styleSheet: "/x")
-        for part in ["<h1>Unknown</h1>", "Nobody holds a connection.", "Nobody waits.", "No alert is open.", "No receiver is configured", "disk full", "not known"] {
+        for part in [
+            "<h1>Unknown</h1>", "Nobody holds a connection.", "Nobody waits.", "No alert is open.", "No receiver is configured",
+            "disk full", "not known",
+        ] {
             #expect(page.contains(part), "\(part)")
         }
     }

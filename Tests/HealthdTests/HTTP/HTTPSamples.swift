@@ -18,12 +18,17 @@ enum HTTPSamples {
 
     static func pool(leased: Int = 2, max: Int = 2, waiting: Int = 1) -> PoolStatistics {
         PoolStatistics(
-            max: max, min: 1, idle: max - leased, leased: leased, connecting: 0, recovering: 0, waiting: waiting, waitingPeak: waiting,
+            max: max, min: 1, idle: max - leased, leased: leased, connecting: 0, recovering: 0, waiting: waiting,
+            waitingPeak: waiting,
             oldestWait: waiting > 0 ? .milliseconds(400) : nil, oldestLeaseAge: leased > 0 ? .seconds(2) : nil, unavailable: nil,
             busySeconds: 12.5, exhaustedSeconds: 0.25, opened: 3,
-            closed: [.idle: 1, .error: 0], leaksSuspected: 0, acquire: [.immediate: histogram(), .timeout: histogram(1)], use: histogram(),
+            closed: [.idle: 1, .error: 0], leaksSuspected: 0, acquire: [.immediate: histogram(), .timeout: histogram(1)],
+            use: histogram(),
             createSucceeded: histogram(), createFailed: histogram(0),
-            query: [QueryKind(operation: .select, outcome: .ok): histogram(), QueryKind(operation: .delete, outcome: .error): histogram(0)],
+            query: [
+                QueryKind(operation: .select, outcome: .ok): histogram(),
+                QueryKind(operation: .delete, outcome: .error): histogram(0),
+            ],
             queryErrorsBySQLStateClass: ["23": 0, "other": 1])
     }
 

@@ -78,27 +78,28 @@ import Vitals
         }
     }
 
-    @Test(arguments: [
-        (HTTPMethod.GET, "/things/7", nil, 200, nil, "7"),
-        (.HEAD, "/things/7", nil, 200, nil, ""),
-        (.GET, "/nothing/here", nil, 404, "no_such_route", "/nothing/here"),
-        (.GET, "/", nil, 404, "no_such_route", "/"),
-        (.DELETE, "/things/7", nil, 405, "method_not_allowed", "GET, HEAD"),
-        (.GET, "/things", nil, 405, "method_not_allowed", "POST"),
-        (.POST, "/things", #"{"name":"a","parts":[{"size":1}]}"#, 201, nil, "parts"),
-        (.POST, "/things", #"{"parts":[]}"#, 400, "invalid", "name"),
-        (.POST, "/things", #"{"name":"a","parts":[{"size":1},{"size":"x"}]}"#, 400, "invalid", "parts[1].size"),
-        (.POST, "/things", #"{"name":null,"parts":[]}"#, 400, "invalid", "name"),
-        (.POST, "/things", "{", 400, "invalid", "body"),
-        (.POST, "/things", "", 400, "invalid", "body is empty"),
-        (.POST, "/things", String(repeating: "x", count: 1_048_577), 413, "body_too_large", "1024 KiB"),
-        (.GET, "/limit", nil, 200, nil, "5"),
-        (.GET, "/limit?limit=10", nil, 200, nil, "10"),
-        (.GET, "/limit?limit=11", nil, 400, "invalid", "limit is"),
-        (.GET, "/limit?limit=ten", nil, 400, "invalid", "1 to 10"),
-        (.GET, "/unforeseen", nil, 500, "internal", "log"),
-        (.GET, "/detail", nil, 200, nil, "GET /detail, true"),
-    ] as [(HTTPMethod, String, String?, Int, String?, String)])
+    @Test(
+        arguments: [
+            (HTTPMethod.GET, "/things/7", nil, 200, nil, "7"),
+            (.HEAD, "/things/7", nil, 200, nil, ""),
+            (.GET, "/nothing/here", nil, 404, "no_such_route", "/nothing/here"),
+            (.GET, "/", nil, 404, "no_such_route", "/"),
+            (.DELETE, "/things/7", nil, 405, "method_not_allowed", "GET, HEAD"),
+            (.GET, "/things", nil, 405, "method_not_allowed", "POST"),
+            (.POST, "/things", #"{"name":"a","parts":[{"size":1}]}"#, 201, nil, "parts"),
+            (.POST, "/things", #"{"parts":[]}"#, 400, "invalid", "name"),
+            (.POST, "/things", #"{"name":"a","parts":[{"size":1},{"size":"x"}]}"#, 400, "invalid", "parts[1].size"),
+            (.POST, "/things", #"{"name":null,"parts":[]}"#, 400, "invalid", "name"),
+            (.POST, "/things", "{", 400, "invalid", "body"),
+            (.POST, "/things", "", 400, "invalid", "body is empty"),
+            (.POST, "/things", String(repeating: "x", count: 1_048_577), 413, "body_too_large", "1024 KiB"),
+            (.GET, "/limit", nil, 200, nil, "5"),
+            (.GET, "/limit?limit=10", nil, 200, nil, "10"),
+            (.GET, "/limit?limit=11", nil, 400, "invalid", "limit is"),
+            (.GET, "/limit?limit=ten", nil, 400, "invalid", "1 to 10"),
+            (.GET, "/unforeseen", nil, 500, "internal", "log"),
+            (.GET, "/detail", nil, 200, nil, "GET /detail, true"),
+        ] as [(HTTPMethod, String, String?, Int, String?, String)])
     func `every request has its answer`(
         method: HTTPMethod, path: String, body: String?, status: Int, code: String?, part: String
     ) async throws {
@@ -183,7 +184,9 @@ import Vitals
     }
 
     @Test func `a reload answers what it did, or what is wrong`() async throws {
-        let answers = Mutex([Result<String, any Error>.success("2 rules changed"), .failure(RequestProblem.conflict("listen is \"x\""))])
+        let answers = Mutex([
+            Result<String, any Error>.success("2 rules changed"), .failure(RequestProblem.conflict("listen is \"x\"")),
+        ])
         try await Self.serve {
             addOperationsRoutes(to: &$0) { try answers.withLock { $0.removeFirst() }.get() }
         } _: { server in
@@ -264,9 +267,11 @@ import Vitals
         }
     }
 
-    @Test(arguments: [
-        (EventHub.TooManyStreams(limit: 200), true), (PoolError.shuttingDown, true), (RequestProblem.notFound(what: "task"), false),
-    ] as [(any Error, Bool)])
+    @Test(
+        arguments: [
+            (EventHub.TooManyStreams(limit: 200), true), (PoolError.shuttingDown, true),
+            (RequestProblem.notFound(what: "task"), false),
+        ] as [(any Error, Bool)])
     func `what will pass is told in an event, what will not ends the client for good`(error: any Error, passes: Bool) async throws {
         guard passes else {
             #expect(throws: RequestProblem.self) { try EventStream.refusal(of: error) }
