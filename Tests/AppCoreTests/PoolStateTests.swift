@@ -95,7 +95,7 @@ struct PoolStateTests {
         _ = checkout(&state, at: at(1))
         wait(&state, 1, at: at(2))
         let error = try #require(refusal(checkout(&state, at: at(3))))
-        guard case .saturated(let picture, _, _) = error else {
+        guard case .saturated(let picture, _, _, _) = error else {
             Issue.record("expected saturated, got \(error)")
             return
         }

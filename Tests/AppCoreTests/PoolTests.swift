@@ -150,7 +150,7 @@ struct PoolTests {
                 do {
                     _ = try await database.query("SELECT 1", for: "late", within: .milliseconds(350))
                     Issue.record("the pool gave a second connection")
-                } catch PoolError.saturated(let picture, _, _) {
+                } catch PoolError.saturated(let picture, _, _, _) {
                     #expect(picture.leased == 1 && picture.oldestPurpose == "holder")
                 }
                 try await group.waitForAll()

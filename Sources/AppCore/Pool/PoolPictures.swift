@@ -35,13 +35,13 @@ extension Pool {
                 let activity = connection?.activity
                 let fingerprint = activity?.statement.map { StatementFingerprint($0) }
                 return PoolHolders.Holder(
-                    purpose: record.purpose.name, detail: record.detail, statement: fingerprint?.text, fingerprint: fingerprint?.mark,
+                    purpose: record.purpose.name, workClass: record.workClass, detail: record.detail, statement: fingerprint?.text, fingerprint: fingerprint?.mark,
                     callSite: "\(record.site)", age: now - record.since, inTransaction: activity?.inTransaction ?? false,
                     backendPID: Int(connection?.backendPID ?? 0))
             },
             waiters: waiters.map {
                 PoolHolders.Waiter(
-                    purpose: $0.purpose.name, detail: $0.detail, callSite: "\($0.site)", age: now - $0.since,
+                    purpose: $0.purpose.name, workClass: $0.workClass, detail: $0.detail, callSite: "\($0.site)", age: now - $0.since,
                     deadlineIn: $0.deadline.remaining(at: now))
             })
     }

@@ -15,6 +15,7 @@ struct PoolState {
         var site: CallSite
         var since: MonotonicInstant
         var reportedAsLeak = false
+        var workClass = WorkClass.interactive
     }
 
     struct Waiter {
@@ -23,6 +24,7 @@ struct PoolState {
         var site: CallSite
         var since: MonotonicInstant
         var deadline: Deadline
+        var workClass = WorkClass.interactive
     }
 
     enum Phase {

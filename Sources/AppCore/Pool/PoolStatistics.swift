@@ -65,6 +65,7 @@ public struct PoolStatistics: Sendable {
 public struct PoolHolders: Sendable {
     public struct Holder: Sendable {
         public var purpose: String
+        public var workClass: WorkClass
         /// The route or task on whose behalf.
         public var detail: String?
         /// The statement that runs or ran last, literals replaced.
@@ -78,6 +79,7 @@ public struct PoolHolders: Sendable {
 
     public struct Waiter: Sendable {
         public var purpose: String
+        public var workClass: WorkClass
         public var detail: String?
         public var callSite: String
         public var age: Duration
