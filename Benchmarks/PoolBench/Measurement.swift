@@ -4,9 +4,9 @@ import Vitals
 
 /// One cell: so many callers, each asking again as soon as it is served, for so long.
 enum Measurement {
-    /// What one caller saw: the time of each operation in nanoseconds.
+    /// What one caller saw.
     private struct Tally: Sendable {
-        var times: [UInt32] = []
+        var times = Latencies()
         var failure: String?
     }
 
@@ -26,20 +26,17 @@ enum Measurement {
         let elapsed = (MonotonicInstant.now() - began).seconds
         let processor = processorSeconds() - before
         if let failure = tallies.lazy.compactMap(\.failure).first { return #"{"error":"\#(failure.replacing("\"", with: "'"))"}"# }
-        let times = tallies.flatMap(\.times).sorted()
-        guard !times.isEmpty else { return #"{"error":"no operation ended in time"}"# }
-        let each = command.mode == .batch ? batchSize : 1
-        let operations = Double(times.count * each)
-        let quantile = { (share: Double) in Double(times[min(times.count - 1, Int(Double(times.count) * share))]) / 1000 }
+        let times = tallies.reduce(into: Latencies()) { $0.add($1.times) }
+        guard times.count > 0 else { return #"{"error":"no operation ended in time"}"# }
+        let operations = Double(times.count * (command.mode == .batch ? batchSize : 1))
         return """
-            {"ops_s":\(operations / elapsed),"p50_us":\(quantile(0.5)),"p99_us":\(quantile(0.99)),\
+            {"ops_s":\(operations / elapsed),"p50_us":\(times.microseconds(at: 0.5)),"p99_us":\(times.microseconds(at: 0.99)),\
             "cpu_us_op":\(processor * 1e6 / operations)}
             """
     }
 
     private static func caller(_ command: Command, _ database: Database, until end: MonotonicInstant) async -> Tally {
         var tally = Tally()
-        tally.times.reserveCapacity(1 << 16)
         do {
             var started = MonotonicInstant.now()
             while started < end {
@@ -51,7 +48,7 @@ enum Measurement {
                 case .batch: try await database.withConnection(for: "bench") { _ = try await $0.batch(Self.statements) }
                 }
                 let now = MonotonicInstant.now()
-                tally.times.append(UInt32(clamping: (now - started).nanoseconds))
+                tally.times.record(now.nanoseconds(since: started))
                 started = now
             }
         } catch {
