@@ -215,7 +215,15 @@ public final class Pool: Sendable {
         let condition = connection.condition
         let reusable = if case .reusable = condition { true } else { false }
         let lost = if case .lost = condition { true } else { false }
-        settle(slot, connection, closing: lost ? .error : .lifetime) { $0.giveBack(slot, reusable: reusable, lost: lost, now: now) }
+        var suspect: (caller: Caller, age: Duration)?
+        settle(slot, connection, closing: lost ? .error : .lifetime) { state in
+            suspect = state.suspect(slot, now: now)
+            return state.giveBack(slot, reusable: reusable, lost: lost, now: now)
+        }
+        if let suspect {
+            meters.leaksReturned.add()
+            logger.warning("lease came back after all", metadata: Self.metadata(suspect.caller, suspect.age, connection))
+        }
     }
 
     /// Carries out what the state decides about a connection that has come free.

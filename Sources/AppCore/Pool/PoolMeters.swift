@@ -12,6 +12,7 @@ final class PoolMeters: Sendable {
     let createFailed = Histogram()
     let closed = LabelledCounter<PoolCloseReason>(known: PoolCloseReason.allCases)
     let leaks = Counter()
+    let leaksReturned = Counter()
     let queryErrors = LabelledCounter<String>(known: Array(PoolMeters.sqlStateClasses) + ["other"])
 
     /// The classes told apart in metrics: connection, constraint, transaction, resources, operator.

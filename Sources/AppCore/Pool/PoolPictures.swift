@@ -20,6 +20,7 @@ extension Pool {
             oldestLeaseAge: state.leases.first.map { now - $0.since },
             unavailable: unavailable, busySeconds: state.tallies.busy.seconds, exhaustedSeconds: state.tallies.exhausted.seconds,
             opened: state.tallies.opened, closed: meters.closed.values, leaksSuspected: meters.leaks.value,
+            leaksReturned: meters.leaksReturned.value,
             acquire: meters.acquireSnapshots(), use: meters.use.snapshot(),
             createSucceeded: meters.createSucceeded.snapshot(), createFailed: meters.createFailed.snapshot(),
             query: meters.querySnapshots(), queryErrorsBySQLStateClass: meters.queryErrors.values, shed: meters.shed.values,

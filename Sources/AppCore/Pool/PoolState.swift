@@ -309,6 +309,12 @@ struct PoolState {
         return found
     }
 
+    /// Who has a connection for so long that it was reported; nil for all others.
+    func suspect(_ slot: Slot, now: MonotonicInstant) -> (caller: Caller, age: Duration)? {
+        guard connections[slot].reportedAsLeak, let caller = connections[slot].caller else { return nil }
+        return (caller, now - connections[slot].since)
+    }
+
     /// No new leases from here on. Answers the idle connections to close and the waiters to refuse.
     mutating func shutDown(now: MonotonicInstant) -> (close: [Slot], refuse: [WaiterID]) {
         advance(to: now)

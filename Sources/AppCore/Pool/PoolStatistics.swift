@@ -56,6 +56,8 @@ public struct PoolStatistics: Sendable {
     public var opened: Int
     public var closed: [PoolCloseReason: Int]
     public var leaksSuspected: Int
+    /// Suspected leaks that were given back after all.
+    public var leaksReturned = 0
     public var acquire: [PoolAcquireOutcome: HistogramSnapshot]
     public var use: HistogramSnapshot
     public var createSucceeded: HistogramSnapshot

@@ -101,8 +101,8 @@ extension Pool {
                 meters.closed.add(for: reason)
             }
             for (caller, age, connection) in leaks {
-                meters.leaks.add()
                 logger.warning("lease held unusually long", metadata: Self.metadata(caller, age, connection))
+                meters.leaks.add()
             }
             addChore.yield(.connect)
         }
