@@ -35,6 +35,7 @@ struct Program: Sendable {
     let watchers: Watchers
     let dispatcher: Dispatcher
     let reading: PoolReading
+    let looks: BackendLooks
     let samples = RecentSamples()
     let requests = HTTPStatistics()
 
@@ -73,7 +74,9 @@ struct Program: Sendable {
             postgres: DedicatedConnection(endpoint: servers.postgres, applicationName: "healthd probe", loop: loop),
             redis: servers.redis.map { RedisConnection($0, loop: loop, time: time, logger: logger.part("redis probe")) })
         let rules = configuration.boardRules(hasRedis: servers.redis != nil)
-        board = HealthBoard(rules: rules, evidence: ["pool": { PoolWatch.evidence(pool) }], time: time)
+        looks = BackendLooks(time: time)
+        let looks = looks
+        board = HealthBoard(rules: rules, evidence: ["pool": { PoolWatch.evidence(pool.holders(), look: looks.current()) }], time: time)
         reading = PoolReading(time: time) { pool.statistics() }
 
         let interval = configuration.probes.interval
@@ -81,7 +84,9 @@ struct Program: Sendable {
         var probes = [
             PoolWatch.probe(reading, interval: interval, timeout: timeout, time: time),
             QueryWatch.probe(reading, interval: interval, timeout: timeout),
-            PostgresWatch.probe(watchers.postgres, interval: interval, timeout: timeout, time: time),
+            PostgresWatch.probe(
+                watchers.postgres, interval: interval, timeout: timeout, time: time,
+                backends: { pool.holders().holders.map(\.backendPID).filter { $0 > 0 } }, looks: looks),
             CacheWatch.probe(cache, interval: interval, timeout: timeout, time: time),
             TaskWatch.probe(worker, interval: interval, timeout: timeout),
             ProcessWatch.probe(interval: interval, timeout: timeout),

@@ -16,7 +16,7 @@ extension Program {
     private func snapshots(_ reloader: Reloader, _ notifier: SystemdNotifier) -> Snapshots {
         Snapshots(
             identity: identity, time: time, board: { board.snapshot() }, probes: { runners.map(\.statistics) }, recent: samples,
-            alerts: { dispatcher.snapshot() }, pool: { reading.current() }, holders: { database.pool.holders() },
+            alerts: { dispatcher.snapshot() }, pool: { reading.current() }, holders: { database.pool.holders() }, look: { looks.current() },
             waiterLimit: database.pool.configuration.waiters, cache: { cache.statistics() }, tasks: { worker.statistics() },
             streams: { hub.statistics() }, http: { requests.snapshot() },
             lifecycle: {

@@ -8,9 +8,14 @@ extension Response {
     static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok, contentType: String = "application/json") throws
         -> Response
     {
+        data(try ByteBuffer(bytes: jsonBytes(value)), contentType: contentType, status: status)
+    }
+
+    /// The body as it is sent.
+    static func jsonBytes(_ value: some Encodable) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return data(try ByteBuffer(bytes: encoder.encode(value)), contentType: contentType, status: status)
+        return try Array(encoder.encode(value))
     }
 
     static func text(_ text: String, contentType: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok)

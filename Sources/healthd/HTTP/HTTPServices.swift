@@ -30,7 +30,7 @@ struct HTTPServices: Sendable {
         addProbeRoutes(to: &routes, liveness: liveness, readiness: readiness)
         addHealthRoutes(
             to: &routes, identity: snapshots.identity, board: snapshots.board, pool: snapshots.pool, holders: snapshots.holders,
-            time: time)
+            look: snapshots.look, time: time)
         addAlertRoutes(to: &routes, alerts: snapshots.alerts, time: time)
         addPageRoutes(to: &routes, assets: Assets()) { [snapshots] in snapshots.page() }
         addTaskRoutes(to: &routes, tasks: tasks, hub: hub, time: time)

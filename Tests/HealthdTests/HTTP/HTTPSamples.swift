@@ -36,12 +36,12 @@ enum HTTPSamples {
         PoolHolders(
             holders: [
                 .init(
-                    purpose: purpose, detail: "POST /api/demo/hold", statement: statement, fingerprint: "a1b2c3",
+                    purpose: purpose, workClass: .interactive, detail: "POST /api/demo/hold", statement: statement, fingerprint: "a1b2c3",
                     callSite: "healthd/OperationsRoutes.swift:61", age: .seconds(2), inTransaction: true, backendPID: 4711)
             ],
             waiters: [
                 .init(
-                    purpose: purpose, detail: nil, callSite: "healthd/OperationsRoutes.swift:61", age: .milliseconds(400),
+                    purpose: purpose, workClass: .background, detail: nil, callSite: "healthd/OperationsRoutes.swift:61", age: .milliseconds(400),
                     deadlineIn: .milliseconds(1_600))
             ])
     }
@@ -86,12 +86,12 @@ enum HTTPSamples {
     }
 
     static func page(
-        board: BoardSnapshot? = nil, holders: PoolHolders = holders(), alerts: AlertsSnapshot = alerts()
+        board: BoardSnapshot? = nil, holders: PoolHolders = holders(), look: BackendLook? = nil, alerts: AlertsSnapshot = alerts()
     ) -> PageModel {
         PageModel(
             PageSources(
                 identity: identity, now: MonotonicInstant(nanoseconds: 7_500_000_000_000), board: board ?? self.board().snapshot(),
-                recent: ["pool": [.ok, .ok, .timeout]], pool: pool(), waiterLimit: 200, holders: holders, alerts: alerts,
-                figures: [.process(ProcessReading())]))
+                recent: ["pool": [.ok, .ok, .timeout]], pool: pool(), waiterLimit: 200, holders: holders, look: look,
+                alerts: alerts, figures: [.process(ProcessReading())]))
     }
 }
