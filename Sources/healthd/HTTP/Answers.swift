@@ -38,7 +38,7 @@ extension HTTPField.Name {
     static let lastEventID = HTTPField.Name.constant("Last-Event-ID")
     static let referrerPolicy = HTTPField.Name.constant("Referrer-Policy")
 
-    private static func constant(_ text: String) -> HTTPField.Name {
+    static func constant(_ text: String) -> HTTPField.Name {
         guard let name = HTTPField.Name(text) else { preconditionFailure("\(text) is a token") }
         return name
     }

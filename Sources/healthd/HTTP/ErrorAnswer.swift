@@ -47,6 +47,8 @@ struct ErrorAnswer: Error, Equatable {
             isUnexpected = true
         case let error as PoolError: self.init(error)
         case let error as PostgresError: self.init(error)
+        case let error as CacheTimeout:
+            self.init(.gatewayTimeout, "deadline_exceeded", error.description, retryAfter: .seconds(1))
         case let error as DecodingError: self.init(RequestProblem(error))
         case is NIOTooManyBytesError:
             self.init(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
