@@ -24,6 +24,7 @@ struct Program: Sendable {
     let database: Database
     let cacheConnection: RedisConnection?
     let cache: TieredCache
+    let lastGood: LastGood
     let workspaces: WorkspaceStore
     let tasks: AgentTaskStore
     let worker: TaskWorker
@@ -62,6 +63,7 @@ struct Program: Sendable {
         cache = TieredCache(
             configuration: CacheConfiguration(lifetime: configuration.cache.ttl, memoryBytes: configuration.cache.memory.bytes),
             redis: cacheConnection, time: time, logger: logger.part("cache"))
+        lastGood = LastGood(bytes: configuration.cache.memory.bytes / 4, time: time)
         hub = EventHub(database: database, bootID: identity.bootID, time: time, logger: logger.part("events"))
         workspaces = WorkspaceStore(database: database, cache: cache)
         tasks = AgentTaskStore(database: database, hub: hub)

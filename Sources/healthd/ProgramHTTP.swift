@@ -8,8 +8,8 @@ extension Program {
     /// All that HTTP serves. What is shown comes from snapshots; only the application's own routes touch PostgreSQL.
     func httpServices(demo: Bool, reloader: Reloader, notifier: SystemdNotifier, logger: Logger) -> HTTPServices {
         HTTPServices(
-            snapshots: snapshots(reloader, notifier), statistics: requests, workspaces: workspaces, tasks: tasks, hub: hub,
-            liveness: liveness, readiness: readiness, reload: { try reloader.reload() }, demo: demo ? database : nil,
+            snapshots: snapshots(reloader, notifier), statistics: requests, workspaces: workspaces, lastGood: lastGood,
+            tasks: tasks, hub: hub, liveness: liveness, readiness: readiness, reload: { try reloader.reload() }, demo: demo ? database : nil,
             logger: logger.part("http"))
     }
 

@@ -287,6 +287,12 @@ public final class TieredCache: Sendable {
         for waiter in waiters { waiter.resume(returning: landing) }
     }
 
+    /// The newest version of `key` that a reader of this process may have seen; nil when none is known.
+    func newestVersion(for key: String) -> Int? {
+        let now = time.now()
+        return state.withLock { $0.memory.newestVersion(for: key, at: now) }
+    }
+
     /// - Returns: false when a newer version is known.
     @discardableResult
     private func keep(_ value: any CacheableValue, for key: String, size: Int) -> Bool {

@@ -37,6 +37,7 @@ extension HTTPField.Name {
     static let xAccelBuffering = HTTPField.Name.constant("X-Accel-Buffering")
     static let lastEventID = HTTPField.Name.constant("Last-Event-ID")
     static let referrerPolicy = HTTPField.Name.constant("Referrer-Policy")
+    static let warning = HTTPField.Name.constant("Warning")
 
     static func constant(_ text: String) -> HTTPField.Name {
         guard let name = HTTPField.Name(text) else { preconditionFailure("\(text) is a token") }

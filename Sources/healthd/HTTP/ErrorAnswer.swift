@@ -59,6 +59,9 @@ struct ErrorAnswer: Error, Equatable {
         }
     }
 
+    /// Nothing is wrong with the request, nor with the answer: the database has no room for it, is away, or does not answer in time.
+    var isShortage: Bool { ["pool_saturated", "database_unavailable", "deadline_exceeded"].contains(code) }
+
     private static var unexpected: ErrorAnswer {
         var answer = ErrorAnswer(.internalServerError, "internal", "healthd could not serve this request; the reason is in its log")
         answer.isUnexpected = true
@@ -113,8 +116,7 @@ struct ErrorAnswer: Error, Equatable {
         return response
     }
 
-    /// Whole seconds, at least 1: the header knows no fractions, and 0 would be an invitation to hammer.
-    private var retryAfterSeconds: Int? { retryAfter.map { max(1, Int($0.seconds.rounded(.up))) } }
+    private var retryAfterSeconds: Int? { retryAfter.map(RetryAfter.whole) }
 
     var body: Data {
         struct Body: Encodable {

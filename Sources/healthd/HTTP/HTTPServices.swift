@@ -10,6 +10,8 @@ struct HTTPServices: Sendable {
     /// The same that `snapshots.http` reads.
     var statistics: HTTPStatistics
     var workspaces: WorkspaceStore
+    /// For the time when the database cannot be asked.
+    var lastGood: LastGood
     var tasks: AgentTaskStore
     var hub: EventHub
     /// What makes a restart useful: a stalled part of our own, never a database.
@@ -34,7 +36,8 @@ struct HTTPServices: Sendable {
         addAlertRoutes(to: &routes, alerts: snapshots.alerts, time: time)
         addPageRoutes(to: &routes, assets: Assets()) { [snapshots] in snapshots.page() }
         addTaskRoutes(to: &routes, tasks: tasks, hub: hub, time: time)
-        addWorkspaceRoutes(to: &routes, workspaces: workspaces)
+        addWorkspaceRoutes(
+            to: &routes, workspaces: workspaces, ladder: DegradeLadder(lastGood: lastGood, statistics: statistics))
         addOperationsRoutes(to: &routes, reload: reload)
         if let demo { addDemoRoutes(to: &routes, database: demo) }
         return routes.finished()

@@ -76,7 +76,8 @@ struct RouteFrame: Sendable {
     }
 
     private func answer(to error: any Error, detail: String) -> Response {
-        let answer = ErrorAnswer(error)
+        var generator = SystemRandomNumberGenerator()
+        let answer = ErrorAnswer(error).jittered(using: &generator)
         if answer.status.code >= 500, answer.isUnexpected {
             logger.error("request failed", metadata: ["route": "\(detail)", "error": "\("\(error)".oneLine(limit: 500))"])
         }
