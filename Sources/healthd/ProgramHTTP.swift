@@ -9,15 +9,16 @@ extension Program {
     func httpServices(demo: Bool, reloader: Reloader, notifier: SystemdNotifier, logger: Logger) -> HTTPServices {
         HTTPServices(
             snapshots: snapshots(reloader, notifier), statistics: requests, workspaces: workspaces, lastGood: lastGood,
-            tasks: tasks, hub: hub, liveness: liveness, readiness: readiness, reload: { try reloader.reload() }, demo: demo ? database : nil,
+            tasks: tasks, hub: hub, liveness: liveness, readiness: readiness, reload: { try reloader.reload() },
+            demo: demo ? database : nil,
             logger: logger.part("http"))
     }
 
     private func snapshots(_ reloader: Reloader, _ notifier: SystemdNotifier) -> Snapshots {
         Snapshots(
             identity: identity, time: time, board: { board.snapshot() }, probes: { runners.map(\.statistics) }, recent: samples,
-            alerts: { dispatcher.snapshot() }, pool: { reading.current() }, holders: { database.pool.holders() }, look: { looks.current() },
-            waiterLimit: database.pool.configuration.waiters, cache: { cache.statistics() }, tasks: { worker.statistics() },
+            alerts: { dispatcher.snapshot() }, pool: { reading.current() }, holders: { database.pool.holders() },
+            look: { looks.current() }, waiterLimit: database.pool.configuration.waiters, cache: { cache.statistics() }, tasks: { worker.statistics() },
             streams: { hub.statistics() }, http: { requests.snapshot() },
             lifecycle: {
                 let reload = reloader.status

@@ -153,7 +153,9 @@ public final class TieredCache: Sendable {
     private func join<Value: CacheableValue>(_ key: String, _ load: @escaping @Sendable () async throws -> Value) async -> Landing {
         let began = time.now()
         // A flight ends within its budget; only who has less time than that must look at the clock.
-        guard let deadline = Deadline.current, deadline < Deadline(began + configuration.load) else { return await board(key, load) }
+        guard let deadline = Deadline.current, deadline < Deadline(began + configuration.load) else {
+            return await board(key, load)
+        }
         guard !deadline.hasPassed(at: began) else { return .failure(CacheTimeout(waited: .zero)) }
         return await withTaskGroup(of: Landing?.self) { group in
             group.addTask { await self.board(key, load) }

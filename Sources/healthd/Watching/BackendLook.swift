@@ -15,7 +15,8 @@ struct BackendWait: Sendable, Hashable {
     var text: String? {
         guard let event else { return nil }
         guard !blockedBy.isEmpty else { return "waits for \(event)" }
-        return "waits for \(event), held by \(blockedBy.count == 1 ? "backend" : "backends") \(blockedBy.map(String.init).joined(separator: ", "))"
+        let holders = blockedBy.map(String.init).joined(separator: ", ")
+        return "waits for \(event), held by \(blockedBy.count == 1 ? "backend" : "backends") \(holders)"
     }
 }
 
@@ -71,6 +72,7 @@ extension BackendWait {
         event = try row.optionalString("event")
         // A parallel query's workers are named by their leader, once for each.
         var seen: Set<Int> = []
-        blockedBy = (try row.optionalString("blocked_by") ?? "").split(separator: ",").compactMap { Int($0) }.filter { seen.insert($0).inserted }
+        let pids = (try row.optionalString("blocked_by") ?? "").split(separator: ",").compactMap { Int($0) }
+        blockedBy = pids.filter { seen.insert($0).inserted }
     }
 }
