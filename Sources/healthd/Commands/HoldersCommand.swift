@@ -14,6 +14,7 @@ struct HoldersCommand: AsyncParsableCommand {
             var purpose: String
             var detail: String?
             var statement: String?
+            var batched: Int?
             var callSite: String
             var ageSeconds: Double
             var inTransaction: Bool
@@ -21,6 +22,11 @@ struct HoldersCommand: AsyncParsableCommand {
             /// Not told by a daemon of an earlier version; nor is what follows.
             var `class`: String?
             var backend: Backend?
+
+            var statementText: String? {
+                guard let statement, let batched, batched > 1 else { return statement }
+                return "\(statement) and \(batched - 1) more"
+            }
         }
 
         struct Backend: Decodable {
@@ -58,7 +64,7 @@ struct HoldersCommand: AsyncParsableCommand {
             for holder in picture.holders {
                 table.add(
                     Duration.seconds(holder.ageSeconds).text, holder.purpose, holder.class, holder.detail, holder.backendPid.map(String.init),
-                    holder.inTransaction ? "open" : "no", holder.backend?.text, holder.statement, holder.callSite)
+                    holder.inTransaction ? "open" : "no", holder.backend?.text, holder.statementText, holder.callSite)
             }
             parts.append(table.text)
         }

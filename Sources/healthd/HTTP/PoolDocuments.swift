@@ -22,6 +22,8 @@ struct PoolHoldersDocument: Encodable, Sendable {
         var detail: String?
         var statement: String?
         var fingerprint: String?
+        /// Statements sharing one round trip, `statement` the first of them; absent when it runs alone.
+        var batched: Int?
         var callSite: String
         var since: WallTime
         var ageSeconds: Double
@@ -65,7 +67,7 @@ struct PoolHoldersDocument: Encodable, Sendable {
         holders = snapshot.holders.map { holder in
             Holder(
                 purpose: holder.purpose, detail: holder.detail, statement: holder.statement, fingerprint: holder.fingerprint,
-                callSite: holder.callSite, since: asOf + (.zero - holder.age), ageSeconds: holder.age.seconds,
+                batched: holder.batched, callSite: holder.callSite, since: asOf + (.zero - holder.age), ageSeconds: holder.age.seconds,
                 inTransaction: holder.inTransaction, backendPid: holder.backendPID > 0 ? holder.backendPID : nil,
                 class: holder.workClass.rawValue, backend: look.flatMap { Backend(of: holder, in: $0) })
         }
