@@ -128,7 +128,7 @@ public final class Pool: Sendable {
         enqueue(caller, waiter, .closure { [self] result in
             switch result {
             case .success(let slot):
-                meters.record(.waited, since: caller.since, now: .now())
+                meters.record(waiter.withLock { $0 } == nil ? .immediate : .waited, since: caller.since, now: .now())
                 body(.success((slot, connection(in: slot))))
             case .failure(let error):
                 body(.failure(error))
@@ -137,7 +137,7 @@ public final class Pool: Sendable {
     }
 
     /// Counts a refusal, and tells who has to know.
-    private func refused(_ error: PoolError, _ caller: Caller) {
+    func refused(_ error: PoolError, _ caller: Caller) {
         let now = MonotonicInstant.now()
         switch error {
         case .saturated(_, _, _, let reason):

@@ -28,6 +28,9 @@ struct PoolTallies {
 }
 
 /// Exponentially weighted: the last twenty or so values matter.
+///
+/// One value counts for eight times the mean at most, or for 100 ms: a single migration of minutes must not make every caller look hopeless,
+/// while a lasting change is followed within a dozen values.
 struct MovingAverage {
     private(set) var count = 0
     private var nanoseconds: Int64 = 0
@@ -36,7 +39,8 @@ struct MovingAverage {
     var mean: Duration? { count > 0 ? .nanoseconds(nanoseconds) : nil }
 
     mutating func record(nanoseconds value: Int64) {
-        nanoseconds = count == 0 ? value : nanoseconds + (value - nanoseconds) / 10
+        let bounded = min(value, max(8 * nanoseconds, 100_000_000))
+        nanoseconds = count == 0 ? bounded : nanoseconds + (bounded - nanoseconds) / 10
         count += 1
     }
 }

@@ -93,6 +93,15 @@ struct AdmissionTests {
         #expect(estimate > .milliseconds(33) && estimate < .milliseconds(34))
     }
 
+    @Test func `one very long lease does not make the next callers look hopeless, a lasting change does`() {
+        var average = MovingAverage()
+        for _ in 0..<30 { average.record(nanoseconds: 2_000_000) }
+        average.record(nanoseconds: 300_000_000_000)
+        #expect(average.mean ?? .zero < .milliseconds(15))
+        for _ in 0..<40 { average.record(nanoseconds: 3_000_000_000) }
+        #expect(average.mean ?? .zero > .milliseconds(2_800))
+    }
+
     @Test func `the more urgent class is served first, each in order of arrival`() {
         var state = experienced(max: 1)
         let slot = take(&state, at: at(0)) ?? -1

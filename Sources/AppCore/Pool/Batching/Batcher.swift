@@ -107,8 +107,10 @@ final class Batcher: Sendable {
         case .failure(let error):
             let now = MonotonicInstant.now()
             for rider in riders {
+                let isLate = rider.caller.deadline.hasPassed(at: now)
+                if isLate { pool.refused(error, rider.caller) }
                 // Whoever has time left asks for itself.
-                rider.continuation.resume(returning: rider.caller.deadline.hasPassed(at: now) ? .failure(error) : .alone)
+                rider.continuation.resume(returning: isLate ? .failure(error) : .alone)
             }
         case .success(let (slot, connection)):
             batches.add()
