@@ -50,7 +50,8 @@ public final class Pool: Sendable {
         observePressure = onPressure
         observeEvent = onEvent
         connector = PostgresConnector(
-            endpoint: endpoint, applicationName: "healthd", loop: loop, calls: BlockingCalls(limit: configuration.max + 2, loop: loop))
+            endpoint: endpoint, applicationName: "healthd", loop: loop, calls: BlockingCalls(limit: configuration.max + 2, loop: loop),
+            prepared: configuration.prepared)
         guarded = Mutex(
             Guarded(
                 state: PoolState(configuration: configuration, now: .now()),

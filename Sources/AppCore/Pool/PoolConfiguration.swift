@@ -16,10 +16,13 @@ public struct PoolConfiguration: Sendable, Hashable {
     public var lifetime: Duration
     /// Callers that may queue; the next is refused.
     public var waiters: Int
+    /// Whether statements that come again are prepared on the server under a name.
+    public var prepared: PreparedStatements
 
     public init(
         max: Int = 20, min: Int? = nil, idleTimeout: Duration = .seconds(30), connectTimeout: Duration = .seconds(5),
-        deadline: Duration = .seconds(2), lifetime: Duration = .seconds(1_800), waiters: Int = 200
+        deadline: Duration = .seconds(2), lifetime: Duration = .seconds(1_800), waiters: Int = 200,
+        prepared: PreparedStatements = .auto
     ) {
         let min = min ?? Swift.min(2, max)
         precondition(max >= 1 && min >= 0 && min <= max && waiters >= 0, "a pool needs 1 <= max, 0 <= min <= max")
@@ -30,6 +33,7 @@ public struct PoolConfiguration: Sendable, Hashable {
         self.deadline = deadline
         self.lifetime = lifetime
         self.waiters = waiters
+        self.prepared = prepared
     }
 
     /// A lease held longer than this is reported as a suspected leak.

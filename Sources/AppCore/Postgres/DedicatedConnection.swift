@@ -68,7 +68,8 @@ public final class DedicatedConnection: Sendable {
         case .lost: false
         // Inside the caller's own transaction: still good for its ROLLBACK.
         case .needsRecovery: connection.activity.inTransaction
-        case .reusable: true
+        // What its only user changed stays as the user wants it.
+        case .reusable, .sessionChanged: true
         }
     }
 

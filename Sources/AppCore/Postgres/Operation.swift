@@ -26,6 +26,8 @@ struct Operation {
         /// The server parses the statement under this name. Leads to `executing`.
         case preparing(name: String)
         case executing(name: String)
+        /// The server forgets a name that is needed no more. Leads to `preparing`.
+        case makingRoom(name: String)
     }
 
     enum Next {
@@ -39,6 +41,8 @@ struct Operation {
     let continuation: CheckedContinuation<Answer, Never>
     private var stage = Stage.plain
     private var retried = false
+    /// A command tag has shown that the session is no longer as it began.
+    private(set) var changedSession = false
     private var results: [LibpqResult?] = []
     /// Of the statement whose answer is coming in.
     private var result: LibpqResult?
@@ -80,13 +84,19 @@ struct Operation {
             case .execute(let name):
                 stage = .executing(name: name)
                 return libpq.sendPrepared(name: name, sql.parameters)
+            case .makeRoom(let name):
+                stage = .makingRoom(name: name)
+                return libpq.sendScript("DEALLOCATE \(name)")
             }
         }
     }
 
     mutating func take(_ received: LibpqResult) {
         switch received.kind {
-        case .command, .tuples: result = received
+        case .command:
+            if !changedSession { changedSession = request.changesSession(received.commandTag, statement: results.count) }
+            result = received
+        case .tuples: result = received
         case .empty, .skipped, .synced: break
         case .error: error = error ?? .server(received.serverError)
         case .unsupported: error = error ?? .notSent("COPY is not supported through this call")
@@ -104,6 +114,12 @@ struct Operation {
         if case .preparing(let name) = stage, error == nil {
             statements.prepared(request.text, as: name)
             stage = .executing(name: name)
+            return .sendAgain
+        }
+        if case .makingRoom(let name) = stage, error == nil || error?.sqlState == "26000" {
+            statements.madeRoom(name)
+            error = nil
+            result = nil
             return .sendAgain
         }
         if case .executing = stage, outsideTransaction, !retried, isStalePlan {
@@ -129,51 +145,5 @@ struct Operation {
     private var isStalePlan: Bool {
         guard let sqlState = error?.sqlState else { return false }
         return sqlState == "0A000" || sqlState == "26000"
-    }
-}
-
-/// Which statements this connection has prepared. A text seen for the second time is worth a name.
-struct StatementCache {
-    enum Plan: Equatable {
-        case once
-        case prepare(name: String)
-        case execute(name: String)
-    }
-
-    private enum Entry {
-        case seen
-        case prepared(name: String)
-    }
-
-    /// Texts beyond it are sent unprepared: a program has few statements, a generator of texts must not fill the server.
-    static let limit = 256
-
-    private var entries: [String: Entry] = [:]
-    private var nextName = 0
-
-    mutating func plan(for text: String) -> Plan {
-        switch entries[text] {
-        case .prepared(let name):
-            return .execute(name: name)
-        case .seen:
-            nextName += 1
-            return .prepare(name: "s\(nextName)")
-        case nil:
-            if entries.count < Self.limit { entries[text] = .seen }
-            return .once
-        }
-    }
-
-    /// The name of a statement that is prepared already.
-    func name(of text: String) -> String? {
-        if case .prepared(let name) = entries[text] { name } else { nil }
-    }
-
-    mutating func prepared(_ text: String, as name: String) {
-        entries[text] = .prepared(name: name)
-    }
-
-    mutating func forget(_ text: String) {
-        entries[text] = nil
     }
 }

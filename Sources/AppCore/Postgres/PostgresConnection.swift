@@ -12,6 +12,8 @@ final class PostgresConnection: EventHandler {
         case reusable
         /// A transaction is open or an abandoned statement still runs: `recover` first.
         case needsRecovery
+        /// Idle, but the session is not as it began: `recover` first.
+        case sessionChanged
         /// Of no further use.
         case lost(reason: String)
     }
@@ -30,7 +32,9 @@ final class PostgresConnection: EventHandler {
         var libpq: LibpqConnection?
         var phase = Phase.idle
         var statements = StatementCache()
-        var condemned: String?
+        var facts: ServerFacts
+        var sessionChanged = false
+        var condemned: Condition?
         /// The earliest timer on its way; one is enough, since it is moved to the present deadline when it fires.
         var timerAt: MonotonicInstant?
         var lastStatement: String?
@@ -43,18 +47,38 @@ final class PostgresConnection: EventHandler {
     private let loop: EventLoop
     private let calls: BlockingCalls
     private let socket: Int32
-    let backendPID: Int32
+    /// As the handshake had it; behind a pooler the pooler's invention.
+    let reportedPID: Int32
     private let cancelHandle: LibpqCancel?
 
     init(established libpq: LibpqConnection, loop: EventLoop, calls: BlockingCalls) {
         libpq.becomeNonBlocking()
         socket = libpq.socket
-        backendPID = libpq.backendPID
+        reportedPID = libpq.backendPID
         cancelHandle = libpq.cancelHandle()
         self.loop = loop
         self.calls = calls
-        state = Mutex(State(libpq: libpq))
+        let facts = ServerFacts(backendPID: reportedPID, isInRecovery: false, isBehindPooler: false)
+        state = Mutex(State(libpq: libpq, facts: facts))
         loop.register(socket, .readable, handler: self)
+    }
+
+    /// What the server said about itself when the session was set up.
+    var facts: ServerFacts { state.withLock { $0.facts } }
+
+    /// The server's process; 0 behind a pooler, which has another one for each transaction.
+    var backendPID: Int32 { facts.backendPID ?? 0 }
+
+    /// Which of the endpoint's servers this is; nil once the connection is gone.
+    var server: HostEntry? { state.withLock { $0.libpq?.currentHost } }
+
+    /// The session is set up: from here on what changes it is noted.
+    func begin(_ facts: ServerFacts, namesStatements: Bool) {
+        state.withLock { state in
+            state.facts = facts
+            state.statements = StatementCache(namesStatements: namesStatements)
+            state.sessionChanged = false
+        }
     }
 
     /// Called once, on the loop's thread, if the server closes the connection while nobody uses it.
@@ -80,7 +104,12 @@ final class PostgresConnection: EventHandler {
 
     /// Several statements in one text, without parameters, as the simple protocol takes them.
     func script(_ text: String, until deadline: Deadline) async throws(PostgresError) {
-        _ = try await run(.script(text), until: deadline)
+        _ = try await scriptRows(text, until: deadline)
+    }
+
+    /// The same; answers what its last statement returned.
+    func scriptRows(_ text: String, until deadline: Deadline) async throws(PostgresError) -> Rows {
+        try await run(.script(text), until: deadline)[0]
     }
 
     private func run(_ request: Operation.Request, until deadline: Deadline) async throws(PostgresError) -> [Rows] {
@@ -200,7 +229,10 @@ final class PostgresConnection: EventHandler {
                 state.phase = .busy(operation)
                 return .nothing
             case .answer(let answer):
-                if case .failure(.server(let error)) = answer, error.condemnsConnection { state.condemned = error.message }
+                if operation.changedSession { state.sessionChanged = true }
+                if case .failure(.server(let error)) = answer, error.condemnsConnection {
+                    state.condemned = .lost(reason: error.message)
+                }
                 state.phase = .idle
                 return .answer(operation.continuation, answer)
             }
@@ -252,6 +284,7 @@ final class PostgresConnection: EventHandler {
         let given = state.withLock { state -> Operation? in
             guard case .busy(let operation) = state.phase, condition(operation) else { return nil }
             state.phase = .abandoned(drained: nil)
+            if operation.changedSession || operation.request.mayChangeSession { state.sessionChanged = true }
             return operation
         }
         guard let given else { return }
@@ -266,8 +299,9 @@ final class PostgresConnection: EventHandler {
             case .lost(let reason): return .lost(reason: reason)
             case .busy, .abandoned: return .needsRecovery
             case .idle:
-                if let condemned = state.condemned { return .lost(reason: condemned) }
-                return state.libpq?.transactionStatus == .idle ? .reusable : .needsRecovery
+                if let condemned = state.condemned { return condemned }
+                guard state.libpq?.transactionStatus == .idle else { return .needsRecovery }
+                return state.sessionChanged ? .sessionChanged : .reusable
             }
         }
     }
@@ -280,7 +314,17 @@ final class PostgresConnection: EventHandler {
         }
     }
 
-    /// Cancels what still runs and rolls back what is open.
+    func markSessionChanged() { state.withLock { $0.sessionChanged = true } }
+
+    /// The server has forgotten all of the session, its prepared statements too.
+    func sessionIsRestored() {
+        state.withLock { state in
+            state.statements = StatementCache(namesStatements: state.statements.namesStatements)
+            state.sessionChanged = false
+        }
+    }
+
+    /// Cancels what still runs, rolls back what is open, and restores a session that was changed.
     ///
     /// - Returns: whether the connection may be used again; false when that could not be had by the deadline.
     func recover(until deadline: Deadline) async -> Bool {
@@ -289,6 +333,7 @@ final class PostgresConnection: EventHandler {
             await drained(until: deadline)
         }
         if case .needsRecovery = condition { _ = try? await query("ROLLBACK", until: deadline) }
+        if case .sessionChanged = condition { await restoreSession(until: deadline) }
         if case .reusable = condition { return true }
         return false
     }

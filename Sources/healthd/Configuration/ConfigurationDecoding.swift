@@ -144,7 +144,8 @@ extension Configuration {
             deadline: reader.duration("database.pool.deadline", in: .milliseconds(10) ... .seconds(600), default: .seconds(2)),
             lifetime: reader.duration(
                 "database.pool.lifetime", in: .seconds(10) ... .seconds(7 * 86_400), default: .seconds(1_800)),
-            waiters: reader.integer("database.pool.waiters", in: 1...100_000, default: 200))
+            waiters: reader.integer("database.pool.waiters", in: 1...100_000, default: 200),
+            prepared: reader.value("database.pool.prepared", expected: "auto, on or off", PreparedStatements.init(rawValue:)) ?? .auto)
     }
 
     private static func readCache(
