@@ -168,7 +168,12 @@ public final class Pool: Sendable {
     private func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
         let condition = connection.condition
         let reusable = if case .reusable = condition { true } else { false }
-        let lost = if case .lost = condition { true } else { false }
+        let lost =
+            switch condition {
+            case .lost, .demoted: true
+            case .reusable, .needsRecovery, .sessionChanged: false
+            }
+        if case .demoted(let reason) = condition { endGeneration(of: slot, because: reason, now) }
         settle(slot, connection, closing: lost ? .error : .lifetime) { $0.giveBack(slot, reusable: reusable, lost: lost, now: now) }
     }
 
@@ -177,7 +182,8 @@ public final class Pool: Sendable {
         _ slot: PoolState.Slot, _ connection: PostgresConnection, closing reason: PoolCloseReason,
         _ decide: (inout PoolState) -> PoolState.GiveBack
     ) {
-        let (next, continuation, relieved) = guarded.withLock { guarded in
+        let (next, continuation, relieved, isLeftBehind) = guarded.withLock { guarded in
+            let isLeftBehind = guarded.state.isLeftBehind(slot)
             let hadWaiters = guarded.state.waiting > 0
             let next = decide(&guarded.state)
             var continuation: CheckedContinuation<PoolState.Slot, any Error>?
@@ -186,7 +192,7 @@ public final class Pool: Sendable {
             case .close: guarded.connections[slot] = nil
             case .park, .recover: break
             }
-            return (next, continuation, hadWaiters && guarded.state.waiting == 0)
+            return (next, continuation, hadWaiters && guarded.state.waiting == 0, isLeftBehind)
         }
         switch next {
         case .park: break
@@ -194,7 +200,7 @@ public final class Pool: Sendable {
         case .recover: addChore.yield(.recover(slot, connection))
         case .close:
             connection.close()
-            meters.closed.add(for: reason)
+            meters.closed.add(for: isLeftBehind ? .failover : reason)
             addChore.yield(.connect)
         }
         if relieved { observePressure(.relieved) }

@@ -38,6 +38,8 @@ struct PoolState {
         var phase: Phase
         /// When its lifetime is over; nil before it stands, or without a limit.
         var retireAt: MonotonicInstant?
+        /// Of another than the present generation: to be closed as soon as it comes free.
+        var generation = 0
     }
 
     enum Availability {
@@ -73,6 +75,7 @@ struct PoolState {
     private(set) var availability = Availability.up
     private var lastRetirement: MonotonicInstant?
     private var isShuttingDown = false
+    private(set) var generation = PoolGeneration()
     private(set) var tallies: PoolTallies
 
     init(configuration: PoolConfiguration, now: MonotonicInstant) {
@@ -133,7 +136,7 @@ struct PoolState {
     mutating func giveBack(_ slot: Slot, reusable: Bool, lost: Bool, now: MonotonicInstant) -> GiveBack {
         guard case .leased(let record) = connections[slot]?.phase else { preconditionFailure("connection \(slot) was given back twice") }
         tallies.averageHeld.record(now - record.since)
-        if lost || isShuttingDown { return vacate(slot, now: now) }
+        if lost || isShuttingDown || isLeftBehind(slot) { return vacate(slot, now: now) }
         if !reusable {
             advance(to: now)
             connections[slot]?.phase = .recovering(since: now)
@@ -145,7 +148,7 @@ struct PoolState {
 
     /// The clearing ended: the connection is as good as new, or is to be closed.
     mutating func recovered(_ slot: Slot, usable: Bool, now: MonotonicInstant) -> GiveBack {
-        guard usable, !isShuttingDown else { return vacate(slot, now: now) }
+        guard usable, !isShuttingDown, !isLeftBehind(slot) else { return vacate(slot, now: now) }
         return offer(slot, now: now)
     }
 
@@ -192,6 +195,29 @@ struct PoolState {
         idle.removeAll { $0 == slot }
         _ = vacate(slot, now: now)
         return true
+    }
+
+    // MARK: Another server (PoolGeneration)
+
+    /// A connection stands and knows its server; before `connected`. Answers the idle connections to close because it is another one.
+    mutating func admit(_ slot: Slot, _ identity: ServerIdentity?, now: MonotonicInstant) -> [Slot] {
+        connections[slot]?.generation = generation.admit(identity, now: now)
+        return vacateLeftBehind(now: now)
+    }
+
+    /// The lease found its server demoted. Answers the idle connections to close with it; those leased follow when they come back.
+    mutating func demoted(_ slot: Slot, now: MonotonicInstant) -> [Slot] {
+        guard let number = connections[slot]?.generation, generation.end(number, now: now) else { return [] }
+        return vacateLeftBehind(now: now)
+    }
+
+    func isLeftBehind(_ slot: Slot) -> Bool { connections[slot].map { $0.generation < generation.number } ?? false }
+
+    private mutating func vacateLeftBehind(now: MonotonicInstant) -> [Slot] {
+        let closing = idle.filter { isLeftBehind($0) }
+        idle.removeAll { closing.contains($0) }
+        for slot in closing { _ = vacate(slot, now: now) }
+        return closing
     }
 
     private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
@@ -243,10 +269,13 @@ struct PoolState {
 
     /// Takes out idle connections that are too old or too long unused. They are to be closed.
     mutating func sweep(now: MonotonicInstant) -> [(slot: Slot, reason: PoolCloseReason)] {
+        generation.settle(now: now)
         var closing: [(Slot, PoolCloseReason)] = []
         for slot in idle {
             guard case .idle(let since) = connections[slot]?.phase else { continue }
-            if mayRetire(slot, now: now) {
+            if isLeftBehind(slot) {
+                closing.append((slot, .failover))
+            } else if mayRetire(slot, now: now) {
                 closing.append((slot, .lifetime))
             } else if now - since >= configuration.idleTimeout, total - closing.count > configuration.min {
                 closing.append((slot, .idle))

@@ -40,6 +40,7 @@ extension Pool {
                 return false
             }
             if wasDown { logger.info("database is available again") }
+            admit(slot, connection.facts, .now())
             settle(slot, connection, closing: .shutdown) { $0.connected(slot, now: .now()) }
             connection.whenLostWhileIdle { [weak self, weak connection] in
                 guard let self, let connection else { return }

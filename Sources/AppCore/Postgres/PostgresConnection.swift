@@ -16,6 +16,8 @@ final class PostgresConnection: EventHandler {
         case sessionChanged
         /// Of no further use.
         case lost(reason: String)
+        /// Of no further use, and neither are the others opened with it: the server has another role now, or takes no writes.
+        case demoted(reason: String)
     }
 
     private enum Phase {
@@ -231,7 +233,8 @@ final class PostgresConnection: EventHandler {
             case .answer(let answer):
                 if operation.changedSession { state.sessionChanged = true }
                 if case .failure(.server(let error)) = answer, error.condemnsConnection {
-                    state.condemned = .lost(reason: error.message)
+                    let isDemoted = libpq.isDemoted(by: error, state.facts, ownDoing: state.sessionChanged)
+                    state.condemned = isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message)
                 }
                 state.phase = .idle
                 return .answer(operation.continuation, answer)
@@ -300,6 +303,7 @@ final class PostgresConnection: EventHandler {
             case .busy, .abandoned: return .needsRecovery
             case .idle:
                 if let condemned = state.condemned { return condemned }
+                if let reason = state.libpq?.changeOfRole(since: state.facts) { return .demoted(reason: reason) }
                 guard state.libpq?.transactionStatus == .idle else { return .needsRecovery }
                 return state.sessionChanged ? .sessionChanged : .reusable
             }
