@@ -89,6 +89,13 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // The pool beside its peers: scripts/bench pool.
+        .executableTarget(
+            name: "poolbench",
+            dependencies: ["AppCore", "Vitals", .product(name: "Logging", package: "swift-log")],
+            path: "Benchmarks/PoolBench",
+            swiftSettings: strict),
+
         .testTarget(name: "VitalsTests", dependencies: ["Vitals"], swiftSettings: strict),
         .testTarget(name: "ProbesTests", dependencies: ["Probes", "Vitals"], swiftSettings: strict),
         // Private servers for tests, in temporary folders.

@@ -2,7 +2,7 @@
 #
 #   need_swift            a Swift 6.3 toolchain in PATH, or one line that says how to get it
 #   need_packages NAME…   Debian packages, installed from apt when missing (and only then)
-#   build_release         healthd, optimised, its standard library inside; sets $healthd
+#   build_release NAME…   healthd and other products, optimised, their standard library inside; sets $healthd, which the others lie beside
 #   say TEXT              a line about what the script is doing
 
 # Without it trait flags reach the compiler in random order, and some dependencies are rebuilt for nothing.
@@ -81,13 +81,16 @@ without_starting_services() {
 # Static and dynamic builds would overwrite each other's intermediate files: each has a folder of its own.
 # HEALTHD_BINARY names a release that was built elsewhere; then nothing is built.
 build_release() {
-    local scratch=$root/.build-release
+    local product scratch=$root/.build-release
     if [ -n "${HEALTHD_BINARY:-}" ]; then
         healthd=$HEALTHD_BINARY
         return 0
     fi
     say "building (the first time takes about ten minutes on two cores)"
-    (cd "$root" && swift build --configuration release --static-swift-stdlib --scratch-path "$scratch" --product healthd) ||
-        give_up "the build failed; the compiler's messages are above"
+    # One after the other: of several --product options swift build takes the last.
+    for product in healthd "$@"; do
+        (cd "$root" && swift build --configuration release --static-swift-stdlib --scratch-path "$scratch" --product "$product") ||
+            give_up "the build of $product failed; the compiler's messages are above"
+    done
     healthd=$scratch/release/healthd
 }

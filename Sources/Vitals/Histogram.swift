@@ -22,8 +22,10 @@ public final class Histogram: Sendable {
         buckets = Buckets(count: bounds.count + 1)
     }
 
-    public func record(_ duration: Duration) {
-        let nanoseconds = max(0, duration.nanoseconds)
+    public func record(_ duration: Duration) { record(nanoseconds: duration.nanoseconds) }
+
+    public func record(nanoseconds: Int64) {
+        let nanoseconds = max(0, nanoseconds)
         var index = 0
         while index < boundsInNanoseconds.count && boundsInNanoseconds[index] < nanoseconds { index += 1 }
         buckets[index].add(1, ordering: .relaxed)

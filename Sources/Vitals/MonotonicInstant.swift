@@ -24,6 +24,9 @@ public struct MonotonicInstant: Sendable, Hashable, Comparable {
 
     public static func - (instant: Self, duration: Duration) -> Self { instant + (.zero - duration) }
 
+    /// The same as `self - earlier`, without the 128-bit arithmetic of `Duration`: for what is done at every statement.
+    public func nanoseconds(since earlier: Self) -> Int64 { nanoseconds - earlier.nanoseconds }
+
     public static func - (later: Self, earlier: Self) -> Duration {
         .nanoseconds(later.nanoseconds - earlier.nanoseconds)
     }

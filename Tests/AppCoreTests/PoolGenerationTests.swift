@@ -46,14 +46,14 @@ struct PoolGenerationTests {
     }
 
     @Test func `P9: the idle ones go at once, the leased ones when they come back, without a pause between`() {
-        var state = PoolState(configuration: PoolConfiguration(max: 4, min: 4), now: start)
+        var state = PoolState(configuration: PoolConfiguration(max: 4, min: 4, reserved: 0), now: start)
         for slot in state.connectsDue(now: start) {
             let closing = state.admit(slot, primary, now: start)
             #expect(closing.isEmpty)
             _ = state.connected(slot, now: start)
         }
-        let site = CallSite(file: #fileID, line: 1)
-        for _ in 0..<2 { _ = state.checkout("test", detail: nil, site: site, deadline: .never, now: at(1)) }
+        let caller = Caller(purpose: "test", site: CallSite(file: #fileID, line: 1), since: at(1), deadline: .never)
+        for _ in 0..<2 { _ = state.checkout(caller, now: at(1)) }
         let closing = state.demoted(3, now: at(2))
         #expect(closing == [0, 1])
         let returned = [

@@ -63,8 +63,11 @@ def end(process, how=signal.SIGTERM, limit=20):
 
 
 @contextlib.contextmanager
-def postgres():
-    """A private PostgreSQL on a unix socket, trusting everybody; answers the connection string of its database `app`."""
+def postgres(port=None, connections=100):
+    """A private PostgreSQL, trusting everybody; answers the connection string of its database `app`.
+
+    It listens on a unix socket; where a port is given, on 127.0.0.1 as well, and then that is what the connection string names.
+    """
     bin = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
     with folder("postgres") as base:
         if os.geteuid() == 0:
@@ -72,11 +75,13 @@ def postgres():
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
         subprocess.run(as_postgres([f"{bin}/initdb", "-D", f"{base}/data", "-U", "app", "--auth=trust", "--no-sync"]), check=True, **quiet)
         server = subprocess.Popen(as_postgres([
-            f"{bin}/postgres", "-D", f"{base}/data", "-k", base, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "autovacuum=off"]), **quiet)
+            f"{bin}/postgres", "-D", f"{base}/data", "-k", base, "-p", str(port or 5432), "-c", f"listen_addresses={'127.0.0.1' if port else ''}",
+            "-c", f"max_connections={connections}", "-c", "fsync=off", "-c", "autovacuum=off"]), **quiet)
         try:
-            until("PostgreSQL is ready", lambda: subprocess.run([f"{bin}/pg_isready", "-q", "-h", base], **quiet).returncode == 0)
-            subprocess.run([f"{bin}/createdb", "-h", base, "-U", "app", "app"], check=True, **quiet)
-            yield f"postgresql:///app?host={base}&user=app"
+            place = ["-h", base, "-p", str(port or 5432)]
+            until("PostgreSQL is ready", lambda: subprocess.run([f"{bin}/pg_isready", "-q", *place], **quiet).returncode == 0)
+            subprocess.run([f"{bin}/createdb", *place, "-U", "app", "app"], check=True, **quiet)
+            yield f"postgresql://app@127.0.0.1:{port}/app" if port else f"postgresql:///app?host={base}&user=app"
         finally:
             end(server, signal.SIGINT)
 

@@ -50,6 +50,7 @@ public final class EventLoop: TaskExecutor {
     private let state = Mutex(State())
     private let epoll: Int32
     private let wakeup: Int32
+    private let thread = Atomic<UInt>(0)
     private let lastTurn = Atomic<Int64>(MonotonicInstant.now().nanoseconds)
 
     /// Rounds of jobs run before sockets are polled again, so that a chain of jobs cannot starve the input.
@@ -80,6 +81,9 @@ public final class EventLoop: TaskExecutor {
     public var lastTurned: MonotonicInstant {
         MonotonicInstant(nanoseconds: lastTurn.load(ordering: .relaxed))
     }
+
+    /// Whether the caller runs on the loop's thread.
+    var isCurrent: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
 
     /// Ends the thread after its present turn. Timers not yet due are dropped; tasks that prefer the loop must have ended.
     public func shutdown() {
@@ -165,6 +169,7 @@ public final class EventLoop: TaskExecutor {
     }
 
     private func run() {
+        thread.store(UInt(pthread_self()), ordering: .relaxed)
         var ready = [epoll_event](repeating: epoll_event(), count: 128)
         var jobs: [UnownedJob] = []
         while true {

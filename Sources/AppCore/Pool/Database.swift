@@ -20,8 +20,7 @@ public struct Database: Sendable {
         for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line,
         _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {
-        try await pool.withConnection(
-            for: purpose, until: time.deadline(within: budget ?? pool.configuration.deadline), site: CallSite(file: file, line: line), body)
+        try await pool.withConnection(caller(purpose, budget, file, line), body)
     }
 
     /// The same, inside a transaction that is committed when `body` returns and rolled back when it throws.
@@ -32,11 +31,26 @@ public struct Database: Sendable {
         try await withConnection(for: purpose, within: budget, file: file, line: line) { try await $0.transaction(body) }
     }
 
-    /// One statement on a connection of its own.
+    /// One statement, without a lease that the caller would see.
+    ///
+    /// Short reads of concurrent callers share a round trip (`Batcher` says which); all others run on a connection of their own.
     public func query(
         _ sql: SQL, for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line
     ) async throws -> Rows {
-        try await withConnection(for: purpose, within: budget, file: file, line: line) { try await $0.query(sql) }
+        let caller = caller(purpose, budget, file, line)
+        if pool.configuration.batching {
+            switch await pool.batcher.ride(sql, caller, of: pool) {
+            case .rows(let rows): return rows
+            case .failure(let error): throw error
+            case .alone: break
+            }
+        }
+        return try await pool.withConnection(caller) { lease in
+            let began = MonotonicInstant.now()
+            let rows = try await lease.query(sql)
+            pool.batcher.ranAlone(sql, took: .now() - began)
+            return rows
+        }
     }
 
     /// - Returns: rows changed.
@@ -45,5 +59,13 @@ public struct Database: Sendable {
         _ sql: SQL, for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line
     ) async throws -> Int {
         try await query(sql, for: purpose, within: budget, file: file, line: line).affected
+    }
+
+    private func caller(_ purpose: Purpose, _ budget: Duration?, _ file: StaticString, _ line: UInt) -> Caller {
+        let now = time.now()
+        let own = Deadline(now + (budget ?? pool.configuration.deadline))
+        return Caller(
+            purpose: purpose, workClass: Work.workClass, detail: Work.detail, site: CallSite(file: file, line: line), since: now,
+            deadline: Deadline.current.map { min($0, own) } ?? own)
     }
 }

@@ -22,10 +22,10 @@ public struct Lease: ~Copyable {
         let started = MonotonicInstant.now()
         do throws(PostgresError) {
             let rows = try await connection.query(sql, until: deadline)
-            meters.recordQuery(sql.operation, took: .now() - started, error: nil)
+            meters.recordQuery(sql.operation, since: started, now: .now(), error: nil)
             return rows
         } catch {
-            meters.recordQuery(sql.operation, took: .now() - started, error: error)
+            meters.recordQuery(sql.operation, since: started, now: .now(), error: error)
             throw error
         }
     }
@@ -46,10 +46,10 @@ public struct Lease: ~Copyable {
         do throws(PostgresError) {
             let rows = try await connection.batch(statements, until: deadline)
             // Each took what all took: that is what its caller waited.
-            for sql in statements { meters.recordQuery(sql.operation, took: .now() - started, error: nil) }
+            for sql in statements { meters.recordQuery(sql.operation, since: started, now: .now(), error: nil) }
             return rows
         } catch {
-            meters.recordQuery(statements[0].operation, took: .now() - started, error: error)
+            meters.recordQuery(statements[0].operation, since: started, now: .now(), error: error)
             throw error
         }
     }
@@ -59,9 +59,9 @@ public struct Lease: ~Copyable {
         let started = MonotonicInstant.now()
         do throws(PostgresError) {
             try await connection.script(text, until: deadline)
-            meters.recordQuery(.other, took: .now() - started, error: nil)
+            meters.recordQuery(.other, since: started, now: .now(), error: nil)
         } catch {
-            meters.recordQuery(.other, took: .now() - started, error: error)
+            meters.recordQuery(.other, since: started, now: .now(), error: error)
             throw error
         }
     }

@@ -10,16 +10,35 @@ public final class Pool: Sendable {
     struct Guarded {
         var state: PoolState
         var connections: [PostgresConnection?]
-        var waiting: [PoolState.WaiterID: CheckedContinuation<PoolState.Slot, any Error>] = [:]
-        var nextWaiter = 0
+        /// By the waiter's place in the line.
+        var waiting: [Grant?] = []
         var queueTimerAt: MonotonicInstant?
         var pressureTimerArmed = false
+
+        mutating func takeGrant(_ id: PoolState.WaiterID) -> Grant? {
+            defer { waiting[id.place] = nil }
+            return waiting[id.place]
+        }
+    }
+
+    /// Who is told that its turn has come, or that it will not come.
+    enum Grant: Sendable {
+        case caller(CheckedContinuation<PoolState.Slot, any Error>)
+        case closure(@Sendable (Swift.Result<PoolState.Slot, PoolError>) -> Void)
+
+        func tell(_ result: Swift.Result<PoolState.Slot, PoolError>) {
+            switch self {
+            case .caller(let continuation): continuation.resume(with: result.mapError { $0 })
+            case .closure(let body): body(result)
+            }
+        }
     }
 
     enum Chore: Sendable {
         /// Something changed that may call for a new connection.
         case connect
         case recover(PoolState.Slot, PostgresConnection)
+        case unblock(Batch)
     }
 
     public let configuration: PoolConfiguration
@@ -28,6 +47,7 @@ public final class Pool: Sendable {
     let loop: EventLoop
     let logger: Logging.Logger
     let meters = PoolMeters()
+    let batcher: Batcher
     private let observePressure: @Sendable (PoolPressure) -> Void
     let observeEvent: (@Sendable (PoolEvent) -> Void)?
     let chores: AsyncStream<Chore>
@@ -52,10 +72,9 @@ public final class Pool: Sendable {
         connector = PostgresConnector(
             endpoint: endpoint, applicationName: "healthd", loop: loop, calls: BlockingCalls(limit: configuration.max + 2, loop: loop),
             prepared: configuration.prepared)
-        guarded = Mutex(
-            Guarded(
-                state: PoolState(configuration: configuration, now: .now()),
-                connections: Array(repeating: nil, count: configuration.max)))
+        batcher = Batcher(loop: loop)
+        let state = PoolState(configuration: configuration, now: .now())
+        guarded = Mutex(Guarded(state: state, connections: Array(repeating: nil, count: state.connections.count)))
         (chores, addChore) = AsyncStream.makeStream(of: Chore.self)
         onEvent?(.poolCreated(max: configuration.max, min: configuration.min))
     }
@@ -65,104 +84,132 @@ public final class Pool: Sendable {
     /// Runs `body` with a connection and takes it back however `body` ends.
     ///
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
-    func withConnection<Result: Sendable>(
-        for purpose: Purpose, until deadline: Deadline, site: CallSite, _ body: (inout Lease) async throws -> Result
-    ) async throws -> Result {
-        let asked = MonotonicInstant.now()
-        let (slot, connection) = try await checkout(purpose, deadline, site, asked)
-        let granted = MonotonicInstant.now()
-        observeEvent?(.clientCheckout(purpose: purpose.name, waited: granted - asked))
-        var lease = Lease(connection, deadline: deadline, meters: meters)
-        defer {
-            let now = MonotonicInstant.now()
-            giveBack(slot, connection, now)
-            meters.use.record(now - granted)
-            observeEvent?(.clientRelease(purpose: purpose.name, held: now - granted))
+    func withConnection<Result: Sendable>(_ caller: Caller, _ body: (inout Lease) async throws -> Result) async throws -> Result {
+        let grant: (slot: PoolState.Slot, connection: PostgresConnection, at: MonotonicInstant)
+        switch guarded.withLock({ Self.first($0.state.checkout(caller, now: caller.since), $0) }) {
+        // Granted in the instant in which it asked: the clock need not be read again.
+        case .leased(let slot, let connection): grant = (slot, connection, caller.since)
+        case .wait: grant = try await wait(caller)
+        case .refused(let error):
+            refused(error, caller)
+            throw error
         }
+        meters.record(grant.at == caller.since ? .immediate : .waited, since: caller.since, now: grant.at)
+        observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: grant.at - caller.since))
+        var lease = Lease(grant.connection, deadline: caller.deadline, meters: meters)
+        defer { end(grant.slot, grant.connection, purpose: caller.purpose, granted: grant.at) }
         return try await body(&lease)
     }
 
-    private func checkout(
-        _ purpose: Purpose, _ deadline: Deadline, _ site: CallSite, _ asked: MonotonicInstant
-    ) async throws -> (PoolState.Slot, PostgresConnection) {
-        let detail = Work.detail
-        enum First { case leased(PoolState.Slot, PostgresConnection), refused(PoolError), wait(PoolState.WaiterID) }
-        let first = guarded.withLock { guarded -> First in
-            switch guarded.state.checkout(purpose, detail: detail, site: site, deadline: deadline, now: asked) {
-            case .lease(let slot):
-                guard let connection = guarded.connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
-                return .leased(slot, connection)
-            case .refuse(let error): return .refused(error)
-            case .wait:
-                guarded.nextWaiter += 1
-                return .wait(guarded.nextWaiter)
-            }
-        }
-        switch first {
-        case .leased(let slot, let connection):
-            meters.acquire[.immediate]?.record(.now() - asked)
-            return (slot, connection)
-        case .refused(let error):
-            meters.acquire[error.isUnavailable ? .unavailable : .refused]?.record(.now() - asked)
-            throw error
-        case .wait(let id):
-            let waiter = PoolState.Waiter(purpose: purpose, detail: detail, site: site, since: asked, deadline: deadline)
-            let slot = try await wait(id, waiter)
-            guard let connection = guarded.withLock({ $0.connections[slot] }) else { preconditionFailure("slot \(slot) was granted but is empty") }
-            return (slot, connection)
+    /// The connection in a slot that has been granted.
+    private func connection(in slot: PoolState.Slot) -> PostgresConnection {
+        guard let connection = guarded.withLock({ $0.connections[slot] }) else { preconditionFailure("slot \(slot) was granted but is empty") }
+        return connection
+    }
+
+    private enum First {
+        case leased(PoolState.Slot, PostgresConnection)
+        indirect case refused(PoolError)
+        case wait
+    }
+
+    private static func first(_ checkout: PoolState.Checkout, _ guarded: Guarded) -> First {
+        switch checkout {
+        case .lease(let slot):
+            guard let connection = guarded.connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
+            return .leased(slot, connection)
+        case .refuse(let error): return .refused(error)
+        case .wait: return .wait
         }
     }
 
-    private func wait(_ id: PoolState.WaiterID, _ waiter: PoolState.Waiter) async throws -> PoolState.Slot {
+    /// A connection for a batch: `body` gets it at once, or in its turn, or learns why there is none.
+    func lend(_ caller: Caller, _ body: @escaping @Sendable (Swift.Result<(PoolState.Slot, PostgresConnection), PoolError>) -> Void) {
+        let waiter = Mutex<PoolState.WaiterID?>(nil)
+        enqueue(caller, waiter, .closure { [self] result in
+            switch result {
+            case .success(let slot):
+                meters.record(.waited, since: caller.since, now: .now())
+                body(.success((slot, connection(in: slot))))
+            case .failure(let error):
+                body(.failure(error))
+            }
+        })
+    }
+
+    /// Counts a refusal, and tells who has to know.
+    private func refused(_ error: PoolError, _ caller: Caller) {
+        let now = MonotonicInstant.now()
+        switch error {
+        case .saturated(_, _, _, let reason):
+            meters.record(reason == .expired ? .timeout : .refused, since: caller.since, now: now)
+            meters.shed.add(for: ShedKey(workClass: caller.workClass, reason: reason))
+            if reason != .expired { observePressure(.refused) }
+        case .databaseUnavailable:
+            meters.record(.unavailable, since: caller.since, now: now)
+            if let sooner = guarded.withLock({ $0.state.hastenConnect(now: now) }) { connect(at: sooner) }
+        case .shuttingDown, .cancelled: meters.record(.cancelled, since: caller.since, now: now)
+        }
+    }
+
+    private func wait(_ caller: Caller) async throws -> (slot: PoolState.Slot, connection: PostgresConnection, at: MonotonicInstant) {
+        let waiter = Mutex<PoolState.WaiterID?>(nil)
         do {
             let slot = try await withTaskCancellationHandler {
-                try await withCheckedThrowingContinuation { continuation in
-                    enqueue(id, waiter, continuation)
-                }
+                try await withCheckedThrowingContinuation { enqueue(caller, waiter, .caller($0)) }
             } onCancel: {
-                let continuation = guarded.withLock { guarded -> CheckedContinuation<PoolState.Slot, any Error>? in
-                    guard guarded.state.leave(id, now: .now()) != nil else { return nil }
-                    return guarded.waiting.removeValue(forKey: id)
+                let grant = guarded.withLock { guarded -> Grant? in
+                    guard let id = waiter.withLock({ $0 }), guarded.state.leave(id, now: .now()) != nil else { return nil }
+                    return guarded.takeGrant(id)
                 }
-                continuation?.resume(throwing: PoolError.cancelled)
+                grant?.tell(.failure(.cancelled))
             }
-            meters.acquire[.waited]?.record(.now() - waiter.since)
-            return slot
+            return (slot, connection(in: slot), .now())
         } catch {
-            let outcome: PoolAcquireOutcome =
-                switch error {
-                case PoolError.cancelled, PoolError.shuttingDown: .cancelled
-                case PoolError.databaseUnavailable: .unavailable
-                default: .timeout
-                }
-            meters.acquire[outcome]?.record(.now() - waiter.since)
+            if let error = error as? PoolError { refused(error, caller) }
             throw error
         }
     }
 
-    private func enqueue(_ id: PoolState.WaiterID, _ waiter: PoolState.Waiter, _ continuation: CheckedContinuation<PoolState.Slot, any Error>) {
-        enum Next { case resume(Swift.Result<PoolState.Slot, any Error>), waiting(isFirst: Bool) }
+    private func enqueue(_ caller: Caller, _ waiter: borrowing Mutex<PoolState.WaiterID?>, _ grant: Grant) {
+        enum Next { case tell(Swift.Result<PoolState.Slot, PoolError>), waiting(isFirst: Bool) }
         let now = MonotonicInstant.now()
         let next = guarded.withLock { guarded -> Next in
             // A cancellation that came before the waiter was stored found nothing to cancel.
-            if Task.isCancelled { return .resume(.failure(PoolError.cancelled)) }
-            switch guarded.state.checkout(waiter.purpose, detail: waiter.detail, site: waiter.site, deadline: waiter.deadline, now: now) {
-            case .lease(let slot): return .resume(.success(slot))
-            case .refuse(let error): return .resume(.failure(error))
+            if case .caller = grant, Task.isCancelled { return .tell(.failure(.cancelled)) }
+            switch guarded.state.checkout(caller, now: now) {
+            case .lease(let slot): return .tell(.success(slot))
+            case .refuse(let error): return .tell(.failure(error))
             case .wait:
-                guarded.state.enqueue(id, waiter, now: now)
-                guarded.waiting[id] = continuation
-                armQueueTimer(&guarded, waiter.deadline)
-                armPressureTimer(&guarded, since: waiter.since)
+                let id = guarded.state.enqueue(caller, now: now)
+                waiter.withLock { $0 = id }
+                while guarded.waiting.count <= id.place { guarded.waiting.append(nil) }
+                guarded.waiting[id.place] = grant
+                armQueueTimer(&guarded, caller.deadline)
+                armPressureTimer(&guarded, since: caller.since)
                 return .waiting(isFirst: guarded.state.waiting == 1)
             }
         }
         switch next {
-        case .resume(let result): continuation.resume(with: result)
+        case .tell(let result): grant.tell(result)
         case .waiting(let isFirst):
-            addChore.yield(.connect)
             if isFirst { observePressure(.firstWaiter) }
+            if guarded.withLock({ $0.state.wantsConnection }) { addChore.yield(.connect) }
         }
+    }
+
+    private func end(_ slot: PoolState.Slot, _ connection: PostgresConnection, purpose: Purpose, granted: MonotonicInstant) {
+        let now = MonotonicInstant.now()
+        giveBack(slot, connection, now)
+        meters.use.record(nanoseconds: now.nanoseconds(since: granted))
+        observeEvent?(.clientRelease(purpose: purpose.name, held: now - granted))
+    }
+
+    /// The connection of a batch that has been answered.
+    func giveBack(_ batch: Batch) {
+        let now = MonotonicInstant.now()
+        giveBack(batch.slot, batch.connection, now)
+        meters.use.record(nanoseconds: now.nanoseconds(since: batch.sentAt))
     }
 
     private func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
@@ -174,7 +221,15 @@ public final class Pool: Sendable {
             case .reusable, .needsRecovery, .sessionChanged: false
             }
         if case .demoted(let reason) = condition { endGeneration(of: slot, because: reason, now) }
-        settle(slot, connection, closing: lost ? .error : .lifetime) { $0.giveBack(slot, reusable: reusable, lost: lost, now: now) }
+        var suspect: (caller: Caller, age: Duration)?
+        settle(slot, connection, closing: lost ? .error : .lifetime) { state in
+            suspect = state.suspect(slot, now: now)
+            return state.giveBack(slot, reusable: reusable, lost: lost, now: now)
+        }
+        if let suspect {
+            meters.leaksReturned.add()
+            logger.warning("lease came back after all", metadata: Self.metadata(suspect.caller, suspect.age, connection))
+        }
     }
 
     /// Carries out what the state decides about a connection that has come free.
@@ -182,21 +237,21 @@ public final class Pool: Sendable {
         _ slot: PoolState.Slot, _ connection: PostgresConnection, closing reason: PoolCloseReason,
         _ decide: (inout PoolState) -> PoolState.GiveBack
     ) {
-        let (next, continuation, relieved, isLeftBehind) = guarded.withLock { guarded in
+        let (next, grant, relieved, isLeftBehind) = guarded.withLock { guarded in
             let isLeftBehind = guarded.state.isLeftBehind(slot)
             let hadWaiters = guarded.state.waiting > 0
             let next = decide(&guarded.state)
-            var continuation: CheckedContinuation<PoolState.Slot, any Error>?
+            var grant: Grant?
             switch next {
-            case .hand(let id): continuation = guarded.waiting.removeValue(forKey: id)
+            case .hand(let id): grant = guarded.takeGrant(id)
             case .close: guarded.connections[slot] = nil
             case .park, .recover: break
             }
-            return (next, continuation, hadWaiters && guarded.state.waiting == 0, isLeftBehind)
+            return (next, grant, hadWaiters && guarded.state.waiting == 0, isLeftBehind)
         }
         switch next {
         case .park: break
-        case .hand: continuation?.resume(returning: slot)
+        case .hand: grant?.tell(.success(slot))
         case .recover: addChore.yield(.recover(slot, connection))
         case .close:
             connection.close()
@@ -211,45 +266,41 @@ public final class Pool: Sendable {
     private func armQueueTimer(_ guarded: inout Guarded, _ deadline: Deadline) {
         guard deadline.instant.nanoseconds < (guarded.queueTimerAt?.nanoseconds ?? .max) else { return }
         guarded.queueTimerAt = deadline.instant
-        loop.schedule(at: deadline.instant) { [weak self] in self?.expireWaiters() }
+        loop.schedule(at: deadline.instant) { [self] in expireWaiters() }
     }
 
     private func expireWaiters() {
         let now = MonotonicInstant.now()
-        let refused = guarded.withLock { guarded -> [(CheckedContinuation<PoolState.Slot, any Error>, PoolError)] in
+        let refused = guarded.withLock { guarded -> [(Grant, PoolError)] in
             if let at = guarded.queueTimerAt, at > now { return [] }
             guarded.queueTimerAt = nil
             // The picture is taken before they leave: it shows the queue they stood in.
-            let errors = guarded.state
+            let before = guarded.state
             let expired = guarded.state.expire(now: now)
-            if let next = guarded.state.earliestDeadline { armQueueTimer(&guarded, next) }
-            return expired.compactMap { id, waiter in
-                guarded.waiting.removeValue(forKey: id).map { ($0, errors.saturated(waited: now - waiter.since, now: now)) }
+            if let next = guarded.state.line.earliestDeadline { armQueueTimer(&guarded, next) }
+            return expired.compactMap { id, caller in
+                guarded.takeGrant(id).map { ($0, before.saturated(.expired, caller.workClass, waited: now - caller.since, now: now)) }
             }
         }
-        for (continuation, error) in refused { continuation.resume(throwing: error) }
+        for (grant, error) in refused { grant.tell(.failure(error)) }
         if !refused.isEmpty { observePressure(.queueDeadline) }
     }
 
     private func armPressureTimer(_ guarded: inout Guarded, since: MonotonicInstant) {
         guard !guarded.pressureTimerArmed else { return }
         guarded.pressureTimerArmed = true
-        loop.schedule(at: since + Self.sustainedWait) { [weak self] in self?.checkPressure() }
+        loop.schedule(at: since + Self.sustainedWait) { [self] in checkPressure() }
     }
 
     private func checkPressure() {
         let now = MonotonicInstant.now()
         let sustained = guarded.withLock { guarded in
             guarded.pressureTimerArmed = false
-            guard let oldest = guarded.state.oldestWaiterSince else { return false }
+            guard let oldest = guarded.state.line.oldestSince else { return false }
             if now - oldest >= Self.sustainedWait { return true }
             armPressureTimer(&guarded, since: oldest)
             return false
         }
         if sustained { observePressure(.sustained) }
     }
-}
-
-extension PoolError {
-    fileprivate var isUnavailable: Bool { if case .databaseUnavailable = self { true } else { false } }
 }

@@ -16,16 +16,20 @@ public struct PoolConfiguration: Sendable, Hashable {
     public var lifetime: Duration
     /// Callers that may queue; the next is refused.
     public var waiters: Int
+    /// Connections that are opened beyond `max`, for callers of the critical class alone, when all others are in use.
+    public var reserved: Int
+    /// Whether single statements of concurrent callers may share a round trip.
+    public var batching: Bool
     /// Whether statements that come again are prepared on the server under a name.
     public var prepared: PreparedStatements
 
     public init(
         max: Int = 20, min: Int? = nil, idleTimeout: Duration = .seconds(30), connectTimeout: Duration = .seconds(5),
-        deadline: Duration = .seconds(2), lifetime: Duration = .seconds(1_800), waiters: Int = 200,
-        prepared: PreparedStatements = .auto
+        deadline: Duration = .seconds(2), lifetime: Duration = .seconds(1_800), waiters: Int = 200, reserved: Int = 1,
+        batching: Bool = true, prepared: PreparedStatements = .auto
     ) {
         let min = min ?? Swift.min(2, max)
-        precondition(max >= 1 && min >= 0 && min <= max && waiters >= 0, "a pool needs 1 <= max, 0 <= min <= max")
+        precondition(max >= 1 && min >= 0 && min <= max && waiters >= 0 && reserved >= 0, "a pool needs 1 <= max, 0 <= min <= max")
         self.max = max
         self.min = min
         self.idleTimeout = idleTimeout
@@ -33,8 +37,13 @@ public struct PoolConfiguration: Sendable, Hashable {
         self.deadline = deadline
         self.lifetime = lifetime
         self.waiters = waiters
+        self.reserved = reserved
+        self.batching = batching
         self.prepared = prepared
     }
+
+    /// Most connections that background work has at once: three quarters, so that those somebody waits for always find some.
+    public var backgroundMax: Int { Swift.max(1, max * 3 / 4) }
 
     /// A lease held longer than this is reported as a suspected leak.
     public var leakThreshold: Duration { deadline * 2 }

@@ -3,7 +3,7 @@ import Vitals
 /// Why there is no connection: the pool is busy, the database is down, or the program stops. Never one in the clothes of another.
 public enum PoolError: Error, Sendable {
     /// All connections are in use and the caller's time, or the queue's room, is up. The database answers.
-    case saturated(PoolPicture, waited: Duration, retryAfter: Duration)
+    case saturated(PoolPicture, waited: Duration, retryAfter: Duration, reason: ShedReason = .expired)
 
     /// No connection can be opened.
     case databaseUnavailable(cause: String, since: Duration, nextAttemptIn: Duration)
@@ -12,6 +12,18 @@ public enum PoolError: Error, Sendable {
 
     /// The caller was cancelled while it waited.
     case cancelled
+}
+
+/// Why a caller was turned away although the database answers.
+public enum ShedReason: String, Sendable, CaseIterable {
+    /// The queue had no room.
+    case queueFull = "queue_full"
+    /// The wait it would have had is longer than the time it has: told at once, not at its deadline.
+    case tooLate = "too_late"
+    /// The queue has been standing for too long: only those are let in who are served soon.
+    case overload
+    /// It queued, and its deadline came first.
+    case expired
 }
 
 /// The numbers that explain a refusal.
@@ -30,7 +42,7 @@ public struct PoolPicture: Sendable, Hashable {
 extension PoolError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .saturated(let picture, let waited, let retryAfter):
+        case .saturated(let picture, let waited, let retryAfter, _):
             var numbers = "leased \(picture.leased) of \(picture.max), idle \(picture.idle), waiting \(picture.waiting)"
             if let oldest = picture.oldestLease, let purpose = picture.oldestPurpose {
                 numbers += "; oldest lease \(oldest.text) by \(purpose)"

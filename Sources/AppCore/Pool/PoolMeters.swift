@@ -2,27 +2,53 @@ import Vitals
 
 /// Counted beside the pool's lock, never under it.
 final class PoolMeters: Sendable {
-    let acquire: [PoolAcquireOutcome: Histogram]
+    private let acquire: [Histogram]
+    /// By operation, then by outcome.
+    private let query: [Histogram]
+    let shed = LabelledCounter<ShedKey>(
+        known: WorkClass.allCases.flatMap { workClass in ShedReason.allCases.map { ShedKey(workClass: workClass, reason: $0) } })
     let use = Histogram()
     let createSucceeded = Histogram()
     let createFailed = Histogram()
-    let query: [QueryKind: Histogram]
     let closed = LabelledCounter<PoolCloseReason>(known: PoolCloseReason.allCases)
     let leaks = Counter()
+    let leaksReturned = Counter()
     let queryErrors = LabelledCounter<String>(known: Array(PoolMeters.sqlStateClasses) + ["other"])
 
     /// The classes told apart in metrics: connection, constraint, transaction, resources, operator.
     static let sqlStateClasses: Set<String> = ["08", "23", "40", "53", "57"]
 
     init() {
-        acquire = Dictionary(uniqueKeysWithValues: PoolAcquireOutcome.allCases.map { ($0, Histogram()) })
-        query = Dictionary(
-            uniqueKeysWithValues: SQL.Operation.allCases.flatMap { operation in
-                QueryOutcome.allCases.map { (QueryKind(operation: operation, outcome: $0), Histogram()) }
-            })
+        acquire = PoolAcquireOutcome.allCases.map { _ in Histogram() }
+        query = Self.kinds.map { _ in Histogram() }
     }
 
-    func recordQuery(_ operation: SQL.Operation, took: Duration, error: PostgresError?) {
+    private static let kinds = SQL.Operation.allCases.flatMap { operation in
+        QueryOutcome.allCases.map { QueryKind(operation: operation, outcome: $0) }
+    }
+
+    func acquireSnapshots() -> [PoolAcquireOutcome: HistogramSnapshot] {
+        Dictionary(uniqueKeysWithValues: zip(PoolAcquireOutcome.allCases, acquire.map { $0.snapshot() }))
+    }
+
+    func querySnapshots() -> [QueryKind: HistogramSnapshot] {
+        Dictionary(uniqueKeysWithValues: zip(Self.kinds, query.map { $0.snapshot() }))
+    }
+
+    func record(_ outcome: PoolAcquireOutcome, since asked: MonotonicInstant, now: MonotonicInstant) {
+        acquire[outcome.index].record(nanoseconds: now.nanoseconds(since: asked))
+    }
+
+    /// Each caller's time is what it waited, from the moment it asked.
+    func record(_ batch: Batch, _ answer: Operation.Answer, now: MonotonicInstant) {
+        for (index, rider) in batch.riders.enumerated() {
+            if index < answer.rows.count || index == answer.rows.count && answer.error != nil {
+                recordQuery(rider.sql.operation, since: rider.caller.since, now: now, error: index == answer.rows.count ? answer.error : nil)
+            }
+        }
+    }
+
+    func recordQuery(_ operation: SQL.Operation, since began: MonotonicInstant, now: MonotonicInstant, error: PostgresError?) {
         let outcome: QueryOutcome
         switch error {
         case nil: outcome = .ok
@@ -30,13 +56,50 @@ final class PoolMeters: Sendable {
         case .cancelled: outcome = .cancelled
         default: outcome = .error
         }
-        query[QueryKind(operation: operation, outcome: outcome)]?.record(took)
+        query[operation.index * QueryOutcome.allCases.count + outcome.index].record(nanoseconds: now.nanoseconds(since: began))
         guard let error, outcome == .error || outcome == .timeout else { return }
         let sqlStateClass = error.sqlState.map { String($0.prefix(2)) }
         switch (error, sqlStateClass) {
         case (.connectionLost, _): queryErrors.add(for: "08")
         case (_, let known?) where Self.sqlStateClasses.contains(known): queryErrors.add(for: known)
         default: queryErrors.add(for: "other")
+        }
+    }
+}
+
+extension PoolAcquireOutcome {
+    fileprivate var index: Int {
+        switch self {
+        case .immediate: 0
+        case .waited: 1
+        case .timeout: 2
+        case .cancelled: 3
+        case .refused: 4
+        case .unavailable: 5
+        }
+    }
+}
+
+extension QueryOutcome {
+    fileprivate var index: Int {
+        switch self {
+        case .ok: 0
+        case .error: 1
+        case .timeout: 2
+        case .cancelled: 3
+        }
+    }
+}
+
+extension SQL.Operation {
+    fileprivate var index: Int {
+        switch self {
+        case .select: 0
+        case .insert: 1
+        case .update: 2
+        case .delete: 3
+        case .transaction: 4
+        case .other: 5
         }
     }
 }

@@ -12,36 +12,38 @@ extension Pool {
             return (guarded.state, guarded.state.counts())
         }
         let unavailable: (String, Duration)? =
-            if case .down(let cause, let since) = state.availability { (cause, now - since) } else { nil }
+            if case .down(let cause, let since) = state.attempts.availability { (cause, now - since) } else { nil }
         return PoolStatistics(
             max: configuration.max, min: configuration.min, idle: counts.idle, leased: counts.leased, connecting: counts.connecting,
             recovering: counts.recovering, waiting: state.waiting, waitingPeak: state.tallies.peakWaiting,
-            oldestWait: state.oldestWaiterSince.map { now - $0 },
-            oldestLeaseAge: state.leases.map(\.record.since).min().map { now - $0 },
+            oldestWait: state.line.oldestSince.map { now - $0 },
+            oldestLeaseAge: state.leases.first.map { now - $0.since },
             unavailable: unavailable, busySeconds: state.tallies.busy.seconds, exhaustedSeconds: state.tallies.exhausted.seconds,
             opened: state.tallies.opened, closed: meters.closed.values, leaksSuspected: meters.leaks.value,
-            acquire: meters.acquire.mapValues { $0.snapshot() }, use: meters.use.snapshot(),
+            leaksReturned: meters.leaksReturned.value,
+            acquire: meters.acquireSnapshots(), use: meters.use.snapshot(),
             createSucceeded: meters.createSucceeded.snapshot(), createFailed: meters.createFailed.snapshot(),
-            query: meters.query.mapValues { $0.snapshot() }, queryErrorsBySQLStateClass: meters.queryErrors.values)
+            query: meters.querySnapshots(), queryErrorsBySQLStateClass: meters.queryErrors.values, shed: meters.shed.values,
+            isOverloaded: state.isOverloaded, batches: batcher.batches.value, batchedStatements: batcher.statements.value)
     }
 
     public func holders() -> PoolHolders {
         let now = MonotonicInstant.now()
         let (leases, waiters) = guarded.withLock { guarded in
-            (guarded.state.leases.map { ($0.record, guarded.connections[$0.slot]) }, guarded.state.waitersInOrder)
+            (guarded.state.leases.map { ($0.caller, $0.since, guarded.connections[$0.slot]) }, guarded.state.line.callers)
         }
         return PoolHolders(
-            holders: leases.sorted { $0.0.since < $1.0.since }.map { record, connection in
+            holders: leases.map { caller, since, connection in
                 let activity = connection?.activity
                 let fingerprint = activity?.statement.map { StatementFingerprint($0) }
                 return PoolHolders.Holder(
-                    purpose: record.purpose.name, detail: record.detail, statement: fingerprint?.text, fingerprint: fingerprint?.mark,
-                    callSite: "\(record.site)", age: now - record.since, inTransaction: activity?.inTransaction ?? false,
-                    backendPID: Int(connection?.backendPID ?? 0))
+                    purpose: caller.purpose.name, workClass: caller.workClass, detail: caller.detail, statement: fingerprint?.text,
+                    fingerprint: fingerprint?.mark, callSite: "\(caller.site)", age: now - since,
+                    inTransaction: activity?.inTransaction ?? false, backendPID: Int(connection?.backendPID ?? 0))
             },
             waiters: waiters.map {
                 PoolHolders.Waiter(
-                    purpose: $0.purpose.name, detail: $0.detail, callSite: "\($0.site)", age: now - $0.since,
+                    purpose: $0.purpose.name, workClass: $0.workClass, detail: $0.detail, callSite: "\($0.site)", age: now - $0.since,
                     deadlineIn: $0.deadline.remaining(at: now))
             })
     }

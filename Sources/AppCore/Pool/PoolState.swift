@@ -1,57 +1,42 @@
-import DequeModule
 import Vitals
 
 /// Which connection is whose, who waits, and what must happen next: every decision of the pool, as a value.
 ///
 /// Nothing here acts. `Pool` holds it under a lock, asks, and carries out the answer outside the lock.
-/// While somebody waits, nothing is idle: a free connection goes to the oldest waiter before anyone else sees it.
+/// While somebody waits who may have a connection, none is idle: one that comes free is handed on before anyone else sees it.
 struct PoolState {
     typealias Slot = Int
-    typealias WaiterID = Int
+    typealias WaiterID = WaitingLine.ID
 
-    struct LeaseRecord {
-        var purpose: Purpose
-        var detail: String?
-        var site: CallSite
-        var since: MonotonicInstant
-        var reportedAsLeak = false
-    }
-
-    struct Waiter {
-        var purpose: Purpose
-        var detail: String?
-        var site: CallSite
-        var since: MonotonicInstant
-        var deadline: Deadline
-    }
-
-    enum Phase {
-        /// An attempt to connect is under way. Leads to idle, leased or gone.
-        case connecting(since: MonotonicInstant)
-        case idle(since: MonotonicInstant)
-        case leased(LeaseRecord)
-        /// A cancelled statement or an open transaction is being cleared. Leads to idle, leased or gone.
-        case recovering(since: MonotonicInstant)
+    enum Phase: Equatable {
+        case empty
+        /// An attempt to connect is under way. Leads to idle, leased or empty.
+        case connecting
+        case idle
+        case leased
+        /// A cancelled statement or an open transaction is being cleared. Leads to idle, leased or empty.
+        case recovering
     }
 
     struct Connection {
-        var phase: Phase
+        var phase = Phase.empty
+        /// Since when it is in this phase.
+        var since = MonotonicInstant(nanoseconds: 0)
+        /// Who has it while it is leased.
+        var caller: Caller?
+        var workClass = WorkClass.interactive
         /// When its lifetime is over; nil before it stands, or without a limit.
         var retireAt: MonotonicInstant?
-        /// Of another than the present generation: to be closed as soon as it comes free.
+        var reportedAsLeak = false
+        /// Of a lower number than the present generation: closed as soon as nobody has it.
         var generation = 0
-    }
-
-    enum Availability {
-        case up
-        /// The last attempt to connect failed and no connection stands.
-        case down(cause: String, since: MonotonicInstant)
     }
 
     enum Checkout {
         case lease(Slot)
         case wait
-        case refuse(PoolError)
+        // Indirect: the numbers of a refusal would make every answer as large as itself.
+        indirect case refuse(PoolError)
     }
 
     enum GiveBack: Equatable {
@@ -62,17 +47,13 @@ struct PoolState {
     }
 
     let configuration: PoolConfiguration
-    private(set) var connections: [Connection?]
+    private(set) var connections: [Connection]
     /// Newest last: a busy pool then lives on a few warm connections and lets the rest reach their idle timeout.
     private var idle: [Slot] = []
-    private var waiters: [WaiterID: Waiter] = [:]
-    /// In order of arrival. Holds waiters that have left, too; they are skipped, so that leaving costs nothing.
-    private var queue = Deque<WaiterID>()
-    private var connectBackoff = Backoff(base: .milliseconds(50), cap: .seconds(2))
-    private var connectFailures = 0
-    private var nextConnectAt: MonotonicInstant?
-    private(set) var lastConnectFailure: String?
-    private(set) var availability = Availability.up
+    private var numbers = Numbers()
+    private(set) var line = WaitingLine()
+    private var admission: Admission
+    private(set) var attempts = ConnectAttempts()
     private var lastRetirement: MonotonicInstant?
     private var isShuttingDown = false
     private(set) var generation = PoolGeneration()
@@ -80,120 +61,124 @@ struct PoolState {
 
     init(configuration: PoolConfiguration, now: MonotonicInstant) {
         self.configuration = configuration
-        connections = Array(repeating: nil, count: configuration.max)
+        connections = Array(repeating: Connection(), count: configuration.max + configuration.reserved)
+        admission = Admission(deadline: configuration.deadline, room: configuration.waiters)
         tallies = PoolTallies(now: now)
     }
 
     // MARK: A caller comes
 
     /// A connection at once, a refusal, or leave to `enqueue`.
-    mutating func checkout(_ purpose: Purpose, detail: String?, site: CallSite, deadline: Deadline, now: MonotonicInstant) -> Checkout {
+    mutating func checkout(_ caller: Caller, now: MonotonicInstant) -> Checkout {
         if isShuttingDown { return .refuse(.shuttingDown) }
-        while let slot = idle.popLast() {
-            lease(slot, LeaseRecord(purpose: purpose, detail: detail, site: site, since: now), now: now)
+        if mayHave(caller.workClass), let slot = idle.popLast() {
+            lease(slot, caller, now: now)
             return .lease(slot)
         }
-        if case .down(let cause, let since) = availability {
-            return .refuse(.databaseUnavailable(cause: cause, since: now - since, nextAttemptIn: untilNextConnect(now)))
-        }
-        if deadline.hasPassed(at: now) || waiters.count >= configuration.waiters {
-            return .refuse(saturated(waited: .zero, now: now))
-        }
+        if let error = attempts.unavailable(now: now) { return .refuse(error) }
+        let estimate = estimatedWait(of: caller.workClass, now: now)
+        let refusal = admission.refusal(
+            of: caller.workClass, waiting: line.count, waitingInClass: line.count(of: caller.workClass), estimate: estimate,
+            remaining: caller.deadline.remaining(at: now))
+        if let refusal { return .refuse(saturated(refusal, caller.workClass, waited: .zero, now: now)) }
         return .wait
     }
 
-    mutating func enqueue(_ id: WaiterID, _ waiter: Waiter, now: MonotonicInstant) {
+    mutating func enqueue(_ caller: Caller, now: MonotonicInstant) -> WaiterID {
         advance(to: now)
-        waiters[id] = waiter
-        queue.append(id)
-        tallies.peakWaiting = max(tallies.peakWaiting, waiters.count)
+        let id = line.enter(caller)
+        tallies.peakWaiting = max(tallies.peakWaiting, line.count)
+        return id
     }
 
     /// Takes a waiter out of the queue; nil when it has been served or refused already.
-    mutating func leave(_ id: WaiterID, now: MonotonicInstant) -> Waiter? {
-        guard let waiter = waiters[id] else { return nil }
+    mutating func leave(_ id: WaiterID, now: MonotonicInstant) -> Caller? {
         advance(to: now)
-        waiters[id] = nil
-        if queue.count > 2 * waiters.count + 64 { queue.removeAll { waiters[$0] == nil } }
-        return waiter
+        guard let caller = line.leave(id) else { return nil }
+        if line.count == 0 { admission.lineEmptied() }
+        return caller
     }
 
     /// Takes out all whose deadline has passed. They are to be told `saturated`.
-    mutating func expire(now: MonotonicInstant) -> [(id: WaiterID, waiter: Waiter)] {
-        let expired = waiters.filter { $0.value.deadline.hasPassed(at: now) }.sorted { $0.key < $1.key }
-        for (id, _) in expired { _ = leave(id, now: now) }
-        return expired.map { ($0.key, $0.value) }
+    mutating func expire(now: MonotonicInstant) -> [(id: WaiterID, caller: Caller)] {
+        advance(to: now)
+        let expired = line.expire(now: now)
+        if line.count == 0 { admission.lineEmptied() }
+        return expired
     }
 
-    var earliestDeadline: Deadline? { waiters.values.lazy.map(\.deadline).min() }
+    mutating func hastenConnect(now: MonotonicInstant) -> MonotonicInstant? {
+        numbers.connecting == 0 ? attempts.hasten(now: now) : nil
+    }
 
-    func saturated(waited: Duration, now: MonotonicInstant) -> PoolError {
-        .saturated(picture(now: now), waited: waited, retryAfter: estimatedWait(now: now))
+    func saturated(_ reason: ShedReason, _ workClass: WorkClass, waited: Duration, now: MonotonicInstant) -> PoolError {
+        let wait = estimatedWait(of: workClass, now: now) ?? .milliseconds(100)
+        return .saturated(picture(now: now), waited: waited, retryAfter: wait, reason: reason)
+    }
+
+    /// Whether the limits allow this class one more connection.
+    private func mayHave(_ workClass: WorkClass) -> Bool {
+        switch workClass {
+        case .critical: true
+        case .interactive: numbers.ordinary < configuration.max
+        case .background: numbers.ordinary < configuration.max && numbers.background < configuration.backgroundMax
+        }
     }
 
     // MARK: A connection comes free
 
     mutating func giveBack(_ slot: Slot, reusable: Bool, lost: Bool, now: MonotonicInstant) -> GiveBack {
-        guard case .leased(let record) = connections[slot]?.phase else { preconditionFailure("connection \(slot) was given back twice") }
-        tallies.averageHeld.record(now - record.since)
-        if lost || isShuttingDown || isLeftBehind(slot) { return vacate(slot, now: now) }
+        precondition(connections[slot].phase == .leased, "connection \(slot) was given back twice")
+        advance(to: now)
+        tallies.averageHeld.record(nanoseconds: now.nanoseconds(since: connections[slot].since))
+        numbers.addLease(connections[slot].workClass, -1)
+        connections[slot].caller = nil
+        if lost || isShuttingDown || isLeftBehind(slot) { return vacate(slot) }
         if !reusable {
-            advance(to: now)
-            connections[slot]?.phase = .recovering(since: now)
+            numbers.recovering += 1
+            enter(.recovering, slot, now)
             return .recover
         }
-        if mayRetire(slot, now: now) { return vacate(slot, now: now) }
+        if mayRetire(slot, now: now) { return vacate(slot) }
         return offer(slot, now: now)
     }
 
     /// The clearing ended: the connection is as good as new, or is to be closed.
     mutating func recovered(_ slot: Slot, usable: Bool, now: MonotonicInstant) -> GiveBack {
-        guard usable, !isShuttingDown, !isLeftBehind(slot) else { return vacate(slot, now: now) }
+        advance(to: now)
+        numbers.recovering -= 1
+        guard usable, !isShuttingDown, !isLeftBehind(slot) else { return vacate(slot) }
         return offer(slot, now: now)
     }
 
     mutating func connected(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
-        availability = .up
-        connectFailures = 0
-        nextConnectAt = nil
-        lastConnectFailure = nil
+        advance(to: now)
+        attempts.succeeded()
         tallies.opened += 1
-        if isShuttingDown { return vacate(slot, now: now) }
-        if configuration.lifetime > .zero {
-            let shortened = Double.random(in: 0.9...1) * configuration.lifetime.seconds
-            connections[slot]?.retireAt = now + .seconds(shortened)
-        }
+        numbers.connecting -= 1
+        if isShuttingDown { return vacate(slot) }
+        if configuration.lifetime > .zero { connections[slot].retireAt = retirement(now: now) }
         return offer(slot, now: now)
     }
 
     /// An attempt to connect failed. Answers the waiters to refuse: all of them when no connection stands, none otherwise.
     mutating func connectFailed(_ slot: Slot, cause: String, now: MonotonicInstant, using generator: inout some RandomNumberGenerator) -> [WaiterID] {
         advance(to: now)
-        connections[slot] = nil
-        connectFailures += 1
-        lastConnectFailure = cause
-        nextConnectAt = now + connectBackoff.delay(attempt: connectFailures, using: &generator)
-        guard connections.allSatisfy({ $0 == nil || $0?.isConnecting == true }) else { return [] }
-        switch availability {
-        case .up: availability = .down(cause: cause, since: now)
-        case .down(_, let since): availability = .down(cause: cause, since: since)
-        }
-        let refused = waitersInOrderIDs
-        queue.removeAll()
-        waiters.removeAll()
-        return refused
-    }
-
-    func unavailable(now: MonotonicInstant) -> PoolError {
-        guard case .down(let cause, let since) = availability else { return saturated(waited: .zero, now: now) }
-        return .databaseUnavailable(cause: cause, since: now - since, nextAttemptIn: untilNextConnect(now))
+        numbers.connecting -= 1
+        connections[slot] = Connection()
+        let standing = total > numbers.connecting
+        attempts.failed(cause, standing: standing, now: now, using: &generator)
+        guard !standing else { return [] }
+        admission.lineEmptied()
+        return line.clear()
     }
 
     /// The server closed a connection that nobody used. False when it is leased after all: its holder will notice.
     mutating func lostWhileIdle(_ slot: Slot, now: MonotonicInstant) -> Bool {
-        guard case .idle = connections[slot]?.phase else { return false }
+        guard connections[slot].phase == .idle else { return false }
+        advance(to: now)
         idle.removeAll { $0 == slot }
-        _ = vacate(slot, now: now)
+        _ = vacate(slot)
         return true
     }
 
@@ -201,45 +186,58 @@ struct PoolState {
 
     /// A connection stands and knows its server; before `connected`. Answers the idle connections to close because it is another one.
     mutating func admit(_ slot: Slot, _ identity: ServerIdentity?, now: MonotonicInstant) -> [Slot] {
-        connections[slot]?.generation = generation.admit(identity, now: now)
+        connections[slot].generation = generation.admit(identity, now: now)
         return vacateLeftBehind(now: now)
     }
 
     /// The lease found its server demoted. Answers the idle connections to close with it; those leased follow when they come back.
     mutating func demoted(_ slot: Slot, now: MonotonicInstant) -> [Slot] {
-        guard let number = connections[slot]?.generation, generation.end(number, now: now) else { return [] }
+        guard generation.end(connections[slot].generation, now: now) else { return [] }
         return vacateLeftBehind(now: now)
     }
 
-    func isLeftBehind(_ slot: Slot) -> Bool { connections[slot].map { $0.generation < generation.number } ?? false }
+    func isLeftBehind(_ slot: Slot) -> Bool { connections[slot].generation < generation.number }
 
     private mutating func vacateLeftBehind(now: MonotonicInstant) -> [Slot] {
+        advance(to: now)
         let closing = idle.filter { isLeftBehind($0) }
         idle.removeAll { closing.contains($0) }
-        for slot in closing { _ = vacate(slot, now: now) }
+        for slot in closing { _ = vacate(slot) }
         return closing
     }
 
+    /// To the next who may have it, the most urgent class first; else to the idle ones.
     private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
-        while let id = queue.popFirst() {
-            guard let waiter = waiters.removeValue(forKey: id) else { continue }
-            lease(slot, LeaseRecord(purpose: waiter.purpose, detail: waiter.detail, site: waiter.site, since: now), now: now)
-            return .hand(to: id)
+        if line.count > 0 {
+            for workClass in WorkClass.allCases where line.count(of: workClass) > 0 && mayHave(workClass) {
+                guard let (id, caller) = line.next(of: workClass, newestFirst: admission.isOverloaded) else { continue }
+                admission.served(afterWaiting: now - caller.since, now: now)
+                if line.count == 0 { admission.lineEmptied() }
+                lease(slot, caller, now: now)
+                return .hand(to: id)
+            }
         }
-        advance(to: now)
-        connections[slot]?.phase = .idle(since: now)
+        enter(.idle, slot, now)
         idle.append(slot)
         return .park
     }
 
-    private mutating func lease(_ slot: Slot, _ record: LeaseRecord, now: MonotonicInstant) {
+    private mutating func lease(_ slot: Slot, _ caller: Caller, now: MonotonicInstant) {
         advance(to: now)
-        connections[slot]?.phase = .leased(record)
+        numbers.addLease(caller.workClass, 1)
+        enter(.leased, slot, now)
+        connections[slot].caller = caller
+        connections[slot].workClass = caller.workClass
+        connections[slot].reportedAsLeak = false
     }
 
-    private mutating func vacate(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
-        advance(to: now)
-        connections[slot] = nil
+    private mutating func enter(_ phase: Phase, _ slot: Slot, _ now: MonotonicInstant) {
+        connections[slot].phase = phase
+        connections[slot].since = now
+    }
+
+    private mutating func vacate(_ slot: Slot) -> GiveBack {
+        connections[slot] = Connection()
         return .close
     }
 
@@ -248,141 +246,147 @@ struct PoolState {
     /// Reserves slots for the connections to open now. One at a time beyond the minimum: a burst of short queries is over
     /// before many connections would stand, and they would only be in the way.
     mutating func connectsDue(now: MonotonicInstant) -> [Slot] {
-        guard !isShuttingDown else { return [] }
-        if let nextConnectAt, now < nextConnectAt { return [] }
-        let connecting = connections.count { $0?.isConnecting == true }
-        let standing = total - connecting
-        let allowed = if case .down = availability { 1 } else { max(1, min(4, configuration.min - standing)) }
-        let wanted = max(configuration.min - standing, min(waiters.count, configuration.max - standing), isDown ? 1 : 0)
-        let count = min(allowed, wanted) - connecting
+        guard !isShuttingDown, attempts.mayBegin(at: now) else { return [] }
+        let standing = total - numbers.connecting
+        let allowed = attempts.isDown ? 1 : max(1, min(4, configuration.min - standing))
+        let wanted = max(configuration.min - standing, wantedByWaiters(standing), attempts.isDown ? 1 : 0)
+        let count = min(allowed, wanted) - numbers.connecting
         guard count > 0 else { return [] }
         var slots: [Slot] = []
-        for slot in connections.indices where connections[slot] == nil && slots.count < count {
-            connections[slot] = Connection(phase: .connecting(since: now), retireAt: nil)
+        for slot in connections.indices where connections[slot].phase == .empty && slots.count < count {
+            enter(.connecting, slot, now)
+            numbers.connecting += 1
             slots.append(slot)
         }
         return slots
     }
 
-    /// When `connectsDue` is to be asked again although nothing else happens; nil when only an event can change its answer.
-    var nextConnectDue: MonotonicInstant? { nextConnectAt }
+    /// Whether a waiter that has just come is a reason to look at `connectsDue`.
+    var wantsConnection: Bool { wantedByWaiters(total - numbers.connecting) > numbers.connecting }
+
+    /// Connections that would be taken at once. The reserved ones are only opened for the critical class.
+    private func wantedByWaiters(_ standing: Int) -> Int {
+        let critical = line.count(of: .critical)
+        let background = min(line.count(of: .background), max(0, configuration.backgroundMax - numbers.background))
+        let limit = configuration.max + min(configuration.reserved, numbers.critical + critical)
+        return min(critical + line.count(of: .interactive) + background, limit - standing)
+    }
 
     /// Takes out idle connections that are too old or too long unused. They are to be closed.
     mutating func sweep(now: MonotonicInstant) -> [(slot: Slot, reason: PoolCloseReason)] {
+        advance(to: now)
         generation.settle(now: now)
         var closing: [(Slot, PoolCloseReason)] = []
         for slot in idle {
-            guard case .idle(let since) = connections[slot]?.phase else { continue }
             if isLeftBehind(slot) {
                 closing.append((slot, .failover))
             } else if mayRetire(slot, now: now) {
                 closing.append((slot, .lifetime))
-            } else if now - since >= configuration.idleTimeout, total - closing.count > configuration.min {
+            } else if now - connections[slot].since >= configuration.idleTimeout, total - closing.count > configuration.min {
                 closing.append((slot, .idle))
             }
         }
         for (slot, _) in closing {
             idle.removeAll { $0 == slot }
-            _ = vacate(slot, now: now)
+            _ = vacate(slot)
         }
         return closing
     }
 
     /// Leases that have just outlived the threshold; each is told once.
-    mutating func suspectedLeaks(now: MonotonicInstant) -> [LeaseRecord] {
-        var found: [LeaseRecord] = []
-        for slot in connections.indices {
-            guard case .leased(var record) = connections[slot]?.phase else { continue }
-            guard !record.reportedAsLeak, now - record.since >= configuration.leakThreshold else { continue }
-            record.reportedAsLeak = true
-            connections[slot]?.phase = .leased(record)
-            found.append(record)
+    mutating func suspectedLeaks(now: MonotonicInstant) -> [(slot: Slot, caller: Caller, age: Duration)] {
+        var found: [(Slot, Caller, Duration)] = []
+        for slot in connections.indices where connections[slot].phase == .leased && !connections[slot].reportedAsLeak {
+            guard let caller = connections[slot].caller, now - connections[slot].since >= configuration.leakThreshold else { continue }
+            connections[slot].reportedAsLeak = true
+            found.append((slot, caller, now - connections[slot].since))
         }
         return found
     }
 
+    /// Who has a connection for so long that it was reported; nil for all others.
+    func suspect(_ slot: Slot, now: MonotonicInstant) -> (caller: Caller, age: Duration)? {
+        guard connections[slot].reportedAsLeak, let caller = connections[slot].caller else { return nil }
+        return (caller, now - connections[slot].since)
+    }
+
     /// No new leases from here on. Answers the idle connections to close and the waiters to refuse.
     mutating func shutDown(now: MonotonicInstant) -> (close: [Slot], refuse: [WaiterID]) {
+        advance(to: now)
         isShuttingDown = true
         let closing = idle
         idle.removeAll()
-        for slot in closing { _ = vacate(slot, now: now) }
-        let refused = waitersInOrderIDs
-        queue.removeAll()
-        waiters.removeAll()
-        return (closing, refused)
+        for slot in closing { _ = vacate(slot) }
+        return (closing, line.clear())
     }
 
+    /// The end of a lifetime that begins now: up to a tenth early, and apart from all others by what retirements are apart.
+    private func retirement(now: MonotonicInstant) -> MonotonicInstant {
+        var end = now + .seconds(Double.random(in: 0.9...1) * configuration.lifetime.seconds)
+        for other in connections.compactMap(\.retireAt).sorted(by: >) where other - end < Self.betweenRetirements {
+            guard end - other < Self.betweenRetirements else { break }
+            end = other - Self.betweenRetirements
+        }
+        return end
+    }
+
+    /// A pool that opened all at once must not lose all at once.
+    static let betweenRetirements = Duration.milliseconds(250)
+
     private mutating func mayRetire(_ slot: Slot, now: MonotonicInstant) -> Bool {
-        guard let retireAt = connections[slot]?.retireAt, retireAt <= now else { return false }
-        // A pool that opened all at once must not lose all at once.
-        if let lastRetirement, now - lastRetirement < .milliseconds(250) { return false }
+        guard let retireAt = connections[slot].retireAt, retireAt <= now else { return false }
+        if let lastRetirement, now < lastRetirement + Self.betweenRetirements { return false }
         lastRetirement = now
         return true
     }
 
     // MARK: What it looks like
 
-    var total: Int { connections.count { $0 != nil } }
-    var waiting: Int { waiters.count }
+    var total: Int { idle.count + numbers.leased + numbers.connecting + numbers.recovering }
+    var waiting: Int { line.count }
     var isEmpty: Bool { total == 0 }
+    var isOverloaded: Bool { admission.isOverloaded }
 
-    private var isDown: Bool { if case .down = availability { true } else { false } }
-
-    private func untilNextConnect(_ now: MonotonicInstant) -> Duration {
-        nextConnectAt.map { max(.zero, $0 - now) } ?? .zero
-    }
-
-    /// What a newcomer would wait: one mean lease for each that must end before its turn.
+    /// What a newcomer would wait: until as many leases have ended as callers come before it. Nil before enough leases have ended to
+    /// know how long they take.
     ///
-    /// Leases that outlive the mean say more about the next ones than those that have ended.
-    func estimatedWait(now: MonotonicInstant) -> Duration {
-        let ended = tallies.averageHeld.mean ?? .milliseconds(100)
-        let oldest = leases.map(\.record.since).min().map { now - $0 } ?? .zero
-        let held = max(ended, oldest)
-        return .seconds(held.seconds * Double(waiters.count + 1) / Double(configuration.max))
+    /// Each connection comes free once in a mean lease, or in the age it has reached if that is more: one that is stuck counts for little.
+    func estimatedWait(of workClass: WorkClass, now: MonotonicInstant) -> Duration? {
+        guard tallies.averageHeld.count >= 8, let mean = tallies.averageHeld.mean else { return nil }
+        let typical = max(1e-6, mean.seconds)
+        var endsPerSecond = 0.0
+        for connection in connections where connection.phase == .leased {
+            endsPerSecond += 1 / max(typical, (now - connection.since).seconds)
+        }
+        endsPerSecond += Double(numbers.recovering + idle.count) / typical
+        guard endsPerSecond > 0 else { return nil }
+        return .seconds(Double(line.count(before: workClass) + 1) / endsPerSecond)
     }
 
-    var oldestWaiterSince: MonotonicInstant? { waiters.values.lazy.map(\.since).min() }
-    var leases: [(slot: Slot, record: LeaseRecord)] {
+    /// Oldest first.
+    var leases: [(slot: Slot, caller: Caller, since: MonotonicInstant)] {
         connections.indices.compactMap { slot in
-            if case .leased(let record) = connections[slot]?.phase { (slot, record) } else { nil }
-        }
+            guard connections[slot].phase == .leased, let caller = connections[slot].caller else { return nil }
+            return (slot, caller, connections[slot].since)
+        }.sorted { $0.since < $1.since }
     }
-    var waitersInOrder: [Waiter] { queue.compactMap { waiters[$0] } }
-    private var waitersInOrderIDs: [WaiterID] { Array(queue.lazy.filter { waiters[$0] != nil }) }
 
     func counts() -> (idle: Int, leased: Int, connecting: Int, recovering: Int) {
-        var counts = (idle: 0, leased: 0, connecting: 0, recovering: 0)
-        for connection in connections {
-            switch connection?.phase {
-            case .idle: counts.idle += 1
-            case .leased: counts.leased += 1
-            case .connecting: counts.connecting += 1
-            case .recovering: counts.recovering += 1
-            case nil: break
-            }
-        }
-        return counts
+        (idle.count, numbers.leased, numbers.connecting, numbers.recovering)
     }
 
     func picture(now: MonotonicInstant) -> PoolPicture {
-        let counts = counts()
-        let oldest = leases.min { $0.record.since < $1.record.since }?.record
+        let oldest = leases.first
         return PoolPicture(
-            leased: counts.leased, idle: counts.idle, connecting: counts.connecting, waiting: waiters.count, max: configuration.max,
-            oldestLease: oldest.map { now - $0.since }, oldestPurpose: oldest?.purpose.name, lastConnectFailure: lastConnectFailure)
+            leased: numbers.leased, idle: idle.count, connecting: numbers.connecting, waiting: line.count, max: configuration.max,
+            oldestLease: oldest.map { now - $0.since }, oldestPurpose: oldest?.caller.purpose.name, lastConnectFailure: attempts.lastFailure)
     }
 
-    mutating func resetPeak() { tallies.peakWaiting = waiters.count }
+    mutating func resetPeak() { tallies.peakWaiting = line.count }
 
     /// Adds up the time since the last change under the counts that held during it. Before every change, and before reading.
     mutating func advance(to now: MonotonicInstant) {
-        let counts = counts()
-        tallies.advance(to: now, leased: counts.leased + counts.recovering, exhausted: counts.idle == 0 && (total >= configuration.max || !waiters.isEmpty))
+        let exhausted = idle.isEmpty && (total >= configuration.max || line.count > 0)
+        tallies.advance(to: now, leased: numbers.leased + numbers.recovering, exhausted: exhausted)
     }
-}
-
-extension PoolState.Connection {
-    fileprivate var isConnecting: Bool { if case .connecting = phase { true } else { false } }
 }

@@ -25,6 +25,12 @@ public enum QueryOutcome: String, Sendable, CaseIterable {
     case ok, error, timeout, cancelled
 }
 
+/// Who was turned away, and why.
+public struct ShedKey: Sendable, Hashable {
+    public var workClass: WorkClass
+    public var reason: ShedReason
+}
+
 /// One kind of statement and how it ended.
 public struct QueryKind: Sendable, Hashable {
     public var operation: SQL.Operation
@@ -52,12 +58,21 @@ public struct PoolStatistics: Sendable {
     public var opened: Int
     public var closed: [PoolCloseReason: Int]
     public var leaksSuspected: Int
+    /// Suspected leaks that were given back after all.
+    public var leaksReturned = 0
     public var acquire: [PoolAcquireOutcome: HistogramSnapshot]
     public var use: HistogramSnapshot
     public var createSucceeded: HistogramSnapshot
     public var createFailed: HistogramSnapshot
     public var query: [QueryKind: HistogramSnapshot]
     public var queryErrorsBySQLStateClass: [String: Int]
+    /// Callers turned away although the database answers.
+    public var shed: [ShedKey: Int] = [:]
+    /// The queue is standing: the newest is served first, and only those who are served soon are let in.
+    public var isOverloaded = false
+    public var batches = 0
+    /// Single statements that shared the round trip of a batch.
+    public var batchedStatements = 0
 
     /// All that exist, connecting ones included.
     public var total: Int { idle + leased + connecting + recovering }
@@ -67,6 +82,7 @@ public struct PoolStatistics: Sendable {
 public struct PoolHolders: Sendable {
     public struct Holder: Sendable {
         public var purpose: String
+        public var workClass: WorkClass
         /// The route or task on whose behalf.
         public var detail: String?
         /// The statement that runs or ran last, literals replaced.
@@ -80,6 +96,7 @@ public struct PoolHolders: Sendable {
 
     public struct Waiter: Sendable {
         public var purpose: String
+        public var workClass: WorkClass
         public var detail: String?
         public var callSite: String
         public var age: Duration
@@ -96,6 +113,8 @@ public enum PoolPressure: Sendable, Equatable {
     /// A caller has queued for 250 ms: no longer a passing burst.
     case sustained
     case queueDeadline
+    /// A caller was turned away at once.
+    case refused
     /// The queue is empty again.
     case relieved
 }

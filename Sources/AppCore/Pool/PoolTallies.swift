@@ -3,9 +3,11 @@ import Vitals
 /// What the pool adds up as it goes: exact shares of time instead of samples.
 struct PoolTallies {
     /// Connection-seconds in use; the difference over `max` times the elapsed time is the mean utilisation.
-    private(set) var busy = Duration.zero
+    var busy: Duration { .nanoseconds(busyNanoseconds) }
     /// Time during which no connection was free.
-    private(set) var exhausted = Duration.zero
+    var exhausted: Duration { .nanoseconds(exhaustedNanoseconds) }
+    private var busyNanoseconds: Int64 = 0
+    private var exhaustedNanoseconds: Int64 = 0
     var opened = 0
     /// Most callers queued at once since last taken.
     var peakWaiting = 0
@@ -18,22 +20,23 @@ struct PoolTallies {
 
     mutating func advance(to now: MonotonicInstant, leased: Int, exhausted isExhausted: Bool) {
         guard now > lastChange else { return }
-        let elapsed = now - lastChange
+        let elapsed = now.nanoseconds(since: lastChange)
         lastChange = now
-        busy += elapsed * leased
-        if isExhausted { exhausted += elapsed }
+        busyNanoseconds += elapsed * Int64(leased)
+        if isExhausted { exhaustedNanoseconds += elapsed }
     }
 }
 
 /// Exponentially weighted: the last twenty or so values matter.
 struct MovingAverage {
-    private(set) var mean: Duration?
+    private(set) var count = 0
+    private var nanoseconds: Int64 = 0
 
-    mutating func record(_ value: Duration) {
-        guard let mean else {
-            self.mean = value
-            return
-        }
-        self.mean = .nanoseconds(mean.nanoseconds + (value.nanoseconds - mean.nanoseconds) / 10)
+    /// Nil before the first value.
+    var mean: Duration? { count > 0 ? .nanoseconds(nanoseconds) : nil }
+
+    mutating func record(nanoseconds value: Int64) {
+        nanoseconds = count == 0 ? value : nanoseconds + (value - nanoseconds) / 10
+        count += 1
     }
 }

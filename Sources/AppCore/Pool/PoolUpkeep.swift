@@ -21,6 +21,8 @@ extension Pool {
                         let usable = await connection.recover(until: Deadline(.now() + .seconds(1)))
                         settle(slot, connection, closing: .error) { $0.recovered(slot, usable: usable, now: .now()) }
                     }
+                case .unblock(let batch):
+                    group.addTask { [self] in await clear(batch) }
                 }
             }
             shutDown()
@@ -36,16 +38,12 @@ extension Pool {
             observeEvent?(.clientCreated(backendPID: Int(connection.backendPID), took: took))
             let wasDown = guarded.withLock { guarded in
                 guarded.connections[slot] = connection
-                if case .down = guarded.state.availability { return true }
-                return false
+                return guarded.state.attempts.isDown
             }
             if wasDown { logger.info("database is available again") }
             admit(slot, connection.facts, .now())
             settle(slot, connection, closing: .shutdown) { $0.connected(slot, now: .now()) }
-            connection.whenLostWhileIdle { [weak self, weak connection] in
-                guard let self, let connection else { return }
-                lostWhileIdle(slot, connection)
-            }
+            connection.whenLostWhileIdle { [self] in lostWhileIdle(slot, $0) }
         } catch {
             if !Task.isCancelled { meters.createFailed.record(.now() - started) }
             connectFailed(slot, "\(error)")
@@ -58,15 +56,21 @@ extension Pool {
         let now = MonotonicInstant.now()
         var generator = SystemRandomNumberGenerator()
         let (refused, error, isNew, next) = guarded.withLock { guarded in
-            let wasUp = if case .up = guarded.state.availability { true } else { false }
+            let wasDown = guarded.state.attempts.isDown
             let ids = guarded.state.connectFailed(slot, cause: cause, now: now, using: &generator)
-            let refused = ids.compactMap { guarded.waiting.removeValue(forKey: $0) }
-            let isDown = if case .down = guarded.state.availability { true } else { false }
-            return (refused, guarded.state.unavailable(now: now), wasUp && isDown, guarded.state.nextConnectDue)
+            let refused = ids.compactMap { guarded.takeGrant($0) }
+            let attempts = guarded.state.attempts
+            return (refused, attempts.unavailable(now: now), !wasDown && attempts.isDown, attempts.nextAt)
         }
-        for continuation in refused { continuation.resume(throwing: error) }
+        if let error {
+            for grant in refused { grant.tell(.failure(error)) }
+        }
         if isNew, !Task.isCancelled { logger.error("database is unavailable", metadata: ["cause": "\(cause)", "waiters refused": "\(refused.count)"]) }
-        if let next { loop.schedule(at: next) { [addChore] in addChore.yield(.connect) } }
+        if let next { connect(at: next) }
+    }
+
+    func connect(at instant: MonotonicInstant) {
+        loop.schedule(at: instant) { [addChore] in addChore.yield(.connect) }
     }
 
     private func lostWhileIdle(_ slot: PoolState.Slot, _ connection: PostgresConnection) {
@@ -90,24 +94,49 @@ extension Pool {
                     defer { guarded.connections[slot] = nil }
                     return (guarded.connections[slot], reason)
                 }
-                return (closing, guarded.state.suspectedLeaks(now: now))
+                let leaks = guarded.state.suspectedLeaks(now: now).map { ($0.caller, $0.age, guarded.connections[$0.slot]) }
+                return (closing, leaks)
             }
             for (connection, reason) in closing {
                 connection?.close()
                 meters.closed.add(for: reason)
             }
-            for leak in leaks {
+            for (caller, age, connection) in leaks {
+                logger.warning("lease held unusually long", metadata: Self.metadata(caller, age, connection))
                 meters.leaks.add()
-                logger.warning(
-                    "lease held unusually long",
-                    metadata: [
-                        "purpose": "\(leak.purpose)", "detail": "\(leak.detail ?? "-")", "taken at": "\(leak.site)",
-                        "age": "\((now - leak.since).text)",
-                    ])
             }
             addChore.yield(.connect)
         }
         addChore.finish()
+    }
+
+    static func metadata(_ caller: Caller, _ age: Duration, _ connection: PostgresConnection?) -> Logger.Metadata {
+        [
+            "purpose": "\(caller.purpose)", "detail": "\(caller.detail ?? "-")", "taken at": "\(caller.site)", "age": "\(age.text)",
+            "statement": "\(connection?.activity.statement.map { StatementFingerprint($0).text } ?? "-")",
+        ]
+    }
+
+    /// One statement of a batch holds up all others: cancelled, the others run again, each on a connection of its own.
+    private func clear(_ batch: Batch) async {
+        let limit = Deadline(.now() + .seconds(1))
+        await batch.connection.cancel(until: limit)
+        // A server that does not even cancel: nobody is to wait for it any longer, and `recover` decides about the connection.
+        let timer = loop.schedule(at: limit.instant) { batch.connection.giveUp() }
+        if batch.cancellationEnded() {
+            loop.cancel(timer)
+            giveBack(batch)
+        }
+    }
+
+    /// Called on the loop's thread when a batch has had no answer for a while. False when it has come meanwhile.
+    func unblock(_ batch: Batch) -> Bool {
+        guard let deadlines = batch.stalled() else { return false }
+        for deadline in Set(deadlines) {
+            loop.schedule(at: deadline.instant) { batch.expire(now: .now()) }
+        }
+        addChore.yield(.unblock(batch))
+        return true
     }
 
     private func shutDown() {
@@ -117,9 +146,9 @@ extension Pool {
                 defer { guarded.connections[slot] = nil }
                 return guarded.connections[slot]
             }
-            return (connections, ids.compactMap { guarded.waiting.removeValue(forKey: $0) })
+            return (connections, ids.compactMap { guarded.takeGrant($0) })
         }
-        for continuation in refused { continuation.resume(throwing: PoolError.shuttingDown) }
+        for grant in refused { grant.tell(.failure(.shuttingDown)) }
         for connection in connections {
             connection.close()
             meters.closed.add(for: .shutdown)

@@ -13,6 +13,30 @@ public struct Purpose: Sendable, Hashable, ExpressibleByStringLiteral, CustomStr
 public enum Work {
     /// For example `GET /api/workspaces/{id}/overview` or `task 0b9c…`.
     @TaskLocal public static var detail: String?
+
+    /// How urgent it is, where connections are short.
+    @TaskLocal public static var workClass = WorkClass.interactive
+}
+
+/// How urgent a caller's work is. The more urgent class is served first, whoever came first.
+public enum WorkClass: String, Sendable, CaseIterable, Comparable {
+    /// What must go on when all else waits: a readiness check, an operator's look. Has a connection in reserve.
+    case critical
+    /// Somebody waits for the answer.
+    case interactive
+    /// Nobody waits: agent tasks, refreshes. Never gets all connections.
+    case background
+
+    var index: Int {
+        switch self {
+        case .critical: 0
+        case .interactive: 1
+        case .background: 2
+        }
+    }
+
+    /// More urgent is less.
+    public static func < (left: Self, right: Self) -> Bool { left.index < right.index }
 }
 
 /// Where in the source a connection was asked for.

@@ -1,9 +1,27 @@
+import DequeModule
 import Vitals
 
 /// One statement on its way: what to send next, what came back, and who waits for it.
 struct Operation {
-    /// The rows of each statement; of a script those of its last.
-    typealias Answer = Result<[Rows], PostgresError>
+    /// The rows of each statement that ended well, of a script those of its last; and the error of the one after them, if one failed.
+    struct Answer: Sendable {
+        var rows: [Rows] = []
+        var error: PostgresError?
+    }
+
+    /// Who is told.
+    enum Responder: Sendable {
+        case caller(CheckedContinuation<Answer, Never>)
+        /// Called on the loop's thread, or on the sender's when the statement could not be sent.
+        case closure(@Sendable (Answer) -> Void)
+
+        func tell(_ answer: Answer) {
+            switch self {
+            case .caller(let continuation): continuation.resume(returning: answer)
+            case .closure(let body): body(answer)
+            }
+        }
+    }
 
     enum Request {
         case statement(SQL)
@@ -30,6 +48,11 @@ struct Operation {
         case makingRoom(name: String)
     }
 
+    private enum Part {
+        case parse(text: String, name: String)
+        case statement
+    }
+
     enum Next {
         case sendAgain
         case answer(Answer)
@@ -38,21 +61,23 @@ struct Operation {
     let request: Request
     let startedAt: MonotonicInstant
     let deadline: Deadline
-    let continuation: CheckedContinuation<Answer, Never>
+    let responder: Responder
     private var stage = Stage.plain
     private var retried = false
     /// A command tag has shown that the session is no longer as it began.
     private(set) var changedSession = false
-    private var results: [LibpqResult?] = []
+    private var results: [Rows] = []
+    /// What the answers to come are to, in order: a batch parses some of its statements first.
+    private var parts: Deque<Part> = []
     /// Of the statement whose answer is coming in.
     private var result: LibpqResult?
     private var error: PostgresError?
 
-    init(request: Request, startedAt: MonotonicInstant, deadline: Deadline, continuation: CheckedContinuation<Answer, Never>) {
+    init(request: Request, startedAt: MonotonicInstant, deadline: Deadline, responder: Responder) {
         self.request = request
         self.startedAt = startedAt
         self.deadline = deadline
-        self.continuation = continuation
+        self.responder = responder
     }
 
     /// False when libpq would not take it; the connection's error message says why.
@@ -61,17 +86,7 @@ struct Operation {
         case .script(let text):
             return libpq.sendScript(text)
         case .batch(let list):
-            guard libpq.enterPipeline() else { return false }
-            for sql in list {
-                let sent =
-                    if let name = statements.name(of: sql.text) {
-                        libpq.sendPrepared(name: name, sql.parameters)
-                    } else {
-                        libpq.sendQuery(sql.text, sql.parameters)
-                    }
-                guard sent else { return false }
-            }
-            return libpq.sync()
+            return libpq.enterPipeline() && send(list, on: libpq, statements: &statements) && libpq.sync()
         case .statement(let sql):
             if case .executing(let name) = stage { return libpq.sendPrepared(name: name, sql.parameters) }
             switch retried ? .once : statements.plan(for: sql.text) {
@@ -91,6 +106,26 @@ struct Operation {
         }
     }
 
+    private mutating func send(_ list: [SQL], on libpq: LibpqConnection, statements: inout StatementCache) -> Bool {
+        // A text that this batch parses need not be parsed again in it.
+        var parsed: [String: String] = [:]
+        for sql in list {
+            let sent: Bool
+            switch parsed[sql.text].map({ .execute(name: $0) }) ?? (retried ? .once : statements.plan(for: sql.text, pending: parsed.count)) {
+            // To make room needs an answer first: not here.
+            case .once, .makeRoom: sent = libpq.sendQuery(sql.text, sql.parameters)
+            case .execute(let name): sent = libpq.sendPrepared(name: name, sql.parameters)
+            case .prepare(let name):
+                parsed[sql.text] = name
+                parts.append(.parse(text: sql.text, name: name))
+                sent = libpq.sendPrepare(name: name, sql.text) && libpq.sendPrepared(name: name, sql.parameters)
+            }
+            guard sent else { return false }
+            parts.append(.statement)
+        }
+        return true
+    }
+
     mutating func take(_ received: LibpqResult) {
         switch received.kind {
         case .command:
@@ -103,10 +138,15 @@ struct Operation {
         }
     }
 
-    /// In a batch: the statement's answer is complete, the next one's follows.
-    mutating func closeStatement() {
-        results.append(result)
-        result = nil
+    /// In a batch: one answer is complete, the next follows. After an error none counts any more.
+    mutating func closePart(statements: inout StatementCache) {
+        let part = parts.popFirst()
+        defer { result = nil }
+        guard error == nil else { return }
+        switch part {
+        case .parse(let text, let name): statements.prepared(text, as: name)
+        case .statement, nil: results.append(Rows(result: result))
+        }
     }
 
     /// What follows when the server is done with the last thing sent.
@@ -122,18 +162,19 @@ struct Operation {
             result = nil
             return .sendAgain
         }
-        if case .executing = stage, outsideTransaction, !retried, isStalePlan {
-            // A migration changed the table under a prepared statement. Nothing ran: parse it anew, once.
-            statements.forget(request.text)
+        if outsideTransaction, !retried, isStalePlan, let texts = preparedTexts {
+            // A migration changed the table under a prepared statement. Nothing took effect: parse it anew, once.
+            for text in texts { statements.forget(text) }
             retried = true
             error = nil
             result = nil
+            results = []
+            parts = []
             stage = .plain
             return .sendAgain
         }
-        if let error { return .answer(.failure(error)) }
-        if case .batch = request { return .answer(.success(results.map { Rows(result: $0) })) }
-        return .answer(.success([Rows(result: result)]))
+        if case .batch = request { return .answer(Answer(rows: results, error: error)) }
+        return .answer(error.map { Answer(error: $0) } ?? Answer(rows: [Rows(result: result)]))
     }
 
     /// Why the caller gets no answer when the connection breaks; the server's last words are better than "closed".
@@ -141,9 +182,17 @@ struct Operation {
         error ?? .connectionLost(reason)
     }
 
-    /// 0A000 "cached plan must not change result type"; 26000: the name is unknown, as after DISCARD ALL.
-    private var isStalePlan: Bool {
-        guard let sqlState = error?.sqlState else { return false }
-        return sqlState == "0A000" || sqlState == "26000"
+    /// The texts that may have been executed by name; nil when there is none.
+    private var preparedTexts: [String]? {
+        switch (request, stage) {
+        case (.batch(let list), _): list.map(\.text)
+        case (.statement(let sql), .executing): [sql.text]
+        default: nil
+        }
     }
+
+    private var isStalePlan: Bool { error?.sqlState.map { Self.stalePlan.contains($0) } ?? false }
+
+    /// 0A000 "cached plan must not change result type"; 26000: the name is unknown, as after DISCARD ALL.
+    static let stalePlan: Set<String> = ["0A000", "26000"]
 }

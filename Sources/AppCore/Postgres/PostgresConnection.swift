@@ -21,18 +21,24 @@ final class PostgresConnection: EventHandler {
     }
 
     private enum Phase {
-        /// The statement of the lease runs. Leads to idle, abandoned or lost.
-        case busy(Operation)
+        /// `operation` runs. Leads to idle, abandoned or lost.
+        case busy
         /// Nothing runs; the socket is watched, so a server that goes away is noticed.
         case idle
         /// The caller gave up and has its answer; the server has not finished. Leads to idle or lost.
-        case abandoned(drained: CheckedContinuation<Void, Never>?)
-        case lost(reason: String)
+        case abandoned
+        /// Gone, for `lossReason`.
+        case lost
     }
 
     private struct State {
         var libpq: LibpqConnection?
         var phase = Phase.idle
+        /// While busy. Apart from the phase, so that each answer changes it where it stands.
+        var operation: Operation?
+        /// While abandoned: who waits for the server to finish.
+        var drained: CheckedContinuation<Void, Never>?
+        var lossReason = ""
         var statements = StatementCache()
         var facts: ServerFacts
         var sessionChanged = false
@@ -40,7 +46,7 @@ final class PostgresConnection: EventHandler {
         /// The earliest timer on its way; one is enough, since it is moved to the present deadline when it fires.
         var timerAt: MonotonicInstant?
         var lastStatement: String?
-        var onLostWhileIdle: (@Sendable () -> Void)?
+        var onLostWhileIdle: (@Sendable (PostgresConnection) -> Void)?
         /// A batch is under way; it ends with the answer to its Sync, also when its caller has given up.
         var inPipeline = false
     }
@@ -84,13 +90,13 @@ final class PostgresConnection: EventHandler {
     }
 
     /// Called once, on the loop's thread, if the server closes the connection while nobody uses it.
-    func whenLostWhileIdle(_ body: @escaping @Sendable () -> Void) {
+    func whenLostWhileIdle(_ body: @escaping @Sendable (PostgresConnection) -> Void) {
         let lostAlready = state.withLock { state in
+            if state.phase == .lost { return true }
             state.onLostWhileIdle = body
-            if case .lost = state.phase { return true }
             return false
         }
-        if lostAlready { body() }
+        if lostAlready { body(self) }
     }
 
     // MARK: Statements
@@ -116,20 +122,29 @@ final class PostgresConnection: EventHandler {
 
     private func run(_ request: Operation.Request, until deadline: Deadline) async throws(PostgresError) -> [Rows] {
         let answer = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<Operation.Answer, Never>) in
-                // The waiter is stored and the statement sent in one step: a reply cannot come before there is someone to take it.
-                let failure = state.withLock { state -> PostgresError? in
-                    let now = MonotonicInstant.now()
-                    guard !deadline.hasPassed(at: now) else { return .deadlineExceeded(after: .zero) }
-                    let operation = Operation(request: request, startedAt: now, deadline: deadline, continuation: continuation)
-                    return begin(operation, &state)
-                }
-                if let failure { continuation.resume(returning: .failure(failure)) }
-            }
+            await withCheckedContinuation { send(request, until: deadline, .caller($0)) }
         } onCancel: {
             abandon(because: .cancelled) { _ in true }
         }
-        return try answer.get()
+        if let error = answer.error { throw error }
+        return answer.rows
+    }
+
+    /// Independent statements in one round trip; `body` gets their answers, on the loop's thread, or at once when they cannot be sent.
+    ///
+    /// There is no deadline: whoever sends this way watches over it, with `cancel(until:)` and `giveUp()`.
+    func send(_ statements: [SQL], _ body: @escaping @Sendable (Operation.Answer) -> Void) {
+        send(.batch(statements), until: .never, .closure(body))
+    }
+
+    private func send(_ request: Operation.Request, until deadline: Deadline, _ responder: Operation.Responder) {
+        // The waiter is stored and the statement sent in one step: a reply cannot come before there is someone to take it.
+        let failure = state.withLock { state -> PostgresError? in
+            let now = MonotonicInstant.now()
+            guard !deadline.hasPassed(at: now) else { return .deadlineExceeded(after: .zero) }
+            return begin(Operation(request: request, startedAt: now, deadline: deadline, responder: responder), &state)
+        }
+        if let failure { responder.tell(Operation.Answer(error: failure)) }
     }
 
     private func begin(_ operation: Operation, _ state: inout State) -> PostgresError? {
@@ -137,7 +152,7 @@ final class PostgresConnection: EventHandler {
         case .idle: break
         case .busy: return .notSent("the connection is busy with another statement")
         case .abandoned: return .notSent("the statement before was given up and still runs")
-        case .lost(let reason): return .connectionLost(reason)
+        case .lost: return .connectionLost(state.lossReason)
         }
         guard let libpq = state.libpq else { return .connectionLost("closed") }
         var operation = operation
@@ -152,7 +167,8 @@ final class PostgresConnection: EventHandler {
         if case .batch = operation.request { state.inPipeline = true }
         if flushed == .wouldBlock { loop.update(socket, [.readable, .writable]) }
         arm(&state, operation.deadline)
-        state.phase = .busy(operation)
+        state.operation = operation
+        state.phase = .busy
         return nil
     }
 
@@ -160,9 +176,9 @@ final class PostgresConnection: EventHandler {
 
     private enum Outcome {
         case nothing
-        case answer(CheckedContinuation<Operation.Answer, Never>, Operation.Answer)
+        case answer(Operation.Responder, Operation.Answer)
         case drained(CheckedContinuation<Void, Never>?)
-        case lostWhileIdle((@Sendable () -> Void)?)
+        case lostWhileIdle((@Sendable (PostgresConnection) -> Void)?)
     }
 
     func ready(_ events: EventLoop.Events) {
@@ -172,9 +188,9 @@ final class PostgresConnection: EventHandler {
     private func perform(_ outcome: Outcome) {
         switch outcome {
         case .nothing: break
-        case .answer(let continuation, let answer): continuation.resume(returning: answer)
+        case .answer(let responder, let answer): responder.tell(answer)
         case .drained(let continuation): continuation?.resume()
-        case .lostWhileIdle(let observer): observer?()
+        case .lostWhileIdle(let observer): observer?(self)
         }
     }
 
@@ -192,7 +208,7 @@ final class PostgresConnection: EventHandler {
         while !libpq.isBusy {
             guard let result = libpq.nextResult() else {
                 guard state.inPipeline else { return finish(&state, libpq) }
-                change(&state) { $0.closeStatement() }
+                state.operation?.closePart(statements: &state.statements)
                 continue
             }
             if result.kind == .synced {
@@ -200,64 +216,62 @@ final class PostgresConnection: EventHandler {
                 guard libpq.leavePipeline() else { return end(&state, with: libpq.errorMessage) }
                 return finish(&state, libpq)
             }
-            change(&state) { $0.take(result) }
+            // Nobody takes it when the caller has given up.
+            state.operation?.take(result)
         }
         return .nothing
-    }
-
-    /// Nothing when the caller has given up: what still comes is dropped.
-    private func change(_ state: inout State, _ body: (inout Operation) -> Void) {
-        guard case .busy(var operation) = state.phase else { return }
-        body(&operation)
-        state.phase = .busy(operation)
     }
 
     /// The server has said all there is to say about the statement.
     private func finish(_ state: inout State, _ libpq: LibpqConnection) -> Outcome {
         switch state.phase {
-        case .idle, .lost:
-            return .nothing
-        case .abandoned(let drained):
+        case .idle, .lost: return .nothing
+        case .abandoned:
             state.phase = .idle
-            return .drained(drained)
-        case .busy(var operation):
-            let outsideTransaction = libpq.transactionStatus == .idle
-            switch operation.next(outsideTransaction: outsideTransaction, statements: &state.statements) {
-            case .sendAgain:
-                guard operation.send(on: libpq, statements: &state.statements) else { return end(&state, with: libpq.errorMessage) }
-                let flushed = libpq.flush()
-                guard flushed != .failed else { return end(&state, with: libpq.errorMessage) }
-                if flushed == .wouldBlock { loop.update(socket, [.readable, .writable]) }
-                state.phase = .busy(operation)
-                return .nothing
-            case .answer(let answer):
-                if operation.changedSession { state.sessionChanged = true }
-                if case .failure(.server(let error)) = answer, error.condemnsConnection {
-                    let isDemoted = libpq.isDemoted(by: error, state.facts, ownDoing: state.sessionChanged)
-                    state.condemned = isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message)
-                }
-                state.phase = .idle
-                return .answer(operation.continuation, answer)
+            defer { state.drained = nil }
+            return .drained(state.drained)
+        case .busy: break
+        }
+        guard var operation = state.operation.take() else { return .nothing }
+        switch operation.next(outsideTransaction: libpq.transactionStatus == .idle, statements: &state.statements) {
+        case .sendAgain:
+            guard operation.send(on: libpq, statements: &state.statements), case let flushed = libpq.flush(), flushed != .failed else {
+                state.operation = operation
+                return end(&state, with: libpq.errorMessage)
             }
+            if flushed == .wouldBlock { loop.update(socket, [.readable, .writable]) }
+            if case .batch = operation.request { state.inPipeline = true }
+            state.operation = operation
+            return .nothing
+        case .answer(let answer):
+            if operation.changedSession { state.sessionChanged = true }
+            if case .server(let error) = answer.error, error.condemnsConnection {
+                let isDemoted = libpq.isDemoted(by: error, state.facts, ownDoing: state.sessionChanged)
+                state.condemned = isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message)
+            }
+            state.phase = .idle
+            return .answer(operation.responder, answer)
         }
     }
 
     /// The connection is gone, whatever it was doing.
     private func end(_ state: inout State, with reason: String) -> Outcome {
-        let before = state.phase
+        let (before, operation, drained, observer) = (state.phase, state.operation.take(), state.drained.take(), state.onLostWhileIdle)
         _ = lose(&state, reason)
         switch before {
-        case .busy(let operation): return .answer(operation.continuation, .failure(operation.loss(reason)))
-        case .abandoned(let drained): return .drained(drained)
-        case .idle: return .lostWhileIdle(state.onLostWhileIdle)
+        case .busy: return operation.map { .answer($0.responder, Operation.Answer(error: $0.loss(reason))) } ?? .nothing
+        case .abandoned: return .drained(drained)
+        case .idle: return .lostWhileIdle(observer)
         case .lost: return .nothing
         }
     }
 
     private func lose(_ state: inout State, _ reason: String) -> PostgresError {
         loop.deregister(socket, handler: self)
-        state.phase = .lost(reason: reason)
+        state.phase = .lost
+        state.lossReason = reason
         state.libpq = nil
+        state.onLostWhileIdle = nil
         return .connectionLost(reason)
     }
 
@@ -266,7 +280,7 @@ final class PostgresConnection: EventHandler {
     private func arm(_ state: inout State, _ deadline: Deadline) {
         guard deadline.instant.nanoseconds < (state.timerAt?.nanoseconds ?? .max) else { return }
         state.timerAt = deadline.instant
-        loop.schedule(at: deadline.instant) { [weak self] in self?.timerFired() }
+        loop.schedule(at: deadline.instant) { [self] in timerFired() }
     }
 
     private func timerFired() {
@@ -274,7 +288,7 @@ final class PostgresConnection: EventHandler {
         let expired = state.withLock { state in
             if let at = state.timerAt, at > now { return false }
             state.timerAt = nil
-            guard case .busy(let operation) = state.phase else { return false }
+            guard let operation = state.operation else { return false }
             if operation.deadline.hasPassed(at: now) { return true }
             arm(&state, operation.deadline)
             return false
@@ -284,14 +298,26 @@ final class PostgresConnection: EventHandler {
 
     /// Answers the caller now and leaves the statement to `recover`.
     private func abandon(because reason: PostgresError? = nil, _ condition: @Sendable (Operation) -> Bool) {
-        let given = state.withLock { state -> Operation? in
-            guard case .busy(let operation) = state.phase, condition(operation) else { return nil }
-            state.phase = .abandoned(drained: nil)
+        let given = state.withLock { state -> (Operation.Responder, MonotonicInstant)? in
+            guard let operation = state.operation, condition(operation) else { return nil }
+            state.phase = .abandoned
+            state.operation = nil
             if operation.changedSession || operation.request.mayChangeSession { state.sessionChanged = true }
-            return operation
+            return (operation.responder, operation.startedAt)
         }
-        guard let given else { return }
-        given.continuation.resume(returning: .failure(reason ?? .deadlineExceeded(after: .now() - given.startedAt)))
+        guard let (responder, startedAt) = given else { return }
+        responder.tell(Operation.Answer(error: reason ?? .deadlineExceeded(after: .now() - startedAt)))
+    }
+
+    /// Answers whoever waits that there is no answer, and leaves the statement to `recover`.
+    func giveUp() {
+        abandon { _ in true }
+    }
+
+    /// Asks the server to cancel what runs. Returns when it has been told, or at the deadline.
+    func cancel(until deadline: Deadline) async {
+        guard let cancelHandle else { return }
+        _ = try? await calls.run(name: "pg-cancel", until: deadline) { cancelHandle.request() }
     }
 
     // MARK: The pool's side
@@ -299,7 +325,7 @@ final class PostgresConnection: EventHandler {
     var condition: Condition {
         state.withLock { state in
             switch state.phase {
-            case .lost(let reason): return .lost(reason: reason)
+            case .lost: return .lost(reason: state.lossReason)
             case .busy, .abandoned: return .needsRecovery
             case .idle:
                 if let condemned = state.condemned { return condemned }
@@ -332,8 +358,8 @@ final class PostgresConnection: EventHandler {
     ///
     /// - Returns: whether the connection may be used again; false when that could not be had by the deadline.
     func recover(until deadline: Deadline) async -> Bool {
-        if state.withLock({ if case .abandoned = $0.phase { true } else { false } }) {
-            if let cancelHandle { _ = try? await calls.run(name: "pg-cancel", until: deadline) { cancelHandle.request() } }
+        if state.withLock({ $0.phase == .abandoned }) {
+            await cancel(until: deadline)
             await drained(until: deadline)
         }
         if case .needsRecovery = condition { _ = try? await query("ROLLBACK", until: deadline) }
@@ -344,17 +370,13 @@ final class PostgresConnection: EventHandler {
 
     private func drained(until deadline: Deadline) async {
         let timer = loop.schedule(at: deadline.instant) { [self] in
-            let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
-                guard case .abandoned(let waiting) = state.phase else { return nil }
-                state.phase = .abandoned(drained: nil)
-                return waiting
-            }
+            let waiting = state.withLock { $0.drained.take() }
             waiting?.resume()
         }
         await withCheckedContinuation { continuation in
             let over = state.withLock { state in
-                guard case .abandoned(nil) = state.phase, !deadline.hasPassed(at: .now()) else { return true }
-                state.phase = .abandoned(drained: continuation)
+                guard state.phase == .abandoned, state.drained == nil, !deadline.hasPassed(at: .now()) else { return true }
+                state.drained = continuation
                 return false
             }
             if over { continuation.resume() }
@@ -365,7 +387,7 @@ final class PostgresConnection: EventHandler {
     /// Says goodbye to the server and frees the socket. Harmless when repeated.
     func close() {
         perform(state.withLock { state in
-            if case .idle = state.phase { state.onLostWhileIdle = nil }
+            if state.phase == .idle { state.onLostWhileIdle = nil }
             return end(&state, with: "closed by the pool")
         })
     }

@@ -109,14 +109,28 @@ extension SQL {
     }
 
     public var operation: Operation {
-        let word = text.prefix { $0.isLetter }.lowercased()
+        // By bytes: this is asked at every statement.
+        var word: UInt64 = 0
+        for byte in text.utf8.prefix(8) {
+            let lower = byte | 0x20
+            guard lower >= UInt8(ascii: "a"), lower <= UInt8(ascii: "z") else { break }
+            word = word << 8 | UInt64(lower)
+        }
         switch word {
-        case "select", "with", "values", "table": return .select
-        case "insert": return .insert
-        case "update": return .update
-        case "delete": return .delete
-        case "begin", "commit", "rollback", "savepoint": return .transaction
+        case Self.select, Self.with, Self.values, Self.table: return .select
+        case Self.insert: return .insert
+        case Self.update: return .update
+        case Self.delete: return .delete
+        case Self.begin, Self.commit, Self.rollback, Self.savepoint: return .transaction
         default: return .other
         }
+    }
+
+    private static let select = word("select"), with = word("with"), values = word("values"), table = word("table")
+    private static let insert = word("insert"), update = word("update"), delete = word("delete")
+    private static let begin = word("begin"), commit = word("commit"), rollback = word("rollback"), savepoint = word("savepoin")
+
+    private static func word(_ text: StaticString) -> UInt64 {
+        text.withUTF8Buffer { $0.prefix(8).reduce(0) { $0 << 8 | UInt64($1) } }
     }
 }

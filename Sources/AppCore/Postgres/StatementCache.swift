@@ -35,14 +35,15 @@ struct StatementCache {
         self.limit = limit
     }
 
-    mutating func plan(for text: String) -> Plan {
+    /// - Parameter pending: names given away already whose statements the server has not confirmed yet.
+    mutating func plan(for text: String, pending: Int = 0) -> Plan {
         guard namesStatements else { return .once }
         if let name = name(of: text) { return .execute(name: name) }
         guard seen.contains(text) else {
             remember(text)
             return .once
         }
-        guard prepared.count >= limit else {
+        guard prepared.count + pending >= limit else {
             nextName += 1
             return .prepare(name: "s\(nextName)")
         }
@@ -71,6 +72,8 @@ struct StatementCache {
         prepared[text] = nil
     }
 
+    /// The text is to be parsed anew: its plan is stale, or the server does not know the name. Happens after a migration; the
+    /// name that may be left on the server is not counted.
     mutating func forget(_ text: String) {
         prepared[text] = nil
     }

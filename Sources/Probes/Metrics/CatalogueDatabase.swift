@@ -42,7 +42,23 @@ extension Catalogue {
         public static let leaksSuspected = MetricDefinition(
             "healthd_pool_leaks_suspected_total", .counter, ["pool"], help: "Checkouts that outlived the leak threshold.")
 
+        public static let leaksReturned = MetricDefinition(
+            "healthd_pool_leaks_returned_total", .counter, ["pool"],
+            help: "Suspected leaks that were given back after all; the rest of the suspected are still out.")
+        public static let shed = MetricDefinition(
+            "healthd_pool_shed_total", .counter, ["pool", "class", "reason"],
+            help: "Callers turned away although the database answers, by class and reason: queue_full, too_late, overload, expired.")
+        public static let overloaded = MetricDefinition(
+            "healthd_pool_overloaded", .gauge, ["pool"],
+            help: "1 while the queue is standing: the newest caller is served first, and only those are let in who are served soon.")
+        public static let batches = MetricDefinition(
+            "healthd_pool_batches_total", .counter, ["pool"], help: "Round trips in which single statements of several callers were sent.")
+        public static let batchedStatements = MetricDefinition(
+            "healthd_pool_batched_statements_total", .counter, ["pool"],
+            help: "Statements sent in batches; divided by the batches, how many share a round trip.")
+
         static let all = [
+            leaksReturned, shed, overloaded, batches, batchedStatements,
             connections, connectionsMax, connectionsMin, waiters, waitersPeak, oldestWait, busySeconds, exhaustedSeconds,
             acquireDuration, acquireTimeouts, useDuration, createDuration, opened, closed, oldestCheckoutAge,
             leaksSuspected,

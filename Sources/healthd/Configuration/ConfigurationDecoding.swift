@@ -142,9 +142,12 @@ extension Configuration {
             connectTimeout: reader.duration(
                 "database.pool.connect", in: .milliseconds(100) ... .seconds(300), default: .seconds(5)),
             deadline: reader.duration("database.pool.deadline", in: .milliseconds(10) ... .seconds(600), default: .seconds(2)),
-            lifetime: reader.duration(
-                "database.pool.lifetime", in: .seconds(10) ... .seconds(7 * 86_400), default: .seconds(1_800)),
+            lifetime: reader.value("database.pool.lifetime", expected: "0s (never) or a time from 10s to 7d, such as 30m") { text in
+                Duration(setting: text).flatMap { $0 == .zero || (.seconds(10) ... .seconds(7 * 86_400)).contains($0) ? $0 : nil }
+            } ?? .seconds(1_800),
             waiters: reader.integer("database.pool.waiters", in: 1...100_000, default: 200),
+            reserved: reader.integer("database.pool.reserved", in: 0...10, default: 1),
+            batching: reader.flag("database.pool.batching", default: true),
             prepared: reader.value("database.pool.prepared", expected: "auto, on or off", PreparedStatements.init(rawValue:)) ?? .auto)
     }
 

@@ -176,6 +176,10 @@ extension SettingReader {
         } ?? standard
     }
 
+    mutating func flag(_ path: String, default standard: Bool) -> Bool {
+        value(path, expected: "on or off") { ["on": true, "off": false, "true": true, "false": false][$0] } ?? standard
+    }
+
     mutating func duration(_ path: String, in range: ClosedRange<Duration>, default standard: Duration) -> Duration {
         value(
             path, expected: "a time from \(range.lowerBound.settingText) to \(range.upperBound.settingText), such as 30s or 250ms"

@@ -73,7 +73,7 @@ struct ErrorAnswer: Error, Equatable {
 
     private init(_ error: PoolError) {
         switch error {
-        case .saturated(_, _, let retryAfter):
+        case .saturated(_, _, let retryAfter, _):
             self.init(.serviceUnavailable, "pool_saturated", error.description, retryAfter: retryAfter)
         case .databaseUnavailable(_, _, let next):
             self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: next)

@@ -18,6 +18,9 @@ func families(of pool: PoolStatistics, named name: String = "main") -> [MetricFa
     var closed = MetricFamily(Names.closed)
     for (reason, count) in pool.closed { closed.add(count, name, reason.rawValue) }
 
+    var shed = MetricFamily(Names.shed)
+    for (key, count) in pool.shed { shed.add(count, name, key.workClass.rawValue, key.reason.rawValue) }
+
     var queries = MetricFamily(Catalogue.Query.duration)
     // What has never been run is left out: 18 kinds of 18 series each would be most of the answer.
     for (kind, times) in pool.query where times.count > 0 {
@@ -27,7 +30,7 @@ func families(of pool: PoolStatistics, named name: String = "main") -> [MetricFa
     for (sqlStateClass, count) in pool.queryErrorsBySQLStateClass { errors.add(count, name, sqlStateClass) }
 
     return [
-        connections, acquire, create, closed, queries, errors,
+        connections, acquire, create, closed, shed, queries, errors,
         MetricFamily(Names.connectionsMax, pool.max, name),
         MetricFamily(Names.connectionsMin, pool.min, name),
         MetricFamily(Names.waiters, pool.waiting, name),
@@ -40,5 +43,9 @@ func families(of pool: PoolStatistics, named name: String = "main") -> [MetricFa
         MetricFamily(Names.opened, pool.opened, name),
         MetricFamily(Names.oldestCheckoutAge, pool.oldestLeaseAge?.seconds, name),
         MetricFamily(Names.leaksSuspected, pool.leaksSuspected, name),
+        MetricFamily(Names.leaksReturned, pool.leaksReturned, name),
+        MetricFamily(Names.overloaded, pool.isOverloaded ? 1 : 0, name),
+        MetricFamily(Names.batches, pool.batches, name),
+        MetricFamily(Names.batchedStatements, pool.batchedStatements, name),
     ]
 }

@@ -16,7 +16,7 @@ final class PressureRelay: Sendable {
         switch edge {
         // A first waiter is a passing burst more often than not; `sustained` comes 250 ms later if it is not.
         case .firstWaiter, .relieved: break
-        case .sustained, .queueDeadline: runner.withLock { $0 }?.nudge()
+        case .sustained, .queueDeadline, .refused: runner.withLock { $0 }?.nudge()
         }
     }
 }

@@ -36,12 +36,12 @@ enum HTTPSamples {
         PoolHolders(
             holders: [
                 .init(
-                    purpose: purpose, detail: "POST /api/demo/hold", statement: statement, fingerprint: "a1b2c3",
+                    purpose: purpose, workClass: .interactive, detail: "POST /api/demo/hold", statement: statement, fingerprint: "a1b2c3",
                     callSite: "healthd/OperationsRoutes.swift:61", age: .seconds(2), inTransaction: true, backendPID: 4711)
             ],
             waiters: [
                 .init(
-                    purpose: purpose, detail: nil, callSite: "healthd/OperationsRoutes.swift:61", age: .milliseconds(400),
+                    purpose: purpose, workClass: .interactive, detail: nil, callSite: "healthd/OperationsRoutes.swift:61", age: .milliseconds(400),
                     deadlineIn: .milliseconds(1_600))
             ])
     }

@@ -16,21 +16,25 @@ struct PoolStateTests {
     private func at(_ milliseconds: Int) -> MonotonicInstant { start + .milliseconds(milliseconds) }
 
     private func checkout(_ state: inout PoolState, at now: MonotonicInstant, deadline: Int = 2_000) -> PoolState.Checkout {
-        state.checkout("test", detail: nil, site: site, deadline: Deadline(at(deadline)), now: now)
+        state.checkout(caller(at: now, deadline: deadline), now: now)
     }
 
-    private func wait(_ state: inout PoolState, _ id: Int, at now: MonotonicInstant, deadline: Int = 2_000) {
-        let waiter = PoolState.Waiter(purpose: "test", detail: nil, site: site, since: now, deadline: Deadline(at(deadline)))
-        state.enqueue(id, waiter, now: now)
+    private func caller(_ workClass: WorkClass = .interactive, at now: MonotonicInstant, deadline: Int = 2_000) -> Caller {
+        Caller(purpose: "test", workClass: workClass, site: site, since: now, deadline: Deadline(at(deadline)))
+    }
+
+    @discardableResult
+    private func wait(_ state: inout PoolState, at now: MonotonicInstant, deadline: Int = 2_000) -> PoolState.WaiterID {
+        state.enqueue(caller(at: now, deadline: deadline), now: now)
     }
 
     /// Opens `count` connections, all idle.
     private func open(_ state: inout PoolState, _ count: Int, at now: MonotonicInstant) {
         for slot in 0..<count {
-            wait(&state, 1_000 + slot, at: now)
+            let id = wait(&state, at: now)
             let due = state.connectsDue(now: now)
             #expect(due == [slot])
-            #expect(state.connected(slot, now: now) == .hand(to: 1_000 + slot))
+            #expect(state.connected(slot, now: now) == .hand(to: id))
         }
         for slot in 0..<count { #expect(state.giveBack(slot, reusable: true, lost: false, now: now) == .park) }
     }
@@ -47,8 +51,8 @@ struct PoolStateTests {
         var state = state(max: 1)
         open(&state, 1, at: at(0))
         #expect(leased(checkout(&state, at: at(1))) == 0)
-        for id in 1...3 { wait(&state, id, at: at(1 + id)) }
-        for id in 1...3 { #expect(state.giveBack(0, reusable: true, lost: false, now: at(10 * id)) == .hand(to: id)) }
+        let ids = (1...3).map { wait(&state, at: at(1 + $0)) }
+        for id in ids { #expect(state.giveBack(0, reusable: true, lost: false, now: at(10)) == .hand(to: id)) }
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(50)) == .park)
     }
 
@@ -66,26 +70,31 @@ struct PoolStateTests {
         var state = state(max: 1)
         open(&state, 1, at: at(0))
         #expect(leased(checkout(&state, at: at(1))) == 0)
-        for id in 1...3 { wait(&state, id, at: at(1)) }
-        #expect(state.leave(2, now: at(2)) != nil)
-        #expect(state.leave(2, now: at(2)) == nil)
-        #expect(state.giveBack(0, reusable: true, lost: false, now: at(3)) == .hand(to: 1))
-        #expect(state.giveBack(0, reusable: true, lost: false, now: at(4)) == .hand(to: 3))
+        let ids = (1...3).map { _ in wait(&state, at: at(1)) }
+        #expect(state.leave(ids[1], now: at(2)) != nil)
+        #expect(state.leave(ids[1], now: at(2)) == nil)
+        // Its place may be taken by another; the old name of the place still opens nothing.
+        let newcomer = wait(&state, at: at(2))
+        #expect(newcomer.place == ids[1].place)
+        #expect(state.leave(ids[1], now: at(2)) == nil)
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(3)) == .hand(to: ids[0]))
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(4)) == .hand(to: ids[2]))
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(5)) == .hand(to: newcomer))
     }
 
     @Test func `a timeout and a hand-off at the same instant serve the waiter once`() {
         var state = state(max: 1)
         open(&state, 1, at: at(0))
         _ = checkout(&state, at: at(1))
-        wait(&state, 7, at: at(1), deadline: 100)
-        #expect(state.giveBack(0, reusable: true, lost: false, now: at(100)) == .hand(to: 7))
+        let id = wait(&state, at: at(1), deadline: 100)
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(100)) == .hand(to: id))
         #expect(state.expire(now: at(100)).isEmpty)
 
         var other = self.state(max: 1)
         open(&other, 1, at: at(0))
         _ = checkout(&other, at: at(1))
-        wait(&other, 7, at: at(1), deadline: 100)
-        #expect(other.expire(now: at(100)).map(\.id) == [7])
+        let late = wait(&other, at: at(1), deadline: 100)
+        #expect(other.expire(now: at(100)).map(\.id) == [late])
         #expect(other.giveBack(0, reusable: true, lost: false, now: at(100)) == .park)
     }
 
@@ -93,9 +102,9 @@ struct PoolStateTests {
         var state = state(max: 1, waiters: 1)
         open(&state, 1, at: at(0))
         _ = checkout(&state, at: at(1))
-        wait(&state, 1, at: at(2))
+        wait(&state, at: at(2))
         let error = try #require(refusal(checkout(&state, at: at(3))))
-        guard case .saturated(let picture, _, _) = error else {
+        guard case .saturated(let picture, _, _, .queueFull) = error else {
             Issue.record("expected saturated, got \(error)")
             return
         }
@@ -113,9 +122,9 @@ struct PoolStateTests {
     @Test func `a failed connect fails all who wait, and newcomers at once`() throws {
         var state = state()
         var generator = SystemRandomNumberGenerator()
-        for id in 1...2 { wait(&state, id, at: at(0)) }
+        let ids = (1...2).map { _ in wait(&state, at: at(0)) }
         #expect(state.connectsDue(now: at(0)) == [0])
-        #expect(state.connectFailed(0, cause: "connection refused", now: at(1), using: &generator) == [1, 2])
+        #expect(state.connectFailed(0, cause: "connection refused", now: at(1), using: &generator) == ids)
         let error = try #require(refusal(checkout(&state, at: at(2))))
         guard case .databaseUnavailable(let cause, let since, _) = error else {
             Issue.record("expected databaseUnavailable, got \(error)")
@@ -139,17 +148,17 @@ struct PoolStateTests {
         var generator = SystemRandomNumberGenerator()
         open(&state, 1, at: at(0))
         #expect(leased(checkout(&state, at: at(1))) == 0)
-        wait(&state, 1, at: at(2))
+        let id = wait(&state, at: at(2))
         #expect(state.connectsDue(now: at(2)) == [1])
         #expect(state.connectFailed(1, cause: "too many clients", now: at(3), using: &generator).isEmpty)
-        #expect(state.giveBack(0, reusable: true, lost: false, now: at(4)) == .hand(to: 1))
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(4)) == .hand(to: id))
     }
 
     @Test func `a burst of short work opens one connection at a time`() {
         var state = state(max: 20)
         open(&state, 5, at: at(0))
         for _ in 0..<5 { #expect(leased(checkout(&state, at: at(1))) != nil) }
-        for id in 1...45 { wait(&state, id, at: at(1)) }
+        for _ in 1...45 { wait(&state, at: at(1)) }
         #expect(state.connectsDue(now: at(1)) == [5])
         #expect(state.connectsDue(now: at(2)).isEmpty)
     }
@@ -158,19 +167,19 @@ struct PoolStateTests {
         var state = state(max: 1)
         open(&state, 1, at: at(0))
         _ = checkout(&state, at: at(1))
-        wait(&state, 1, at: at(2))
+        let id = wait(&state, at: at(2))
         #expect(state.giveBack(0, reusable: false, lost: true, now: at(3)) == .close)
         #expect(state.connectsDue(now: at(3)) == [0])
-        #expect(state.connected(0, now: at(5)) == .hand(to: 1))
+        #expect(state.connected(0, now: at(5)) == .hand(to: id))
     }
 
     @Test func `a connection with an open transaction is cleared before anyone gets it`() {
         var state = state(max: 1)
         open(&state, 1, at: at(0))
         _ = checkout(&state, at: at(1))
-        wait(&state, 1, at: at(2))
+        let id = wait(&state, at: at(2))
         #expect(state.giveBack(0, reusable: false, lost: false, now: at(3)) == .recover)
-        #expect(state.recovered(0, usable: true, now: at(4)) == .hand(to: 1))
+        #expect(state.recovered(0, usable: true, now: at(4)) == .hand(to: id))
         #expect(state.giveBack(0, reusable: false, lost: false, now: at(5)) == .recover)
         #expect(state.recovered(0, usable: false, now: at(6)) == .close)
         #expect(state.isEmpty)
@@ -225,8 +234,8 @@ struct PoolStateTests {
         open(&state, 2, at: at(0))
         _ = checkout(&state, at: at(100))
         _ = checkout(&state, at: at(200))
-        wait(&state, 1, at: at(250))
-        #expect(state.giveBack(0, reusable: true, lost: false, now: at(300)) == .hand(to: 1))
+        let id = wait(&state, at: at(250))
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(300)) == .hand(to: id))
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(400)) == .park)
         state.advance(to: at(500))
         // 100..400 one of them, 200..500 the other; none free from 200 to 400.
@@ -250,8 +259,7 @@ struct PoolStateTests {
         var leases: Set<Int> = []
         var recovering: Set<Int> = []
         var connecting: Set<Int> = []
-        var waiting: Set<Int> = []
-        var nextWaiter = 0
+        var waiting: Set<PoolState.WaiterID> = []
         func apply(_ next: PoolState.GiveBack, _ slot: Int) {
             switch next {
             case .hand(let id):
@@ -268,9 +276,7 @@ struct PoolStateTests {
                 switch checkout(&state, at: now, deadline: step * 7 + Int.random(in: 0..<200, using: &generator)) {
                 case .lease(let slot): #expect(leases.insert(slot).inserted, "one connection, two leases")
                 case .wait:
-                    wait(&state, nextWaiter, at: now, deadline: step * 7 + 100)
-                    waiting.insert(nextWaiter)
-                    nextWaiter += 1
+                    waiting.insert(wait(&state, at: now, deadline: step * 7 + 100))
                 case .refuse: break
                 }
             case 3, 4:

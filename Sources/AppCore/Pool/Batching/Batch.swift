@@ -1,0 +1,101 @@
+import Synchronization
+import Vitals
+
+/// Statements of several callers in one round trip, and what each of them waits for.
+final class Batch: Sendable {
+    /// What a caller is told.
+    enum Landing: Sendable {
+        case rows(Rows)
+        case failure(any Error)
+        /// Its statement did not take effect, through no fault of its own: it runs again, on a connection of its own.
+        case alone
+    }
+
+    struct Rider: Sendable {
+        let sql: SQL
+        let caller: Caller
+        let continuation: CheckedContinuation<Landing, Never>
+    }
+
+    private struct State {
+        /// Nil once told.
+        var waiting: [CheckedContinuation<Landing, Never>?]
+        var isAnswered = false
+        /// A request to cancel is under way: the connection must not go to anybody else before it has returned.
+        var isCancelling = false
+    }
+
+    let riders: [Rider]
+    let slot: PoolState.Slot
+    let connection: PostgresConnection
+    let sentAt: MonotonicInstant
+    private let state: Mutex<State>
+
+    init(_ riders: [Rider], on connection: PostgresConnection, slot: PoolState.Slot, sentAt: MonotonicInstant) {
+        self.riders = riders
+        self.slot = slot
+        self.connection = connection
+        self.sentAt = sentAt
+        state = Mutex(State(waiting: riders.map(\.continuation)))
+    }
+
+    /// Tells every caller how it ended.
+    ///
+    /// All statements are one implicit transaction, and nobody is told before it has ended: after an error none has taken effect.
+    /// The one that failed gets its error, unless it is our own cancellation; all others run again.
+    ///
+    /// - Returns: whether the connection may be given back now; else when the cancellation has returned.
+    func answered(_ answer: Operation.Answer) -> Bool {
+        let (waiting, wasCancelled, mayGiveBack) = state.withLock { state in
+            state.isAnswered = true
+            defer { state.waiting = [] }
+            return (state.waiting, state.isCancelling, !state.isCancelling)
+        }
+        for (index, continuation) in waiting.enumerated() {
+            continuation?.resume(returning: Self.landing(index, answer, wasCancelled: wasCancelled))
+        }
+        return mayGiveBack
+    }
+
+    static func landing(_ index: Int, _ answer: Operation.Answer, wasCancelled: Bool) -> Landing {
+        guard let error = answer.error else { return .rows(answer.rows[index]) }
+        // What is not the server's answer to a statement leaves open whether the transaction ended well.
+        guard case .server(let server) = error else { return .failure(error) }
+        let ours = wasCancelled && server.sqlState == "57014"
+        if ours || server.condemnsConnection || Operation.stalePlan.contains(server.sqlState) { return .alone }
+        return index == answer.rows.count ? .failure(error) : .alone
+    }
+
+    /// It takes too long. From here on callers are told at their deadlines.
+    ///
+    /// - Returns: the deadlines, or nil when the answer has come meanwhile.
+    func stalled() -> [Deadline]? {
+        state.withLock { state in
+            guard !state.isAnswered else { return nil }
+            state.isCancelling = true
+            return riders.map(\.caller.deadline)
+        }
+    }
+
+    /// Callers whose deadline has passed learn that there is no answer.
+    func expire(now: MonotonicInstant) {
+        let late = state.withLock { state -> [(CheckedContinuation<Landing, Never>, Duration)] in
+            state.waiting.indices.compactMap { index in
+                guard let continuation = state.waiting[index], riders[index].caller.deadline.hasPassed(at: now) else { return nil }
+                state.waiting[index] = nil
+                return (continuation, now - riders[index].caller.since)
+            }
+        }
+        for (continuation, waited) in late {
+            continuation.resume(returning: .failure(PostgresError.deadlineExceeded(after: waited)))
+        }
+    }
+
+    /// - Returns: whether the answer came meanwhile, and the connection is now to be given back.
+    func cancellationEnded() -> Bool {
+        state.withLock { state in
+            state.isCancelling = false
+            return state.isAnswered
+        }
+    }
+}

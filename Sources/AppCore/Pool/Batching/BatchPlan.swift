@@ -1,0 +1,99 @@
+import Vitals
+
+/// Which statements may share a round trip, and whether the batch that is being gathered has room for one more.
+///
+/// A text rides when it is a plain read that has run before and took little time. The durations are learned: a text that turns out to be
+/// slow, or that fails, runs on a connection of its own from then on, until it has been quick again for a while.
+struct BatchPlan {
+    /// What is known of one text.
+    private struct Text {
+        let isPlainRead: Bool
+        /// Seconds, near the least of late. In a batch: the batch's time over its statements.
+        var takes: Double
+        /// Quick runs on a connection of its own that are due before it may ride again.
+        var probation = 0
+    }
+
+    /// A text that takes longer runs alone: it would hold up the others more than a round trip of its own costs.
+    static let slowest = 0.001
+    /// All statements of one batch together, in seconds.
+    static let budget = 0.002
+    static let largest = 256
+    /// Texts known at once. A program has few; what comes beyond runs alone.
+    static let texts = 1_024
+
+    private var known: [String: Text] = [:]
+    /// Of the batch being gathered.
+    private(set) var count = 0
+    private var expected = 0.0
+
+    /// Whether this statement joins the batch being gathered. If so it is counted.
+    mutating func admits(_ sql: SQL) -> Bool {
+        guard count < Self.largest, let text = known[sql.text], text.isPlainRead, text.probation == 0, text.takes <= Self.slowest,
+            expected + text.takes <= Self.budget
+        else { return false }
+        count += 1
+        expected += text.takes
+        return true
+    }
+
+    /// The batch leaves; the next begins empty.
+    mutating func left() {
+        count = 0
+        expected = 0
+    }
+
+    /// A statement ran on a connection of its own. That only ever shows that it is quicker than thought: a busy machine adds to a
+    /// duration, and nothing takes from it.
+    mutating func ranAlone(_ text: String, _ seconds: Double) {
+        guard let before = known[text] else {
+            if known.count < Self.texts { known[text] = Text(isPlainRead: Self.isPlainRead(text), takes: seconds) }
+            return
+        }
+        guard seconds < before.takes || before.probation > 0 else { return }
+        known[text]?.takes = min(before.takes, seconds)
+        if seconds <= Self.slowest { known[text]?.probation = max(0, before.probation - 1) }
+    }
+
+    /// Quick runs of a text that broke or held up a batch, before it may ride again.
+    static let probation = 256
+
+    /// A batch has been answered: each text took its share of the time. One that failed is on probation.
+    mutating func ran(_ riders: [Batch.Rider], failedAt: Int?, each seconds: Double) {
+        if let failedAt {
+            if failedAt < riders.count { known[riders[failedAt].sql.text]?.probation = Self.probation }
+            return
+        }
+        guard let first = riders.first?.sql.text else { return }
+        if riders.allSatisfy({ $0.sql.text == first }) { return took(first, seconds) }
+        for text in Set(riders.lazy.map(\.sql.text)) { took(text, seconds) }
+    }
+
+    private mutating func took(_ text: String, _ seconds: Double) {
+        guard let before = known[text]?.takes else { return }
+        known[text]?.takes = seconds < before ? seconds : before + (seconds - before) / 8
+    }
+
+    /// Whether a text only reads: it begins with SELECT, VALUES or TABLE, locks no rows, and writes, waits or keeps no session state
+    /// by a function of PostgreSQL's own.
+    static func isPlainRead(_ text: String) -> Bool {
+        let words = text.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_") }
+        guard let first = words.first, ["select", "values", "table"].contains(first) else { return false }
+        var before: Substring = ""
+        for word in words {
+            if effects.contains(String(word)) || word.hasPrefix("pg_advisory") || word.hasPrefix("pg_try_advisory") || word.hasPrefix("lo_") {
+                return false
+            }
+            if before == "for" && ["update", "share", "no", "key"].contains(word) { return false }
+            before = word
+        }
+        return true
+    }
+
+    /// Functions and words by which a SELECT does more than read. Source: PostgreSQL 15, chapter 9, sections 9.17, 9.27 and 9.28.
+    private static let effects: Set<String> = [
+        "into", "nextval", "setval", "currval", "lastval", "set_config", "pg_notify", "pg_sleep", "pg_sleep_for", "pg_sleep_until",
+        "pg_cancel_backend", "pg_terminate_backend", "pg_reload_conf", "pg_switch_wal", "pg_promote", "pg_export_snapshot",
+        "pg_create_restore_point", "pg_logical_emit_message", "dblink", "dblink_exec", "txid_current", "pg_current_xact_id", "pg_backend_pid",
+    ]
+}

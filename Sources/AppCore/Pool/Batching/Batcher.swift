@@ -1,0 +1,145 @@
+import Synchronization
+import Vitals
+
+/// Gathers single statements of concurrent callers and sends them together: one round trip, one lease, one Sync for all.
+///
+/// A statement asked for on the loop's thread is gathered until the end of the loop's turn; elsewhere it leaves at once when no batch is
+/// under way, and with the next one otherwise. Each batch is a lease of its own and queues like everybody else, so whoever waits for a
+/// connection gets it in turn; what comes while it queues rides with it.
+final class Batcher: Sendable {
+    private enum Stage {
+        case idle
+        /// The loop's turn ends soon. Leads to queueing.
+        case gathering
+        /// The batch waits for a connection, until its first caller's deadline at most. Leads to underWay, or back to idle.
+        case queueing(until: Deadline)
+        /// Sent; what comes now leaves with the next. Leads to idle, or stalled.
+        case underWay
+        /// No answer for too long: nothing is gathered until it is cleared. Leads to idle.
+        case stalled
+    }
+
+    private struct State {
+        var plan = BatchPlan()
+        var gathered: [Batch.Rider] = []
+        var stage = Stage.idle
+
+        mutating func takeGathered() -> [Batch.Rider] {
+            defer { gathered = [] }
+            plan.left()
+            return gathered
+        }
+    }
+
+    private enum Gathering { case refused, gathered, leave, leaveAtTurnEnd }
+
+    private let state = Mutex(State())
+    private let loop: EventLoop
+    let batches = Counter()
+    let statements = Counter()
+
+    /// A batch without an answer for this long is cancelled, and its statements run alone: one of them is not what it seemed.
+    static let stall = Duration.milliseconds(25)
+
+    init(loop: EventLoop) {
+        self.loop = loop
+    }
+
+    // MARK: Callers
+
+    /// Runs a statement together with others.
+    ///
+    /// - Returns: how it ended; `alone` when it is not for a batch, and nothing was sent.
+    func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Landing {
+        guard caller.workClass != .critical, caller.deadline.remaining(at: caller.since) > Self.stall else { return .alone }
+        return await withCheckedContinuation { continuation in
+            switch gather(Batch.Rider(sql: sql, caller: caller, continuation: continuation), isOnLoop: loop.isCurrent) {
+            case .refused: continuation.resume(returning: .alone)
+            case .gathered: break
+            case .leave: queue(pool)
+            case .leaveAtTurnEnd: loop.atTurnEnd { [self] in queue(pool) }
+            }
+        }
+    }
+
+    private func gather(_ rider: Batch.Rider, isOnLoop: Bool) -> Gathering {
+        state.withLock { state in
+            switch state.stage {
+            case .stalled: return .refused
+            // It is told at its first caller's deadline if no connection comes free.
+            case .queueing(let end) where rider.caller.deadline < end: return .refused
+            case .idle, .gathering, .queueing, .underWay: break
+            }
+            guard state.plan.admits(rider.sql) else { return .refused }
+            state.gathered.append(rider)
+            guard case .idle = state.stage else { return .gathered }
+            state.stage = .gathering
+            return isOnLoop ? .leaveAtTurnEnd : .leave
+        }
+    }
+
+    /// A statement ran on a connection of its own.
+    func ranAlone(_ sql: SQL, took: Duration) {
+        state.withLock { $0.plan.ranAlone(sql.text, took.seconds) }
+    }
+
+    // MARK: A batch on its way
+
+    private func queue(_ pool: Pool) {
+        let first = state.withLock { state -> Caller? in
+            guard let first = state.gathered.first?.caller else {
+                state.stage = .idle
+                return nil
+            }
+            state.stage = .queueing(until: first.deadline)
+            return first
+        }
+        if let first { pool.lend(first) { [self] grant in send(grant, pool) } }
+    }
+
+    private func send(_ grant: Result<(PoolState.Slot, PostgresConnection), PoolError>, _ pool: Pool) {
+        let riders = state.withLock { state in
+            if case .success = grant { state.stage = .underWay } else { state.stage = .idle }
+            return state.takeGathered()
+        }
+        switch grant {
+        case .failure(let error):
+            let now = MonotonicInstant.now()
+            for rider in riders {
+                // Whoever has time left asks for itself.
+                rider.continuation.resume(returning: rider.caller.deadline.hasPassed(at: now) ? .failure(error) : .alone)
+            }
+        case .success(let (slot, connection)):
+            batches.add()
+            statements.add(riders.count)
+            let batch = Batch(riders, on: connection, slot: slot, sentAt: .now())
+            let timer = loop.schedule(at: batch.sentAt + Self.stall) { [self] in stalled(batch, pool) }
+            connection.send(riders.map(\.sql)) { [self] answer in
+                loop.cancel(timer)
+                arrived(batch, answer, pool)
+            }
+        }
+    }
+
+    private func arrived(_ batch: Batch, _ answer: Operation.Answer, _ pool: Pool) {
+        let now = MonotonicInstant.now()
+        if batch.answered(answer) { pool.giveBack(batch) }
+        let each = (now - batch.sentAt).seconds / Double(batch.riders.count)
+        let mustLeave = state.withLock { state in
+            state.plan.ran(batch.riders, failedAt: answer.error.map { _ in answer.rows.count }, each: each)
+            state.stage = state.gathered.isEmpty ? .idle : .gathering
+            return !state.gathered.isEmpty
+        }
+        pool.meters.record(batch, answer, now: now)
+        if mustLeave { queue(pool) }
+    }
+
+    private func stalled(_ batch: Batch, _ pool: Pool) {
+        guard pool.unblock(batch) else { return }
+        let waiting = state.withLock { state in
+            state.stage = .stalled
+            return state.takeGathered()
+        }
+        for rider in waiting { rider.continuation.resume(returning: .alone) }
+    }
+}
