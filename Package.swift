@@ -104,7 +104,7 @@ let package = Package(
         .testTarget(
             name: "HealthdTests",
             dependencies: [
-                "healthd", "AppCore", "Probes", "Vitals",
+                "healthd", "AppCore", "Probes", "Vitals", "TestServers",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),

@@ -34,11 +34,29 @@ public struct Evidence: Sendable, Hashable, Codable {
         public var ageSeconds: Double
         public var inTransaction: Bool
         public var backendPID: Int?
+        /// How urgent its work is: `critical`, `interactive`, `background`.
+        public var workClass: String?
+        /// What its backend waited for, `Lock:transactionid`, when the probe last looked; nil for nothing, and when that is not known.
+        public var wait: String?
+        /// Backends that held the lock it waited for; nil when nobody did.
+        public var blockedBy: [Int]?
+
+        // Evidence is kept in the outbox: what an earlier version wrote lacks the last three, and must still be read.
+        private enum CodingKeys: String, CodingKey {
+            case purpose, detail, statement, callSite, ageSeconds, inTransaction, backendPID, wait, blockedBy
+            case workClass = "class"
+        }
+
+        /// Backends named of those that block.
+        static let blockerLimit = 5
 
         public init(
-            purpose: String, detail: String? = nil, statement: String? = nil, callSite: String? = nil, ageSeconds: Double,
-            inTransaction: Bool = false, backendPID: Int? = nil
+            purpose: String, workClass: String? = nil, detail: String? = nil, statement: String? = nil, callSite: String? = nil,
+            ageSeconds: Double, inTransaction: Bool = false, backendPID: Int? = nil, wait: String? = nil, blockedBy: [Int] = []
         ) {
+            self.workClass = workClass
+            self.wait = wait?.oneLine(limit: 60)
+            self.blockedBy = blockedBy.isEmpty ? nil : Array(blockedBy.prefix(Self.blockerLimit))
             self.purpose = purpose.oneLine(limit: 80)
             self.detail = detail?.oneLine(limit: 120)
             self.statement = statement?.oneLine(limit: 200)
@@ -48,7 +66,7 @@ public struct Evidence: Sendable, Hashable, Codable {
             self.backendPID = backendPID
         }
 
-        /// `workspace.overview (GET /api/…) for 2.1 s: SELECT pg_sleep($1), in a transaction, backend 4711`
+        /// `workspace.overview (GET /api/…) for 2.1 s: SELECT pg_sleep($1), in a transaction, backend 4711, waits for Lock:tuple held by 4712`
         public var text: String {
             var text = purpose
             if let detail { text += " (\(detail))" }
@@ -56,6 +74,8 @@ public struct Evidence: Sendable, Hashable, Codable {
             if let statement { text += ": \(statement)" }
             if inTransaction { text += ", in a transaction" }
             if let backendPID { text += ", backend \(backendPID)" }
+            if let wait { text += ", waits for \(wait)" }
+            if let blockedBy { text += " held by \(blockedBy.map(String.init).joined(separator: " "))" }
             return text
         }
     }
@@ -65,8 +85,15 @@ public struct Evidence: Sendable, Hashable, Codable {
         public var ageSeconds: Double
         /// Time left until the caller gives up.
         public var deadlineInSeconds: Double?
+        public var workClass: String?
 
-        public init(purpose: String, ageSeconds: Double, deadlineInSeconds: Double? = nil) {
+        private enum CodingKeys: String, CodingKey {
+            case purpose, ageSeconds, deadlineInSeconds
+            case workClass = "class"
+        }
+
+        public init(purpose: String, workClass: String? = nil, ageSeconds: Double, deadlineInSeconds: Double? = nil) {
+            self.workClass = workClass
             self.purpose = purpose.oneLine(limit: 80)
             self.ageSeconds = ageSeconds
             self.deadlineInSeconds = deadlineInSeconds

@@ -14,6 +14,11 @@ struct Preparation: Sendable {
 
     /// Tries until it has succeeded or is cancelled; a database that is down, or not migrated yet, may come.
     func run() async {
+        // Readiness hangs on it.
+        await Work.$workClass.withValue(.critical) { await prepare() }
+    }
+
+    private func prepare() async {
         var lastProblem: String?
         while !Task.isCancelled {
             do {
@@ -48,7 +53,8 @@ struct Preparation: Sendable {
     }
 
     private func plant() async throws {
-        switch try await Seed(database: database, scale: .small, time: time).run() {
+        let seed = Seed(database: database, scale: .small, time: time)
+        switch try await Work.$workClass.withValue(.background, operation: { try await seed.run() }) {
         case .seeded(let rows): logger.info("demo data planted", metadata: ["rows": "\(rows)"])
         case .alreadySeeded(let workspaces): logger.info("demo data is there already", metadata: ["workspaces": "\(workspaces)"])
         }

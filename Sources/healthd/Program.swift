@@ -24,6 +24,7 @@ struct Program: Sendable {
     let database: Database
     let cacheConnection: RedisConnection?
     let cache: TieredCache
+    let lastGood: LastGood
     let workspaces: WorkspaceStore
     let tasks: AgentTaskStore
     let worker: TaskWorker
@@ -35,6 +36,7 @@ struct Program: Sendable {
     let watchers: Watchers
     let dispatcher: Dispatcher
     let reading: PoolReading
+    let looks: BackendLooks
     let samples = RecentSamples()
     let requests = HTTPStatistics()
 
@@ -61,6 +63,7 @@ struct Program: Sendable {
         cache = TieredCache(
             configuration: CacheConfiguration(lifetime: configuration.cache.ttl, memoryBytes: configuration.cache.memory.bytes),
             redis: cacheConnection, time: time, logger: logger.part("cache"))
+        lastGood = LastGood(bytes: configuration.cache.memory.bytes / 4, time: time)
         hub = EventHub(database: database, bootID: identity.bootID, time: time, logger: logger.part("events"))
         workspaces = WorkspaceStore(database: database, cache: cache)
         tasks = AgentTaskStore(database: database, hub: hub)
@@ -73,7 +76,9 @@ struct Program: Sendable {
             postgres: DedicatedConnection(endpoint: servers.postgres, applicationName: "healthd probe", loop: loop),
             redis: servers.redis.map { RedisConnection($0, loop: loop, time: time, logger: logger.part("redis probe")) })
         let rules = configuration.boardRules(hasRedis: servers.redis != nil)
-        board = HealthBoard(rules: rules, evidence: ["pool": { PoolWatch.evidence(pool) }], time: time)
+        looks = BackendLooks(time: time)
+        let looks = looks
+        board = HealthBoard(rules: rules, evidence: ["pool": { PoolWatch.evidence(pool.holders(), look: looks.current()) }], time: time)
         reading = PoolReading(time: time) { pool.statistics() }
 
         let interval = configuration.probes.interval
@@ -81,7 +86,9 @@ struct Program: Sendable {
         var probes = [
             PoolWatch.probe(reading, interval: interval, timeout: timeout, time: time),
             QueryWatch.probe(reading, interval: interval, timeout: timeout),
-            PostgresWatch.probe(watchers.postgres, interval: interval, timeout: timeout, time: time),
+            PostgresWatch.probe(
+                watchers.postgres, interval: interval, timeout: timeout, time: time,
+                backends: { pool.holders().holders.map(\.backendPID).filter { $0 > 0 } }, looks: looks),
             CacheWatch.probe(cache, interval: interval, timeout: timeout, time: time),
             TaskWatch.probe(worker, interval: interval, timeout: timeout),
             ProcessWatch.probe(interval: interval, timeout: timeout),

@@ -8,8 +8,9 @@ extension Program {
     /// All that HTTP serves. What is shown comes from snapshots; only the application's own routes touch PostgreSQL.
     func httpServices(demo: Bool, reloader: Reloader, notifier: SystemdNotifier, logger: Logger) -> HTTPServices {
         HTTPServices(
-            snapshots: snapshots(reloader, notifier), statistics: requests, workspaces: workspaces, tasks: tasks, hub: hub,
-            liveness: liveness, readiness: readiness, reload: { try reloader.reload() }, demo: demo ? database : nil,
+            snapshots: snapshots(reloader, notifier), statistics: requests, workspaces: workspaces, lastGood: lastGood,
+            tasks: tasks, hub: hub, liveness: liveness, readiness: readiness, reload: { try reloader.reload() },
+            demo: demo ? database : nil,
             logger: logger.part("http"))
     }
 
@@ -17,7 +18,7 @@ extension Program {
         Snapshots(
             identity: identity, time: time, board: { board.snapshot() }, probes: { runners.map(\.statistics) }, recent: samples,
             alerts: { dispatcher.snapshot() }, pool: { reading.current() }, holders: { database.pool.holders() },
-            waiterLimit: database.pool.configuration.waiters, cache: { cache.statistics() }, tasks: { worker.statistics() },
+            look: { looks.current() }, waiterLimit: database.pool.configuration.waiters, cache: { cache.statistics() }, tasks: { worker.statistics() },
             streams: { hub.statistics() }, http: { requests.snapshot() },
             lifecycle: {
                 let reload = reloader.status

@@ -96,7 +96,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/TESTING.md", "docs/BENCHMARKS.md", "docs/CONFIGURATION.md"])
+    @Test(arguments: ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/TESTING.md", "docs/BENCHMARKS.md", "docs/CONFIGURATION.md", "docs/POOL.md"])
     func `the documentation names files that are there`(page: String) throws {
         let text = try String(contentsOfFile: "\(Tree.root)/\(page)", encoding: .utf8)
         for match in text.matches(of: /`([A-Za-z.]+\/[A-Za-z0-9_\/.-]+\.(swift|sh|py|service|sql|md|yaml|css|png))[`:]|\]\(([A-Za-z0-9_\/.-]+)\)/) {

@@ -100,6 +100,13 @@ struct MemoryTier {
         return floor.version
     }
 
+    /// The newest version somebody may have seen; nil when none is known.
+    func newestVersion(for key: String, at now: MonotonicInstant) -> Int? {
+        let kept = index[key].flatMap { slots[$0]?.entry.value.version } ?? .min
+        let newest = max(kept, floor(for: key, at: now))
+        return newest > .min ? newest : nil
+    }
+
     mutating func raiseFloor(for key: String, to version: Int, until: MonotonicInstant, now: MonotonicInstant) {
         if floors.count >= Self.floorLimit, floors[key] == nil {
             floors = floors.filter { $0.value.until > now }

@@ -75,6 +75,8 @@ public final class TieredCache: Sendable {
         for waiter in left { waiter.resume(returning: .loadYourself) }
     }
 
+    var isRunning: Bool { state.withLock { $0.isRunning } }
+
     private func keepRedis() async {
         guard let redis else { return }
         while !Task.isCancelled {
@@ -87,7 +89,10 @@ public final class TieredCache: Sendable {
 
     /// The value for `key`: fresh from a tier, or from `load`, which runs once however many ask at the same time.
     ///
-    /// - Throws: what `load` threw, to all who waited for it; the next caller loads anew. `CancellationError` for the cancelled caller alone.
+    /// A load runs on behalf of the caller that began it, within the cache's own budget; nobody waits for it beyond his own deadline.
+    ///
+    /// - Throws: what `load` threw, to all who waited for it; the next caller loads anew. `CancellationError` for the cancelled caller
+    ///   alone, and `CacheTimeout` for one whose deadline came first.
     public func value<Value: CacheableValue>(
         for key: String, as type: Value.Type = Value.self, load: @escaping @Sendable () async throws -> Value
     ) async throws -> CacheAnswer<Value> {
@@ -144,8 +149,32 @@ public final class TieredCache: Sendable {
         return CacheAnswer(value: value, source: .loaded, age: .zero)
     }
 
-    /// Waits for the flight of this key, beginning it if there is none.
+    /// Waits for the flight of this key, no longer than the caller's deadline.
     private func join<Value: CacheableValue>(_ key: String, _ load: @escaping @Sendable () async throws -> Value) async -> Landing {
+        let began = time.now()
+        // A flight ends within its budget; only who has less time than that must look at the clock.
+        guard let deadline = Deadline.current, deadline < Deadline(began + configuration.load) else {
+            return await board(key, load)
+        }
+        guard !deadline.hasPassed(at: began) else { return .failure(CacheTimeout(waited: .zero)) }
+        return await withTaskGroup(of: Landing?.self) { group in
+            group.addTask { await self.board(key, load) }
+            group.addTask {
+                try? await self.time.sleep(until: deadline.instant)
+                return nil
+            }
+            let first = await group.next() ?? nil
+            group.cancelAll()
+            if let first { return first }
+            // The clock was first. Who leaves the flight is told so at once, unless it has landed just now.
+            let last = await group.next() ?? nil
+            if case .value? = last, let last { return last }
+            return .failure(Task.isCancelled ? CancellationError() : CacheTimeout(waited: time.now() - began))
+        }
+    }
+
+    /// Waits for the flight of this key, beginning it if there is none.
+    private func board<Value: CacheableValue>(_ key: String, _ load: @escaping @Sendable () async throws -> Value) async -> Landing {
         let waiter = state.withLock { $0.newID() }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -161,7 +190,7 @@ public final class TieredCache: Sendable {
                     return (id, nil)
                 }
                 if let begun {
-                    takeOff(key, begun, load)
+                    takeOff(key, begun, Work.workClass, load)
                 } else if let landing {
                     continuation.resume(returning: landing)
                 } else {
@@ -183,21 +212,31 @@ public final class TieredCache: Sendable {
         }
         guard let id else { return }
         meters.refreshes.add()
-        takeOff(key, id, load)
+        // Whoever saw that it is due has his answer already.
+        takeOff(key, id, .background, load)
     }
 
     // MARK: Loading
 
-    private func takeOff<Value: CacheableValue>(_ key: String, _ id: Int, _ load: @escaping @Sendable () async throws -> Value) {
-        let accepted = queue.yield { await self.fly(key, id, load) }
+    private func takeOff<Value: CacheableValue>(
+        _ key: String, _ id: Int, _ workClass: WorkClass, _ load: @escaping @Sendable () async throws -> Value
+    ) {
+        // It flies in the cache's own task, which knows nothing of the caller.
+        let detail = Work.detail
+        let accepted = queue.yield {
+            await Work.$detail.withValue(detail) {
+                await Work.$workClass.withValue(workClass) { await self.fly(key, id, load) }
+            }
+        }
         if case .enqueued = accepted { return }
         land(key, id, .loadYourself)
     }
 
     private func fly<Value: CacheableValue>(_ key: String, _ id: Int, _ load: @Sendable () async throws -> Value) async {
+        let deadline = Deadline(time.now() + configuration.load)
         if let value: Value = await fromRedis(key) { return land(key, id, .value(value, .redis)) }
         do {
-            let value = try await loaded(load)
+            let value = try await Deadline.$current.withValue(deadline) { try await loaded(load) }
             let payload = Self.encoded(value)
             let isCurrent = keep(value, for: key, size: payload.count)
             // Nobody waits for Redis to have it, too.
@@ -248,6 +287,12 @@ public final class TieredCache: Sendable {
             return Array(flight.waiters.values)
         }
         for waiter in waiters { waiter.resume(returning: landing) }
+    }
+
+    /// The newest version of `key` that a reader of this process may have seen; nil when none is known.
+    func newestVersion(for key: String) -> Int? {
+        let now = time.now()
+        return state.withLock { $0.memory.newestVersion(for: key, at: now) }
     }
 
     /// - Returns: false when a newer version is known.

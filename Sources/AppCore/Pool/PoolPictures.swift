@@ -38,7 +38,7 @@ extension Pool {
                 let fingerprint = activity?.statement.map { StatementFingerprint($0) }
                 return PoolHolders.Holder(
                     purpose: caller.purpose.name, workClass: caller.workClass, detail: caller.detail, statement: fingerprint?.text,
-                    fingerprint: fingerprint?.mark, callSite: "\(caller.site)", age: now - since,
+                    fingerprint: fingerprint?.mark, batched: activity?.batched, callSite: "\(caller.site)", age: now - since,
                     inTransaction: activity?.inTransaction ?? false, backendPID: Int(connection?.backendPID ?? 0))
             },
             waiters: waiters.map {

@@ -88,6 +88,8 @@ public struct PoolHolders: Sendable {
         /// The statement that runs or ran last, literals replaced.
         public var statement: String?
         public var fingerprint: String?
+        /// Statements that share the round trip under way; then `statement` is the first of them. Nil when it runs alone.
+        public var batched: Int?
         public var callSite: String
         public var age: Duration
         public var inTransaction: Bool

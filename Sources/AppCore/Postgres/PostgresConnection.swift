@@ -336,11 +336,13 @@ final class PostgresConnection: EventHandler {
         }
     }
 
-    /// The statement that runs or ran last, and whether a transaction is open: for the list of holders.
-    var activity: (statement: String?, inTransaction: Bool) {
+    /// The statement that runs or ran last, how many share its round trip, and whether a transaction is open: for the list of holders.
+    var activity: (statement: String?, batched: Int?, inTransaction: Bool) {
         state.withLock { state in
             let status = state.libpq?.transactionStatus
-            return (state.lastStatement, status == .inTransaction || status == .inError)
+            var batched: Int?
+            if case .batch(let statements) = state.operation?.request { batched = statements.count }
+            return (state.lastStatement, batched, status == .inTransaction || status == .inError)
         }
     }
 

@@ -41,8 +41,12 @@ public final class TaskWorker: Sendable {
 
     private var isStopping: Bool { stopped.load(ordering: .relaxed) || Task.isCancelled }
 
-    /// Works until `stop`, or until cancelled.
+    /// Works until `stop`, or until cancelled. Nobody waits for a task: all of it yields to who waits for an answer.
     public func run() async {
+        await Work.$workClass.withValue(.background) { await work() }
+    }
+
+    private func work() async {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.keepTime() }
             for await _ in store.roster.workIsThere {
@@ -116,7 +120,10 @@ public final class TaskWorker: Sendable {
         let ids = store.roster.ids
         guard !ids.isEmpty else { return }
         do {
-            let held = try await store.renew(ids, worker: name, lease: configuration.lease)
+            // One short statement for all of them. Without it every running task would be lost, and begun again by somebody: more load.
+            let held = try await Work.$workClass.withValue(.critical) {
+                try await store.renew(ids, worker: name, lease: configuration.lease)
+            }
             for id in ids {
                 if let asked = held[id] { store.roster.ask(asked, of: id) } else { store.roster.lose(id) }
             }

@@ -60,16 +60,25 @@ public struct WorkspaceStore: Sendable {
     /// From the cache if it has it.
     ///
     /// - Throws: `RequestProblem.notFound`; when there is neither a cached value nor a database, what kept us from it.
-    public func find(_ id: Workspace.ID) async throws -> Workspace {
-        try await cache.value(for: Self.cacheKey(id), as: Workspace.self) { try await read(id) }.value
+    public func find(_ id: Workspace.ID) async throws -> Workspace { try await lookUp(id).value }
+
+    /// The same, with where it came from and how old it is.
+    public func lookUp(_ id: Workspace.ID) async throws -> CacheAnswer<Workspace> {
+        try await cache.value(for: Self.cacheKey(id), as: Workspace.self) { try await read(id) }
     }
 
+    /// The newest version of a workspace that somebody may have seen here; nil when none is known.
+    public func newestVersion(of id: Workspace.ID) -> Int? { cache.newestVersion(for: Self.cacheKey(id)) }
+
     private func read(_ id: Workspace.ID) async throws -> Workspace {
-        try await namingMigrations {
-            let rows = try await database.query("SELECT \(unescaped: Workspace.columns) FROM workflows WHERE id = \(id)", for: "workspace.find")
-            guard let row = rows.first else { throw RequestProblem.notFound(what: "workspace \(id)") }
-            return try Workspace(row)
-        }
+        try await namingMigrations { try await Self.workspace(id, in: database.query(Self.row(of: id), for: "workspace.find")) }
+    }
+
+    private static func row(of id: Workspace.ID) -> SQL { "SELECT \(unescaped: Workspace.columns) FROM workflows WHERE id = \(id)" }
+
+    private static func workspace(_ id: Workspace.ID, in rows: Rows) throws -> Workspace {
+        guard let row = rows.first else { throw RequestProblem.notFound(what: "workspace \(id)") }
+        return try Workspace(row)
     }
 
     /// Changes what the patch names. Whoever reads after this returns sees it, on whichever path.
@@ -95,9 +104,11 @@ public struct WorkspaceStore: Sendable {
 
     /// The workspace from the cache, the rest in one checkout: a statement for each part, each led by its index.
     public func overview(_ id: Workspace.ID) async throws -> WorkspaceOverview {
-        let workspace = try await find(id)
+        let known = try await lookUp(id)
         return try await namingMigrations {
             try await database.withConnection(for: "workspace.overview") { lease in
+                // The database answers after all: then nothing of the overview is older than it looks.
+                let workspace = known.source == .stale ? try await Self.workspace(id, in: lease.query(Self.row(of: id))) : known.value
                 let snapshots = try await latestSnapshots(id, &lease)
                 let auditLogs = try await lease.query(
                     "SELECT \(unescaped: AuditLog.columns) FROM ai_audit_logs WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT 10"

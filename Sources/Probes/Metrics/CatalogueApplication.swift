@@ -32,6 +32,17 @@ extension Catalogue {
         ]
     }
 
+    /// What reads are answered with while the database cannot be asked.
+    public enum Degrading {
+        public static let answers = MetricDefinition(
+            "healthd_degraded_answers_total", .counter, ["handler", "rung"],
+            help:
+                "Answers of reads that can degrade, by rung: fresh, cached, stale (the last good one, with its age), refused (503); a rise of the last two means the database sheds or is away."
+        )
+
+        static let all = [answers]
+    }
+
     /// The Redis server, as the probe's own connection sees it.
     public enum Redis {
         public static let memoryUsed = MetricDefinition(

@@ -14,14 +14,31 @@ struct HoldersCommand: AsyncParsableCommand {
             var purpose: String
             var detail: String?
             var statement: String?
+            var batched: Int?
             var callSite: String
             var ageSeconds: Double
             var inTransaction: Bool
             var backendPid: Int?
+            /// Not told by a daemon of an earlier version; nor is what follows.
+            var `class`: String?
+            var backend: Backend?
+
+            var statementText: String? {
+                guard let statement, let batched, batched > 1 else { return statement }
+                return "\(statement) and \(batched - 1) more"
+            }
+        }
+
+        struct Backend: Decodable {
+            var state: String?
+            var waitsFor: String?
+            var blockedBy: [Int]
+            var ageSeconds: Double
         }
 
         struct Waiter: Decodable {
             var purpose: String
+            var `class`: String?
             var detail: String?
             var callSite: String
             var ageSeconds: Double
@@ -43,23 +60,32 @@ struct HoldersCommand: AsyncParsableCommand {
     static func text(_ picture: Holders) -> String {
         var parts = ["\(picture.holders.count) of \(picture.max) connections are held, \(picture.waiters.count) callers wait"]
         if !picture.holders.isEmpty {
-            var table = TextTable("HOLDS FOR", "PURPOSE", "OF", "BACKEND", "TRANSACTION", "STATEMENT", "FROM")
+            var table = TextTable("HOLDS FOR", "PURPOSE", "CLASS", "OF", "BACKEND", "TRANSACTION", "SERVER", "STATEMENT", "FROM")
             for holder in picture.holders {
                 table.add(
-                    Duration.seconds(holder.ageSeconds).text, holder.purpose, holder.detail, holder.backendPid.map(String.init),
-                    holder.inTransaction ? "open" : "no", holder.statement, holder.callSite)
+                    Duration.seconds(holder.ageSeconds).text, holder.purpose, holder.class, holder.detail, holder.backendPid.map(String.init),
+                    holder.inTransaction ? "open" : "no", holder.backend?.text, holder.statementText, holder.callSite)
             }
             parts.append(table.text)
         }
         if !picture.waiters.isEmpty {
-            var table = TextTable("WAITS FOR", "PURPOSE", "OF", "GIVES UP IN", "FROM")
+            var table = TextTable("WAITS FOR", "PURPOSE", "CLASS", "OF", "GIVES UP IN", "FROM")
             for waiter in picture.waiters {
                 table.add(
-                    Duration.seconds(waiter.ageSeconds).text, waiter.purpose, waiter.detail, Duration.seconds(waiter.deadlineInSeconds).text,
+                    Duration.seconds(waiter.ageSeconds).text, waiter.purpose, waiter.class, waiter.detail, Duration.seconds(waiter.deadlineInSeconds).text,
                     waiter.callSite)
             }
             parts.append(table.text)
         }
         return parts.joined(separator: "\n\n")
+    }
+}
+
+extension HoldersCommand.Holders.Backend {
+    /// `Lock:transactionid, held by 4711, 400 ms ago`; its state while it waits for nothing.
+    var text: String {
+        var parts = [waitsFor ?? state ?? "not visible"]
+        if !blockedBy.isEmpty { parts.append("held by \(blockedBy.map(String.init).joined(separator: " "))") }
+        return (parts + ["\(Duration.seconds(ageSeconds).text) ago"]).joined(separator: ", ")
     }
 }

@@ -16,29 +16,33 @@ struct ServerCommand: Sendable {
         var words: String
     }
 
+    /// The program and its arguments, as the servers' user.
+    ///
+    /// setpriv(1) changes the user, not the forked child itself: glibc's setgroups() waits there for threads that the fork did not copy,
+    /// for good if one was just being made.
+    var words: [String] {
+        let own = [program] + arguments
+        return user.isSwitched ? ["/usr/bin/setpriv", "--reuid=\(user.uid)", "--regid=\(user.gid)", "--clear-groups", "--"] + own : own
+    }
+
     /// - Throws: `EmbeddedServerError` with the program's own last words when it fails or takes longer than `limit`.
     func run(within limit: Duration, time: any TimeSource) async throws {
         var options = PlatformOptions()
-        if user.isSwitched {
-            options.userID = user.uid
-            options.groupID = user.gid
-            options.supplementaryGroups = []
-        }
         let name = program.split(separator: "/").last.map(String.init) ?? program
         // Its own session: Ctrl-C at our terminal is ours to answer, not the servers'.
         options.createSession = true
         let outcome = try await withThrowingTaskGroup(of: Outcome?.self) { [options] group in
             group.addTask {
                 let result = try await Subprocess.run(
-                    .path(FilePath(program)), arguments: Arguments(arguments),
+                    .path(FilePath(words[0])), arguments: Arguments(Array(words.dropFirst())),
                     environment: .custom([
                         "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC",
                     ]),
                     workingDirectory: FilePath(folder), platformOptions: options, input: .string(input),
                     output: .string(limit: 65_536),
                     error: .string(limit: 65_536))
-                let words = "\(result.standardError)\n\(result.standardOutput)"
-                return Outcome(failed: result.terminationStatus.isSuccess ? nil : "\(result.terminationStatus)", words: words)
+                let said = "\(result.standardError)\n\(result.standardOutput)"
+                return Outcome(failed: result.terminationStatus.isSuccess ? nil : "\(result.terminationStatus)", words: said)
             }
             group.addTask {
                 try await time.sleep(for: limit)

@@ -8,9 +8,14 @@ extension Response {
     static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok, contentType: String = "application/json") throws
         -> Response
     {
+        data(try ByteBuffer(bytes: jsonBytes(value)), contentType: contentType, status: status)
+    }
+
+    /// The body as it is sent.
+    static func jsonBytes(_ value: some Encodable) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return data(try ByteBuffer(bytes: encoder.encode(value)), contentType: contentType, status: status)
+        return try Array(encoder.encode(value))
     }
 
     static func text(_ text: String, contentType: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok)
@@ -32,8 +37,9 @@ extension HTTPField.Name {
     static let xAccelBuffering = HTTPField.Name.constant("X-Accel-Buffering")
     static let lastEventID = HTTPField.Name.constant("Last-Event-ID")
     static let referrerPolicy = HTTPField.Name.constant("Referrer-Policy")
+    static let warning = HTTPField.Name.constant("Warning")
 
-    private static func constant(_ text: String) -> HTTPField.Name {
+    static func constant(_ text: String) -> HTTPField.Name {
         guard let name = HTTPField.Name(text) else { preconditionFailure("\(text) is a token") }
         return name
     }

@@ -47,6 +47,8 @@ struct ErrorAnswer: Error, Equatable {
             isUnexpected = true
         case let error as PoolError: self.init(error)
         case let error as PostgresError: self.init(error)
+        case let error as CacheTimeout:
+            self.init(.gatewayTimeout, "deadline_exceeded", error.description, retryAfter: .seconds(1))
         case let error as DecodingError: self.init(RequestProblem(error))
         case is NIOTooManyBytesError:
             self.init(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
@@ -56,6 +58,9 @@ struct ErrorAnswer: Error, Equatable {
         default: self = .unexpected
         }
     }
+
+    /// Nothing is wrong with the request, nor with the answer: the database has no room for it, is away, or does not answer in time.
+    var isShortage: Bool { ["pool_saturated", "database_unavailable", "deadline_exceeded"].contains(code) }
 
     private static var unexpected: ErrorAnswer {
         var answer = ErrorAnswer(.internalServerError, "internal", "healthd could not serve this request; the reason is in its log")
@@ -111,8 +116,7 @@ struct ErrorAnswer: Error, Equatable {
         return response
     }
 
-    /// Whole seconds, at least 1: the header knows no fractions, and 0 would be an invitation to hammer.
-    private var retryAfterSeconds: Int? { retryAfter.map { max(1, Int($0.seconds.rounded(.up))) } }
+    private var retryAfterSeconds: Int? { retryAfter.map(RetryAfter.whole) }
 
     var body: Data {
         struct Body: Encodable {

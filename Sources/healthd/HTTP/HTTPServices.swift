@@ -10,6 +10,8 @@ struct HTTPServices: Sendable {
     /// The same that `snapshots.http` reads.
     var statistics: HTTPStatistics
     var workspaces: WorkspaceStore
+    /// For the time when the database cannot be asked.
+    var lastGood: LastGood
     var tasks: AgentTaskStore
     var hub: EventHub
     /// What makes a restart useful: a stalled part of our own, never a database.
@@ -30,11 +32,12 @@ struct HTTPServices: Sendable {
         addProbeRoutes(to: &routes, liveness: liveness, readiness: readiness)
         addHealthRoutes(
             to: &routes, identity: snapshots.identity, board: snapshots.board, pool: snapshots.pool, holders: snapshots.holders,
-            time: time)
+            look: snapshots.look, time: time)
         addAlertRoutes(to: &routes, alerts: snapshots.alerts, time: time)
         addPageRoutes(to: &routes, assets: Assets()) { [snapshots] in snapshots.page() }
         addTaskRoutes(to: &routes, tasks: tasks, hub: hub, time: time)
-        addWorkspaceRoutes(to: &routes, workspaces: workspaces)
+        addWorkspaceRoutes(
+            to: &routes, workspaces: workspaces, ladder: DegradeLadder(lastGood: lastGood, statistics: statistics))
         addOperationsRoutes(to: &routes, reload: reload)
         if let demo { addDemoRoutes(to: &routes, database: demo) }
         return routes.finished()

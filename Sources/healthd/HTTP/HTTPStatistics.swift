@@ -1,9 +1,9 @@
 import Synchronization
 import Vitals
 
-/// How long healthd's own answers take, by route and class of status, and how many are being made.
+/// How long healthd's own answers take, by route and class of status, how many are being made, and on which rung reads were answered.
 ///
-/// Bounded: names of routes are ours, and there are five classes.
+/// Bounded: names of routes are ours, and there are five classes and four rungs.
 final class HTTPStatistics: Sendable {
     struct Key: Hashable, Sendable {
         /// The route's name, `task_create`; `unknown` for what no route serves.
@@ -12,14 +12,21 @@ final class HTTPStatistics: Sendable {
         var code: String
     }
 
+    struct RungKey: Hashable, Sendable {
+        var handler: String
+        var rung: Rung
+    }
+
     struct Snapshot: Sendable {
         var durations: [Key: HistogramSnapshot] = [:]
         var inFlight: [String: Int] = [:]
+        var rungs: [RungKey: Int] = [:]
     }
 
     private struct State {
         var durations: [Key: Histogram] = [:]
         var inFlight: [String: Int] = [:]
+        var rungs: [RungKey: Int] = [:]
     }
 
     private let state = Mutex(State())
@@ -43,8 +50,15 @@ final class HTTPStatistics: Sendable {
         histogram.record(duration)
     }
 
+    /// All rungs of a route are counted from its first answer on, so that a rate exists before the first bad one.
+    func answered(_ handler: String, on rung: Rung) {
+        state.withLock { state in
+            for known in Rung.allCases { state.rungs[RungKey(handler: handler, rung: known), default: 0] += known == rung ? 1 : 0 }
+        }
+    }
+
     func snapshot() -> Snapshot {
-        let (durations, inFlight) = state.withLock { ($0.durations, $0.inFlight) }
-        return Snapshot(durations: durations.mapValues { $0.snapshot() }, inFlight: inFlight)
+        let (durations, inFlight, rungs) = state.withLock { ($0.durations, $0.inFlight, $0.rungs) }
+        return Snapshot(durations: durations.mapValues { $0.snapshot() }, inFlight: inFlight, rungs: rungs)
     }
 }

@@ -9,7 +9,7 @@ import Vitals
 /// - Parameter reload: reads the configuration again and puts it in force; throws what is wrong with it, and then the last good
 ///   one stays. Returns a line for the person who asked.
 func addOperationsRoutes(to routes: inout Routes, reload: @escaping @Sendable () async throws -> String) {
-    routes.on(.post, "/-/reload", as: "reload", within: .seconds(30)) { request, context in
+    routes.on(.post, "/-/reload", as: "reload", class: .critical, within: .seconds(30)) { request, context in
         try requireLocalOperator(request, context)
         do {
             return .text(try await reload() + "\n")

@@ -1,3 +1,4 @@
+import AppCore
 import HTTPTypes
 import Hummingbird
 
@@ -7,7 +8,7 @@ import Hummingbird
 /// fault into an outage. A database that is down is `/api/health`'s to tell.
 func addProbeRoutes(to routes: inout Routes, liveness: [ReadinessCheck], readiness: [ReadinessCheck]) {
     for (path, checks) in [("livez", liveness), ("readyz", readiness)] {
-        routes.on(.get, "/\(path)", as: path) { request, _ in
+        routes.on(.get, "/\(path)", as: path, class: .critical) { request, _ in
             let excluded = request.uri.queryParameters[values: "exclude"].map { String($0) }
             let report = CheckReport(path, checks: checks, excluded: excluded, verbose: request.hasQuery("verbose"))
             return .text(report.text, status: report.isGood ? .ok : .serviceUnavailable)

@@ -23,17 +23,21 @@ struct Routes {
     /// - Parameters:
     ///   - name: the route's value of the label `handler`.
     ///   - path: with parameters in braces: `/api/workspaces/{id}`.
-    ///   - budget: all that is done for one request ends by then; what a stream does after its head is not counted.
+    ///   - workClass: how urgent what it asks of the database is.
+    ///   - budget: all that is done for one request ends by then, or earlier if the client says so in `Request-Timeout`; what a stream
+    ///     does after its head is not counted.
     mutating func on(
-        _ method: HTTPRequest.Method, _ path: String, as name: String, within budget: Duration = .seconds(10),
-        use handler: @escaping Handler
+        _ method: HTTPRequest.Method, _ path: String, as name: String, class workClass: WorkClass = .interactive,
+        within budget: Duration = .seconds(10), use handler: @escaping Handler
     ) {
         methods[RouteSegment.path(path), default: []].insert(method.rawValue)
         if method == .get { methods[RouteSegment.path(path), default: []].insert("HEAD") }
         let frame = frame
         router.on(RouterPath(path), method: method) { request, context in
             let detail = "\(method.rawValue) \(path)"
-            return await frame.answer(request, context, as: name, detail: detail, within: budget, handler)
+            return await Work.$workClass.withValue(workClass) {
+                await frame.answer(request, context, as: name, detail: detail, within: budget, handler)
+            }
         }
     }
 
@@ -60,6 +64,7 @@ struct RouteFrame: Sendable {
         statistics.began(name)
         let response: Response
         do {
+            let budget = min(budget, try request.timeout ?? budget)
             response = try await Deadline.$current.withValue(Deadline(began + budget)) {
                 try await Work.$detail.withValue(detail) { try await handler(request, context) }
             }
@@ -71,7 +76,8 @@ struct RouteFrame: Sendable {
     }
 
     private func answer(to error: any Error, detail: String) -> Response {
-        let answer = ErrorAnswer(error)
+        var generator = SystemRandomNumberGenerator()
+        let answer = ErrorAnswer(error).jittered(using: &generator)
         if answer.status.code >= 500, answer.isUnexpected {
             logger.error("request failed", metadata: ["route": "\(detail)", "error": "\("\(error)".oneLine(limit: 500))"])
         }

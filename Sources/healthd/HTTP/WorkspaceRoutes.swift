@@ -3,7 +3,9 @@ import HTTPTypes
 import Hummingbird
 
 /// Workspaces and their data. What is wrong with a request, and whether a thing exists, the store says.
-func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore) {
+///
+/// Reads of one workspace and of the market go down the ladder when the database cannot be asked; the list of all does not.
+func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore, ladder: DegradeLadder) {
     routes.on(.get, "/api/workspaces", as: "workspaces") { request, _ in
         let user = try request.uri.queryParameters.get("userId").map { text in try WorkspaceUser.ID(text, field: "userId") }
         let list = try await workspaces.list(user: user, limit: request.query("limit", in: 1...500, default: 50))
@@ -14,33 +16,47 @@ func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore) {
         return try .json(workspace, status: .created).locating("/api/workspaces/\(workspace.id)")
     }
     routes.on(.get, "/api/workspaces/{id}", as: "workspace") { _, context in
-        try await .json(workspaces.find(context.workspaceID))
+        let id = try context.workspaceID
+        return try await ladder.answer("workspace") { try await workspaces.lookUp(id) }
     }
     routes.on(.patch, "/api/workspaces/{id}", as: "workspace_update") { request, context in
         let id = try context.workspaceID
-        return try await .json(workspaces.update(id, request.json(WorkspacePatch.self)))
+        let patch = try await request.json(WorkspacePatch.self)
+        return try await .json(ladder.writing(about: "\(id)") { try await workspaces.update(id, patch) })
     }
     routes.on(.get, "/api/workspaces/{id}/overview", as: "workspace_overview") { _, context in
-        try await .json(workspaces.overview(context.workspaceID))
+        let id = try context.workspaceID
+        let subject = DegradeLadder.Subject(key: "\(id)", writes: "\(id)") { workspaces.newestVersion(of: id) }
+        return try await ladder.answer("workspace_overview", about: subject, version: { $0.workspace.version }) {
+            try await workspaces.overview(id)
+        }
     }
     routes.on(.get, "/api/workspaces/{id}/snapshots", as: "workspace_snapshots") { request, context in
-        let snapshots = try await workspaces.snapshots(
-            context.workspaceID, type: request.uri.queryParameters.get("type"),
-            limit: request.query("limit", in: 1...500, default: 50))
-        return try .json(["snapshots": snapshots])
+        let id = try context.workspaceID
+        let type = request.uri.queryParameters.get("type")
+        let limit = try request.query("limit", in: 1...500, default: 50)
+        return try await ladder.answer("workspace_snapshots", about: .init(key: "\(id) \(limit) \(type ?? "")", writes: "\(id)")) {
+            try await ["snapshots": workspaces.snapshots(id, type: type, limit: limit)]
+        }
     }
     routes.on(.post, "/api/workspaces/{id}/snapshots", as: "workspace_snapshot_create") { request, context in
         let id = try context.workspaceID
-        return try await .json(workspaces.addSnapshot(id, request.json(NewDataSnapshot.self)), status: .created)
+        let new = try await request.json(NewDataSnapshot.self)
+        return try await .json(ladder.writing(about: "\(id)") { try await workspaces.addSnapshot(id, new) }, status: .created)
     }
     routes.on(.get, "/api/workspaces/{id}/audit-logs", as: "workspace_audit_logs") { request, context in
-        let logs = try await workspaces.auditLogs(context.workspaceID, limit: request.query("limit", in: 1...500, default: 50))
-        return try .json(["auditLogs": logs])
+        let id = try context.workspaceID
+        let limit = try request.query("limit", in: 1...500, default: 50)
+        return try await ladder.answer("workspace_audit_logs", about: .init(key: "\(id) \(limit)", writes: "\(id)")) {
+            try await ["auditLogs": workspaces.auditLogs(id, limit: limit)]
+        }
     }
     routes.on(.get, "/api/market/{ticker}/history", as: "market_history") { request, context in
         let ticker = try context.part("ticker")
-        let days = try await workspaces.marketHistory(ticker, limit: request.query("limit", in: 1...5_000, default: 252))
-        return try .json(MarketHistoryDocument(ticker: ticker, days: days))
+        let limit = try request.query("limit", in: 1...5_000, default: 252)
+        return try await ladder.answer("market_history", about: .init(key: "\(ticker) \(limit)")) {
+            try await MarketHistoryDocument(ticker: ticker, days: workspaces.marketHistory(ticker, limit: limit))
+        }
     }
 }
 

@@ -20,7 +20,9 @@ func families(of http: HTTPStatistics.Snapshot) -> [MetricFamily] {
     for (key, times) in http.durations { duration.add(times, key.handler, key.code) }
     var inFlight = MetricFamily(Catalogue.Exposition.requestsInFlight)
     for (handler, count) in http.inFlight { inFlight.add(count, handler) }
-    return [duration, inFlight]
+    var rungs = MetricFamily(Catalogue.Degrading.answers)
+    for (key, count) in http.rungs { rungs.add(count, key.handler, key.rung.rawValue) }
+    return [duration, inFlight, rungs]
 }
 
 func families(of identity: ProgramIdentity) -> [MetricFamily] {

@@ -16,6 +16,8 @@ struct Snapshots: Sendable {
     /// Through `PoolReading`, so that no reader takes another's peak.
     var pool: @Sendable () -> PoolStatistics
     var holders: @Sendable () -> PoolHolders
+    /// What the holders' backends waited for, as last seen; nil before the first look.
+    var look: @Sendable () -> BackendLook? = { nil }
     /// Callers that may queue.
     var waiterLimit: Int
     var cache: @Sendable () -> CacheStatistics
@@ -70,7 +72,7 @@ struct Snapshots: Sendable {
             PageSources(
                 identity: identity, now: time.now(), board: board(), recent: recent.outcomes, pool: pool(),
                 waiterLimit: waiterLimit,
-                holders: holders(), alerts: alerts(),
+                holders: holders(), look: look(), alerts: alerts(),
                 figures: [.cache(cache()), .tasks(tasks()), .streams(streams()), .process(process())]))
     }
 

@@ -65,10 +65,14 @@ struct PageModel: Sendable {
         var age: Duration
         var inTransaction: Bool
         var backendPID: Int?
+        var workClass = ""
+        /// What its backend waits for in PostgreSQL: `waits for Lock:transactionid, held by backend 4711`.
+        var wait: String?
     }
 
     struct Waiter: Sendable {
         var purpose: String
+        var workClass = ""
         var detail: String?
         var age: Duration
         var deadlineIn: Duration?

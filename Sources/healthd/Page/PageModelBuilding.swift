@@ -13,6 +13,8 @@ struct PageSources: Sendable {
     /// Callers that may queue.
     var waiterLimit: Int
     var holders: PoolHolders
+    /// What the holders' backends waited for, as last seen.
+    var look: BackendLook?
     var alerts: AlertsSnapshot
     /// Of the parts beyond the pool: cache, tasks, streams, process.
     var figures: [PageModel.Figure] = []
@@ -43,10 +45,13 @@ extension PageModel {
         holders = sources.holders.holders.prefix(Self.rowLimit).map { holder in
             Holder(
                 purpose: holder.purpose, detail: holder.detail, statement: holder.statement, callSite: holder.callSite,
-                age: holder.age, inTransaction: holder.inTransaction, backendPID: holder.backendPID > 0 ? holder.backendPID : nil)
+                age: holder.age, inTransaction: holder.inTransaction, backendPID: holder.backendPID > 0 ? holder.backendPID : nil,
+                workClass: holder.workClass.rawValue, wait: sources.look?.wait(of: holder)?.text)
         }
         waiters = sources.holders.waiters.prefix(Self.rowLimit).map { waiter in
-            Waiter(purpose: waiter.purpose, detail: waiter.detail, age: waiter.age, deadlineIn: waiter.deadlineIn)
+            Waiter(
+                purpose: waiter.purpose, workClass: waiter.workClass.rawValue, detail: waiter.detail, age: waiter.age,
+                deadlineIn: waiter.deadlineIn)
         }
         omittedHolders = max(0, sources.holders.holders.count - Self.rowLimit)
         omittedWaiters = max(0, sources.holders.waiters.count - Self.rowLimit)

@@ -9,7 +9,8 @@ enum PageTables {
             <tr>
             <td class="number">\(holder.age.text)</td>
             <th scope="row">\(holder.purpose)\(holder.detail, { " <span>\($0)</span>" })</th>
-            <td><code>\(holder.statement ?? "")</code>\(holder.inTransaction ? " <span class=\"flag\">in a transaction</span>" : .empty)</td>
+            <td>\(holder.workClass)</td>
+            <td><code>\(holder.statement ?? "")</code>\(holder.inTransaction ? " <span class=\"flag\">in a transaction</span>" : .empty)\(holder.wait, { " <span>\($0)</span>" })</td>
             <td><span>\(holder.callSite ?? "")\(holder.backendPID, { " · backend \($0)" })</span></td>
             </tr>
 
@@ -18,7 +19,7 @@ enum PageTables {
         return """
             <section>
             <h2>Who holds a connection</h2>
-            \(table(["for", "purpose", "statement", "from"], rows, empty: "Nobody holds a connection."))
+            \(table(["for", "purpose", "class", "statement", "from"], rows, empty: "Nobody holds a connection."))
             \(more(model.omittedHolders))
             </section>
             """
@@ -30,6 +31,7 @@ enum PageTables {
             <tr>
             <td class="number">\(waiter.age.text)</td>
             <th scope="row">\(waiter.purpose)\(waiter.detail, { " <span>\($0)</span>" })</th>
+            <td>\(waiter.workClass)</td>
             <td class="number">\(waiter.deadlineIn.map { $0 > .zero ? "in \($0.text)" : "now" } ?? "never")</td>
             </tr>
 
@@ -38,7 +40,7 @@ enum PageTables {
         return """
             <section>
             <h2>Who waits for one</h2>
-            \(table(["for", "purpose", "gives up"], rows, empty: "Nobody waits."))
+            \(table(["for", "purpose", "class", "gives up"], rows, empty: "Nobody waits."))
             \(more(model.omittedWaiters))
             </section>
             """

@@ -15,16 +15,19 @@ enum PoolWatch {
     }
 
     /// Who holds and who waits, as an alert carries it.
-    static func evidence(_ pool: Pool) -> Evidence {
-        let picture = pool.holders()
-        return Evidence(
-            holders: picture.holders.map {
-                Evidence.Holder(
-                    purpose: $0.purpose, detail: $0.detail, statement: $0.statement, callSite: $0.callSite,
-                    ageSeconds: $0.age.seconds, inTransaction: $0.inTransaction, backendPID: $0.backendPID)
+    static func evidence(_ picture: PoolHolders, look: BackendLook?) -> Evidence {
+        Evidence(
+            holders: picture.holders.map { holder in
+                let wait = look?.wait(of: holder)
+                return Evidence.Holder(
+                    purpose: holder.purpose, workClass: holder.workClass.rawValue, detail: holder.detail, statement: holder.statement,
+                    callSite: holder.callSite, ageSeconds: holder.age.seconds, inTransaction: holder.inTransaction,
+                    backendPID: holder.backendPID, wait: wait?.event, blockedBy: wait?.blockedBy ?? [])
             },
             waiters: picture.waiters.map {
-                Evidence.Waiter(purpose: $0.purpose, ageSeconds: $0.age.seconds, deadlineInSeconds: $0.deadlineIn.seconds)
+                Evidence.Waiter(
+                    purpose: $0.purpose, workClass: $0.workClass.rawValue, ageSeconds: $0.age.seconds,
+                    deadlineInSeconds: $0.deadlineIn.seconds)
             })
     }
 

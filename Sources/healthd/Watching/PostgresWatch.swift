@@ -7,15 +7,40 @@ import Vitals
 /// One statement on views that take no locks on tables: it costs the server well under 2 ms. What the role may not see
 /// (without `pg_monitor`, other roles' states) is absent, not zero.
 enum PostgresWatch {
-    static func probe(_ connection: DedicatedConnection, interval: Duration, timeout: Duration, time: any TimeSource) -> Probe {
+    ///
+    /// - Parameters:
+    ///   - backends: server processes of leases that are out now; asked what they wait for.
+    ///   - looks: where that is kept.
+    static func probe(
+        _ connection: DedicatedConnection, interval: Duration, timeout: Duration, time: any TimeSource,
+        backends: @escaping @Sendable () -> [Int] = { [] }, looks: BackendLooks? = nil
+    ) -> Probe {
         Probe(id: "postgres", component: "postgres", interval: interval, timeout: timeout) {
             do {
-                let rows = try await connection.query(look, until: Deadline(time.now() + timeout))
+                let deadline = Deadline(time.now() + timeout)
+                let rows = try await connection.query(look, until: deadline)
                 guard let row = rows.first else { throw ProbeFailure(.protocol, "no row from pg_stat_activity") }
-                return try measurement(row)
+                let found = try measurement(row)
+                if let looks { await take(looks, of: backends(), connection, deadline, time) }
+                return found
             } catch let error as PostgresError {
                 throw failure(error, timeout: timeout)
             }
+        }
+    }
+
+    /// What our backends wait for. The verdict does not hang on it: when it fails, the last look stays, and its age says so.
+    private static func take(
+        _ looks: BackendLooks, of pids: [Int], _ connection: DedicatedConnection, _ deadline: Deadline, _ time: any TimeSource
+    ) async {
+        let asked = time.now()
+        guard !pids.isEmpty else { return looks.record([:], at: asked) }
+        do {
+            var waits: [Int: BackendWait] = [:]
+            for row in try await connection.query(BackendWait.look(at: pids), until: deadline) { waits[try row.int("pid")] = try BackendWait(row) }
+            looks.record(waits, at: asked)
+        } catch {
+            return
         }
     }
 

@@ -93,3 +93,44 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         #expect(lastLines(of: "") == "")
     }
 }
+
+@Suite("Server commands")
+struct ServerCommandTests {
+    @Test func `as root another program changes the user, and the words stay the program's own`() {
+        let postgres = ServerUser(name: "postgres", uid: 105, gid: 109, isSwitched: true)
+        let command = ServerCommand(program: "/usr/bin/initdb", arguments: ["-D", "/data"], user: postgres, folder: "/")
+        #expect(command.words == ["/usr/bin/setpriv", "--reuid=105", "--regid=109", "--clear-groups", "--", "/usr/bin/initdb", "-D", "/data"])
+        let own = ServerUser(name: "app", uid: 1_000, gid: 1_000, isSwitched: false)
+        #expect(ServerCommand(program: "/usr/bin/initdb", arguments: [], user: own, folder: "/").words == ["/usr/bin/initdb"])
+    }
+
+    @Test func `a program is run as its user, many times while threads come and go`() async throws {
+        let user = try ServerUser.current()
+        for _ in 0..<40 {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<4 {
+                    group.addTask {
+                        // A thread that is being made during the fork is what once stopped the child for good.
+                        let threads = (0..<4).map { _ in Thread.start() }
+                        try await ServerCommand(program: "/usr/bin/test", arguments: ["-n", "x"], user: user, folder: "/").run(within: .seconds(20), time: SystemTime())
+                        for thread in threads { thread.join() }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+}
+
+/// A thread of the C library, to be joined.
+private struct Thread: Sendable {
+    private let handle: pthread_t
+
+    static func start() -> Thread {
+        var handle = pthread_t()
+        pthread_create(&handle, nil, { _ in nil }, nil)
+        return Thread(handle: handle)
+    }
+
+    func join() { pthread_join(handle, nil) }
+}

@@ -18,7 +18,11 @@ import Vitals
             probes: { [probe("postgres", time), probe("pool", time)] },
             recent: recent, alerts: { HTTPSamples.alerts() }, pool: { HTTPSamples.pool() }, holders: { HTTPSamples.holders() },
             waiterLimit: 200, cache: { cache }, tasks: { tasks }, streams: { streams },
-            http: { .init(durations: [.init(handler: "metrics", code: "2xx"): HTTPSamples.histogram()], inFlight: ["metrics": 0]) },
+            http: {
+                .init(
+                    durations: [.init(handler: "metrics", code: "2xx"): HTTPSamples.histogram()], inFlight: ["metrics": 0],
+                    rungs: [.init(handler: "workspace", rung: .stale): 1])
+            },
             lifecycle: {
                 LifecycleReading(
                     watchdogPingsSent: 3, watchdogInterval: .seconds(5), lastReloadSucceeded: true, lastGoodReload: HTTPSamples.wall

@@ -29,7 +29,8 @@ enum HTTPSamples {
                 QueryKind(operation: .select, outcome: .ok): histogram(),
                 QueryKind(operation: .delete, outcome: .error): histogram(0),
             ],
-            queryErrorsBySQLStateClass: ["23": 0, "other": 1])
+            queryErrorsBySQLStateClass: ["23": 0, "other": 1],
+            shed: [ShedKey(workClass: .interactive, reason: .tooLate): 3])
     }
 
     static func holders(purpose: String = "demo.hold", statement: String = "SELECT pg_sleep($1)") -> PoolHolders {
@@ -41,7 +42,7 @@ enum HTTPSamples {
             ],
             waiters: [
                 .init(
-                    purpose: purpose, workClass: .interactive, detail: nil, callSite: "healthd/OperationsRoutes.swift:61", age: .milliseconds(400),
+                    purpose: purpose, workClass: .background, detail: nil, callSite: "healthd/OperationsRoutes.swift:61", age: .milliseconds(400),
                     deadlineIn: .milliseconds(1_600))
             ])
     }
@@ -86,12 +87,12 @@ enum HTTPSamples {
     }
 
     static func page(
-        board: BoardSnapshot? = nil, holders: PoolHolders = holders(), alerts: AlertsSnapshot = alerts()
+        board: BoardSnapshot? = nil, holders: PoolHolders = holders(), look: BackendLook? = nil, alerts: AlertsSnapshot = alerts()
     ) -> PageModel {
         PageModel(
             PageSources(
                 identity: identity, now: MonotonicInstant(nanoseconds: 7_500_000_000_000), board: board ?? self.board().snapshot(),
-                recent: ["pool": [.ok, .ok, .timeout]], pool: pool(), waiterLimit: 200, holders: holders, alerts: alerts,
-                figures: [.process(ProcessReading())]))
+                recent: ["pool": [.ok, .ok, .timeout]], pool: pool(), waiterLimit: 200, holders: holders, look: look,
+                alerts: alerts, figures: [.process(ProcessReading())]))
     }
 }

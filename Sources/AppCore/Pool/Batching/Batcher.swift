@@ -51,7 +51,8 @@ final class Batcher: Sendable {
     ///
     /// - Returns: how it ended; `alone` when it is not for a batch, and nothing was sent.
     func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Landing {
-        guard caller.workClass != .critical, caller.deadline.remaining(at: caller.since) > Self.stall else { return .alone }
+        // The critical class does not wait for anybody, and what nobody waits for must not take the interactive class's turn.
+        guard caller.workClass == .interactive, caller.deadline.remaining(at: caller.since) > Self.stall else { return .alone }
         return await withCheckedContinuation { continuation in
             switch gather(Batch.Rider(sql: sql, caller: caller, continuation: continuation), isOnLoop: loop.isCurrent) {
             case .refused: continuation.resume(returning: .alone)

@@ -1,0 +1,176 @@
+@testable import AppCore
+import Hummingbird
+import Logging
+import NIOHTTP1
+import TestServers
+import Testing
+import Vitals
+
+@testable import healthd
+
+/// The routes of the ladder on a real server in real trouble.
+@Suite struct `Degraded reads` {
+    enum Trouble: String, CaseIterable, Sendable {
+        /// Sleepers hold every connection.
+        case saturated
+        /// SIGSTOP to every process of the server.
+        case frozen
+        case stopped
+
+        /// What a read that never succeeded is told.
+        var codes: Set<String> {
+            switch self {
+            case .saturated: ["pool_saturated"]
+            case .frozen: ["deadline_exceeded", "pool_saturated", "database_unavailable"]
+            case .stopped: ["database_unavailable", "pool_saturated"]
+            }
+        }
+    }
+
+    private struct Scene: Sendable {
+        let postgres: TestPostgres
+        let database: Database
+        let web: `HTTP server`.Server
+        /// One that is read before the trouble, and one that is not.
+        let known: Workspace
+        let unknown: Workspace
+
+        var reads: [String] {
+            [
+                "/api/workspaces/\(known.id)/overview", "/api/workspaces/\(known.id)/snapshots?limit=7", "/api/workspaces/\(known.id)/audit-logs",
+                "/api/market/\(known.ticker)/history?limit=5",
+            ]
+        }
+    }
+
+    private static func scene(_ body: @escaping @Sendable (Scene) async throws -> Void) async throws {
+        let postgres = try await TestPostgres.start()
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let logger = Logger(label: "test")
+        let endpoint = PostgresEndpoint(keywords: ["host": postgres.socketDirectory, "user": "app", "dbname": "app"])
+        let pool = Pool(PoolConfiguration(max: 2, deadline: .milliseconds(800)), endpoint: endpoint, loop: loop, logger: logger)
+        let database = Database(pool: pool)
+        let cache = TieredCache(
+            configuration: CacheConfiguration(lifetime: .milliseconds(500), load: .milliseconds(800)), redis: nil, logger: logger)
+        let workspaces = WorkspaceStore(database: database, cache: cache)
+        let statistics = HTTPStatistics()
+        let ladder = DegradeLadder(lastGood: LastGood(), statistics: statistics)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await pool.run() }
+            group.addTask { await cache.run() }
+            try await Migrator(database: database, logger: logger).up()
+            _ = try await Seed(database: database, scale: .small).run()
+            let list = try await workspaces.list(limit: 2)
+            try await `HTTP server`.serve { routes in
+                addWorkspaceRoutes(to: &routes, workspaces: workspaces, ladder: ladder)
+            } _: { server in
+                try await body(Scene(postgres: postgres, database: database, web: server, known: list[0], unknown: list[1]))
+            }
+            group.cancelAll()
+        }
+    }
+
+    /// Runs `body` while the trouble lasts.
+    private static func during(_ trouble: Trouble, _ scene: Scene, _ body: () async throws -> Void) async throws {
+        switch trouble {
+        case .saturated:
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<2 {
+                    group.addTask { _ = try? await scene.database.query("SELECT pg_sleep(120)", for: "sleeper", within: .seconds(120)) }
+                }
+                while scene.database.pool.statistics().leased < 2 { await Task.yield() }
+                try await body()
+                group.cancelAll()
+            }
+        case .frozen:
+            scene.postgres.freeze()
+            defer { scene.postgres.thaw() }
+            try await body()
+        case .stopped:
+            try await scene.postgres.stop()
+            try await body()
+            try await scene.postgres.startAgain()
+        }
+    }
+
+    @Test(arguments: Trouble.allCases)
+    func `reads go on, stale and with an age; what was never read is refused with a time to come back`(trouble: Trouble) async throws {
+        try await Self.scene { scene in
+            var fresh: [String: String] = [:]
+            for path in scene.reads {
+                let answer = try await scene.web.send(.GET, path)
+                #expect(answer.status == 200 && answer.headers.first(name: "age") == nil, "\(path): \(answer.body.prefix(300))")
+                fresh[path] = answer.body
+            }
+            let one = "/api/workspaces/\(scene.known.id)"
+
+            try await Self.during(trouble, scene) {
+                for path in scene.reads {
+                    let answer = try await scene.web.send(.GET, path)
+                    #expect(answer.status == 200, "\(path): \(answer.body.prefix(300))")
+                    #expect(answer.body == fresh[path])
+                    #expect((0...60).contains(Int(answer.headers.first(name: "age") ?? "") ?? -1), "\(path): \(answer.headers)")
+                    #expect(answer.headers.first(name: "warning")?.hasPrefix("110 ") == true)
+                }
+                // From the cache's memory within its lifetime, then stale; never an error.
+                while true {
+                    let answer = try await scene.web.send(.GET, one)
+                    #expect(answer.status == 200 && answer.headers.first(name: "age") != nil, "\(answer.body.prefix(300))")
+                    guard answer.status == 200, answer.headers.first(name: "warning") == nil else { break }
+                }
+                for path in ["", "/overview", "/snapshots", "/audit-logs"].map({ "/api/workspaces/\(scene.unknown.id)\($0)" }) + ["/api/market/NONE/history"] {
+                    let answer = try await scene.web.send(.GET, path)
+                    #expect(answer.status == 503, "\(path): \(answer.body.prefix(300))")
+                    #expect(trouble.codes.contains(answer.json?["error"]?.stringValue ?? ""), "\(answer.body)")
+                    let seconds = try #require(answer.headers.first(name: "retry-after").flatMap { Int($0) })
+                    #expect(seconds >= 1 && answer.json?["retryAfter"]?.intValue == seconds)
+                }
+            }
+
+            let began = MonotonicInstant.now()
+            for path in scene.reads {
+                while true {
+                    let answer = try await scene.web.send(.GET, path)
+                    if answer.status == 200, answer.headers.first(name: "warning") == nil { break }
+                    guard MonotonicInstant.now() - began < .seconds(20) else {
+                        Issue.record("\(path) is not fresh again: \(answer.status)")
+                        break
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func `what this process wrote is never followed by what was kept before`() async throws {
+        try await Self.scene { scene in
+            let one = "/api/workspaces/\(scene.known.id)"
+            for path in scene.reads { #expect(try await scene.web.send(.GET, path).status == 200) }
+            let json = [("content-type", "application/json")]
+            #expect(try await scene.web.send(.PATCH, one, json, body: #"{"name":"renamed"}"#).status == 200)
+            try await Self.during(.saturated, scene) { () async throws in
+                for path in ["/overview", "/snapshots?limit=7", "/audit-logs"] {
+                    #expect(try await scene.web.send(.GET, one + path).status == 503, "\(path)")
+                }
+                // The cache has the new one, and nothing of the market was written.
+                #expect(try await scene.web.send(.GET, one).body.contains("renamed"))
+                #expect(try await scene.web.send(.GET, "/api/market/\(scene.known.ticker)/history?limit=5").status == 200)
+            }
+        }
+    }
+
+    @Test func `a client's own time comes first`() async throws {
+        try await Self.scene { scene in
+            let path = scene.reads[0]
+            #expect(try await scene.web.send(.GET, path).status == 200)
+            try await Self.during(.saturated, scene) { () async throws in
+                let began = MonotonicInstant.now()
+                let stale = try await scene.web.send(.GET, path, [("request-timeout", "0.05")])
+                #expect(stale.status == 200 && stale.headers.first(name: "warning") != nil)
+                let refused = try await scene.web.send(.GET, "/api/workspaces/\(scene.unknown.id)", [("request-timeout", "0.05")])
+                #expect(refused.status == 503 && refused.headers.first(name: "retry-after") != nil, "\(refused.body)")
+                #expect(MonotonicInstant.now() - began < .milliseconds(700), "the pool's own deadline was waited for")
+            }
+        }
+    }
+}
