@@ -13,7 +13,7 @@ name=$(basename "$0")
 
 build_packages=(libpq-dev libhiredis-dev libsqlite3-dev zlib1g-dev libstdc++-12-dev pkg-config)
 server_packages=(postgresql-15 redis-server util-linux procps curl)
-test_packages=(prometheus systemd dbus python3)
+test_packages=(pgbouncer openssl prometheus systemd dbus python3)
 bench_packages=(prometheus-postgres-exporter python3)
 
 say() { echo "$name: $*"; }

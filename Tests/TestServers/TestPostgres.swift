@@ -21,6 +21,10 @@ public final class TestPostgres: Sendable {
         "postgresql:///\(database)?host=\(socketDirectory)&user=app"
     }
 
+    /// Certificates, when started with `tls: true`: `ca.crt` signed the server's (for `localhost`) and the one of the role `certified`
+    /// (`client.crt`, `client.key`); `other.crt` signed nothing.
+    public var tlsFolder: String { guardian.folder + "/tls" }
+
     private let guardian: Guardian
     private let pid = Mutex<pid_t>(0)
     private let databases = Atomic<Int>(0)
@@ -28,34 +32,67 @@ public final class TestPostgres: Sendable {
     /// - Parameters:
     ///   - maxConnections: the server's limit.
     ///   - tcp: also listens on 127.0.0.1.
-    public static func start(maxConnections: Int = 100, tcp: Bool = false) async throws -> TestPostgres {
-        let server = try TestPostgres(maxConnections: maxConnections, port: tcp ? unusedPort() : nil)
+    ///   - tls: speaks TLS there, and lets the role `certified` in by certificate alone. Implies `tcp`.
+    public static func start(maxConnections: Int = 100, tcp: Bool = false, tls: Bool = false) async throws -> TestPostgres {
+        let server = try TestPostgres(maxConnections: maxConnections, port: tcp || tls ? unusedPort() : nil, tls: tls)
         try await server.startAgain()
         try await server.superuserScript("CREATE ROLE app LOGIN CREATEDB; GRANT pg_monitor TO app; CREATE DATABASE app OWNER app;", database: "postgres")
+        if tls { try await server.superuserScript("CREATE ROLE certified LOGIN") }
         return server
     }
 
-    private init(maxConnections: Int, port: Int?) throws {
+    /// A standby that streams from `primary`.
+    public static func startStandby(of primary: TestPostgres, tcp: Bool = false) async throws -> TestPostgres {
+        let server = try TestPostgres(maxConnections: 100, port: tcp ? unusedPort() : nil, primary: primary)
+        try await server.startAgain()
+        return server
+    }
+
+    private init(maxConnections: Int, port: Int?, tls: Bool = false, primary: TestPostgres? = nil) throws {
         guardian = try Guardian(
             name: "postgres", script: Self.script,
-            arguments: ["postgres", "\(maxConnections)", port == nil ? "" : "127.0.0.1", "\(port ?? 5432)"])
+            arguments: [
+                "postgres", "\(maxConnections)", port == nil ? "" : "127.0.0.1", "\(port ?? 5432)", tls ? "tls" : "",
+                primary?.socketDirectory ?? "", "\(primary?.tcpPort ?? 5432)",
+            ])
         socketDirectory = guardian.folder
         tcpPort = port
     }
 
     private static let script = """
         bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
-        last_signal=QUIT; connections=$1; listen=$2; port=$3
+        last_signal=QUIT; connections=$1; listen=$2; port=$3; tls=$4; primary=$5; primary_port=$6
         prepare() {
             if [ -n "$as_server" ]; then chown postgres "$folder"; fi
             cd "$folder"
+            if [ -n "$primary" ]; then
+                $as_server "$bin/pg_basebackup" -D "$folder/data" -h "$primary" -p "$primary_port" -U postgres -c fast -R --no-sync
+                return
+            fi
             $as_server "$bin/initdb" -D "$folder/data" -U postgres --auth=trust --no-sync --no-instructions -E UTF8 --locale=C.UTF-8
+            if [ -n "$tls" ]; then certify; fi
+        }
+        certify() {
+            mkdir "$folder/tls" && cd "$folder/tls" || return
+            key="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+            for name in ca other; do openssl req -x509 $key -days 2 -subj "/CN=$name" -keyout $name.key -out $name.crt; done
+            sign() {
+                openssl req $key -subj "/CN=$2" -keyout "$1.key" -out "$1.csr"
+                printf 'subjectAltName=DNS:%s' "$2" >"$1.ext"
+                openssl x509 -req -days 2 -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -extfile "$1.ext" -out "$1.crt"
+                chmod 600 "$1.key"
+            }
+            sign server localhost
+            sign client certified
+            if [ -n "$as_server" ]; then chown postgres server.key; fi
+            sed -i '1i hostssl all certified all cert' "$folder/data/pg_hba.conf"
         }
         launch() {
             rm -f "$folder/data/postmaster.pid"
             $as_server "$bin/postgres" -D "$folder/data" -k "$folder" -p 5432 -c listen_addresses= \\
                 -c max_connections="$connections" -c shared_buffers=16MB -c fsync=off -c synchronous_commit=off \\
                 -c full_page_writes=off -c autovacuum=off -c jit=off -c log_min_messages=warning ${listen:+-c listen_addresses=$listen -p $port} \\
+                ${tls:+-c ssl=on -c ssl_cert_file=$folder/tls/server.crt -c ssl_key_file=$folder/tls/server.key -c ssl_ca_file=$folder/tls/ca.crt} \\
                 -c unix_socket_permissions=0777 >>"$folder/postgres.log" 2>&1 &
             pid=$!
         }
@@ -67,6 +104,15 @@ public final class TestPostgres: Sendable {
         let answer = try await guardian.ask("start")
         pid.withLock { $0 = pid_t(answer.split(separator: " ").last ?? "") ?? 0 }
         if tcpPort != nil { linkStandardSocket() }
+    }
+
+    /// Starts the server anew as a standby of nobody on its old socket: it answers, and takes no writes.
+    public func demote() async throws {
+        try await stop()
+        guard FileManager.default.createFile(atPath: socketDirectory + "/data/standby.signal", contents: nil) else {
+            throw TestServerError("cannot write standby.signal")
+        }
+        try await startAgain()
     }
 
     /// Fast shutdown: clients are disconnected.

@@ -15,7 +15,7 @@ public struct Lease: ~Copyable {
         self.meters = meters
     }
 
-    /// The server process that serves this lease, as in `pg_stat_activity`.
+    /// The server process that serves this lease, as in `pg_stat_activity`; 0 behind a pooler, where each transaction may have another.
     public var backendPID: Int { Int(connection.backendPID) }
 
     public mutating func query(_ sql: SQL) async throws(PostgresError) -> Rows {
@@ -64,6 +64,15 @@ public struct Lease: ~Copyable {
             meters.recordQuery(.other, since: started, now: .now(), error: error)
             throw error
         }
+    }
+
+    /// Says that this lease changed its session where no command tag shows it: `set_config()`, `pg_advisory_lock()`, a temporary table
+    /// made in a function. SET, LISTEN, PREPARE, a cursor WITH HOLD and CREATE TEMP are noticed without it.
+    ///
+    /// When the lease ends the pool restores the session (DISCARD ALL) before anyone else gets it. Behind a pooler in transaction mode
+    /// the change may be on a server connection of which this process knows nothing: keep to SET LOCAL there.
+    public mutating func changesSession() {
+        connection.markSessionChanged()
     }
 
     /// Commits what `body` did, or rolls it back when it throws.

@@ -70,7 +70,8 @@ public final class Pool: Sendable {
         observePressure = onPressure
         observeEvent = onEvent
         connector = PostgresConnector(
-            endpoint: endpoint, applicationName: "healthd", loop: loop, calls: BlockingCalls(limit: configuration.max + 2, loop: loop))
+            endpoint: endpoint, applicationName: "healthd", loop: loop, calls: BlockingCalls(limit: configuration.max + 2, loop: loop),
+            prepared: configuration.prepared)
         batcher = Batcher(loop: loop)
         let state = PoolState(configuration: configuration, now: .now())
         guarded = Mutex(Guarded(state: state, connections: Array(repeating: nil, count: state.connections.count)))
@@ -214,7 +215,12 @@ public final class Pool: Sendable {
     private func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
         let condition = connection.condition
         let reusable = if case .reusable = condition { true } else { false }
-        let lost = if case .lost = condition { true } else { false }
+        let lost =
+            switch condition {
+            case .lost, .demoted: true
+            case .reusable, .needsRecovery, .sessionChanged: false
+            }
+        if case .demoted(let reason) = condition { endGeneration(of: slot, because: reason, now) }
         var suspect: (caller: Caller, age: Duration)?
         settle(slot, connection, closing: lost ? .error : .lifetime) { state in
             suspect = state.suspect(slot, now: now)
@@ -231,7 +237,8 @@ public final class Pool: Sendable {
         _ slot: PoolState.Slot, _ connection: PostgresConnection, closing reason: PoolCloseReason,
         _ decide: (inout PoolState) -> PoolState.GiveBack
     ) {
-        let (next, grant, relieved) = guarded.withLock { guarded in
+        let (next, grant, relieved, isLeftBehind) = guarded.withLock { guarded in
+            let isLeftBehind = guarded.state.isLeftBehind(slot)
             let hadWaiters = guarded.state.waiting > 0
             let next = decide(&guarded.state)
             var grant: Grant?
@@ -240,7 +247,7 @@ public final class Pool: Sendable {
             case .close: guarded.connections[slot] = nil
             case .park, .recover: break
             }
-            return (next, grant, hadWaiters && guarded.state.waiting == 0)
+            return (next, grant, hadWaiters && guarded.state.waiting == 0, isLeftBehind)
         }
         switch next {
         case .park: break
@@ -248,7 +255,7 @@ public final class Pool: Sendable {
         case .recover: addChore.yield(.recover(slot, connection))
         case .close:
             connection.close()
-            meters.closed.add(for: reason)
+            meters.closed.add(for: isLeftBehind ? .failover : reason)
             addChore.yield(.connect)
         }
         if relieved { observePressure(.relieved) }

@@ -20,11 +20,13 @@ public struct PoolConfiguration: Sendable, Hashable {
     public var reserved: Int
     /// Whether single statements of concurrent callers may share a round trip.
     public var batching: Bool
+    /// Whether statements that come again are prepared on the server under a name.
+    public var prepared: PreparedStatements
 
     public init(
         max: Int = 20, min: Int? = nil, idleTimeout: Duration = .seconds(30), connectTimeout: Duration = .seconds(5),
         deadline: Duration = .seconds(2), lifetime: Duration = .seconds(1_800), waiters: Int = 200, reserved: Int = 1,
-        batching: Bool = true
+        batching: Bool = true, prepared: PreparedStatements = .auto
     ) {
         let min = min ?? Swift.min(2, max)
         precondition(max >= 1 && min >= 0 && min <= max && waiters >= 0 && reserved >= 0, "a pool needs 1 <= max, 0 <= min <= max")
@@ -37,6 +39,7 @@ public struct PoolConfiguration: Sendable, Hashable {
         self.waiters = waiters
         self.reserved = reserved
         self.batching = batching
+        self.prepared = prepared
     }
 
     /// Most connections that background work has at once: three quarters, so that those somebody waits for always find some.

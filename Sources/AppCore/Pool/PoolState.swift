@@ -28,8 +28,8 @@ struct PoolState {
         /// When its lifetime is over; nil before it stands, or without a limit.
         var retireAt: MonotonicInstant?
         var reportedAsLeak = false
-        /// Closed as soon as nobody has it, however many others are: its server is no longer the one we want.
-        var isDrained = false
+        /// Of a lower number than the present generation: closed as soon as nobody has it.
+        var generation = 0
     }
 
     enum Checkout {
@@ -56,28 +56,8 @@ struct PoolState {
     private(set) var attempts = ConnectAttempts()
     private var lastRetirement: MonotonicInstant?
     private var isShuttingDown = false
+    private(set) var generation = PoolGeneration()
     private(set) var tallies: PoolTallies
-
-    /// How many connections are in which phase.
-    private struct Numbers {
-        var connecting = 0
-        var recovering = 0
-        var critical = 0
-        var interactive = 0
-        var background = 0
-
-        var leased: Int { critical + interactive + background }
-        /// Those that the limit for all but the critical class counts.
-        var ordinary: Int { interactive + background }
-
-        mutating func addLease(_ workClass: WorkClass, _ amount: Int) {
-            switch workClass {
-            case .critical: critical += amount
-            case .interactive: interactive += amount
-            case .background: background += amount
-            }
-        }
-    }
 
     init(configuration: PoolConfiguration, now: MonotonicInstant) {
         self.configuration = configuration
@@ -153,7 +133,7 @@ struct PoolState {
         tallies.averageHeld.record(nanoseconds: now.nanoseconds(since: connections[slot].since))
         numbers.addLease(connections[slot].workClass, -1)
         connections[slot].caller = nil
-        if lost || isShuttingDown || connections[slot].isDrained { return vacate(slot) }
+        if lost || isShuttingDown || isLeftBehind(slot) { return vacate(slot) }
         if !reusable {
             numbers.recovering += 1
             enter(.recovering, slot, now)
@@ -167,7 +147,7 @@ struct PoolState {
     mutating func recovered(_ slot: Slot, usable: Bool, now: MonotonicInstant) -> GiveBack {
         advance(to: now)
         numbers.recovering -= 1
-        guard usable, !isShuttingDown, !connections[slot].isDrained else { return vacate(slot) }
+        guard usable, !isShuttingDown, !isLeftBehind(slot) else { return vacate(slot) }
         return offer(slot, now: now)
     }
 
@@ -202,15 +182,27 @@ struct PoolState {
         return true
     }
 
-    /// The server is no longer the one we want. Answers the idle connections to close; those in use are closed when they come back.
-    mutating func drain(now: MonotonicInstant) -> [Slot] {
+    // MARK: Another server (PoolGeneration)
+
+    /// A connection stands and knows its server; before `connected`. Answers the idle connections to close because it is another one.
+    mutating func admit(_ slot: Slot, _ identity: ServerIdentity?, now: MonotonicInstant) -> [Slot] {
+        connections[slot].generation = generation.admit(identity, now: now)
+        return vacateLeftBehind(now: now)
+    }
+
+    /// The lease found its server demoted. Answers the idle connections to close with it; those leased follow when they come back.
+    mutating func demoted(_ slot: Slot, now: MonotonicInstant) -> [Slot] {
+        guard generation.end(connections[slot].generation, now: now) else { return [] }
+        return vacateLeftBehind(now: now)
+    }
+
+    func isLeftBehind(_ slot: Slot) -> Bool { connections[slot].generation < generation.number }
+
+    private mutating func vacateLeftBehind(now: MonotonicInstant) -> [Slot] {
         advance(to: now)
-        let closing = idle
-        idle.removeAll()
+        let closing = idle.filter { isLeftBehind($0) }
+        idle.removeAll { closing.contains($0) }
         for slot in closing { _ = vacate(slot) }
-        for slot in connections.indices where connections[slot].phase == .leased || connections[slot].phase == .recovering {
-            connections[slot].isDrained = true
-        }
         return closing
     }
 
@@ -283,9 +275,12 @@ struct PoolState {
     /// Takes out idle connections that are too old or too long unused. They are to be closed.
     mutating func sweep(now: MonotonicInstant) -> [(slot: Slot, reason: PoolCloseReason)] {
         advance(to: now)
+        generation.settle(now: now)
         var closing: [(Slot, PoolCloseReason)] = []
         for slot in idle {
-            if mayRetire(slot, now: now) {
+            if isLeftBehind(slot) {
+                closing.append((slot, .failover))
+            } else if mayRetire(slot, now: now) {
                 closing.append((slot, .lifetime))
             } else if now - connections[slot].since >= configuration.idleTimeout, total - closing.count > configuration.min {
                 closing.append((slot, .idle))

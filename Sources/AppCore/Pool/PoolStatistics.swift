@@ -2,6 +2,8 @@ public import Vitals
 
 public enum PoolCloseReason: String, Sendable, CaseIterable {
     case idle, lifetime, error, shutdown
+    /// Its server is not the one to use any more.
+    case failover
 }
 
 public enum PoolAcquireOutcome: String, Sendable, CaseIterable {

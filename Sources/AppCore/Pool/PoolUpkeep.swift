@@ -41,6 +41,7 @@ extension Pool {
                 return guarded.state.attempts.isDown
             }
             if wasDown { logger.info("database is available again") }
+            admit(slot, connection.facts, .now())
             settle(slot, connection, closing: .shutdown) { $0.connected(slot, now: .now()) }
             connection.whenLostWhileIdle { [self] in lostWhileIdle(slot, $0) }
         } catch {

@@ -65,10 +65,11 @@ public final class DedicatedConnection: Sendable {
 
     private func isReusable(_ connection: PostgresConnection) -> Bool {
         switch connection.condition {
-        case .lost: false
+        case .lost, .demoted: false
         // Inside the caller's own transaction: still good for its ROLLBACK.
         case .needsRecovery: connection.activity.inTransaction
-        case .reusable: true
+        // What its only user changed stays as the user wants it.
+        case .reusable, .sessionChanged: true
         }
     }
 

@@ -68,6 +68,12 @@ final class LibpqConnection: @unchecked Sendable {
         PQparameterStatus(connection, name).map { String(cString: $0) }
     }
 
+    /// The element of the host list that libpq is busy with: its name or socket folder, its address when known, its port.
+    var currentHost: HostEntry {
+        func text(_ pointer: UnsafeMutablePointer<CChar>?) -> String? { pointer.map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 } }
+        return HostEntry(host: text(PQhost(connection)), address: text(PQhostaddr(connection)), port: text(PQport(connection)))
+    }
+
     var transactionStatus: TransactionStatus {
         switch PQtransactionStatus(connection) {
         case PQTRANS_IDLE: .idle
@@ -163,6 +169,9 @@ final class LibpqResult: @unchecked Sendable {
     }
 
     var rowCount: Int { Int(PQntuples(result)) }
+
+    /// What the server did, in its words: `SET`, `INSERT 0 1`, `CREATE TABLE`.
+    var commandTag: String { String(cString: PQcmdStatus(result)) }
 
     var affectedRows: Int { Int(String(cString: PQcmdTuples(result))) ?? 0 }
 

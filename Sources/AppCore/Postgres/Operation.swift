@@ -44,6 +44,8 @@ struct Operation {
         /// The server parses the statement under this name. Leads to `executing`.
         case preparing(name: String)
         case executing(name: String)
+        /// The server forgets a name that is needed no more. Leads to `preparing`.
+        case makingRoom(name: String)
     }
 
     private enum Part {
@@ -62,6 +64,8 @@ struct Operation {
     let responder: Responder
     private var stage = Stage.plain
     private var retried = false
+    /// A command tag has shown that the session is no longer as it began.
+    private(set) var changedSession = false
     private var results: [Rows] = []
     /// What the answers to come are to, in order: a batch parses some of its statements first.
     private var parts: Deque<Part> = []
@@ -95,6 +99,9 @@ struct Operation {
             case .execute(let name):
                 stage = .executing(name: name)
                 return libpq.sendPrepared(name: name, sql.parameters)
+            case .makeRoom(let name):
+                stage = .makingRoom(name: name)
+                return libpq.sendScript("DEALLOCATE \(name)")
             }
         }
     }
@@ -104,8 +111,9 @@ struct Operation {
         var parsed: [String: String] = [:]
         for sql in list {
             let sent: Bool
-            switch parsed[sql.text].map({ .execute(name: $0) }) ?? (retried ? .once : statements.plan(for: sql.text)) {
-            case .once: sent = libpq.sendQuery(sql.text, sql.parameters)
+            switch parsed[sql.text].map({ .execute(name: $0) }) ?? (retried ? .once : statements.plan(for: sql.text, pending: parsed.count)) {
+            // To make room needs an answer first: not here.
+            case .once, .makeRoom: sent = libpq.sendQuery(sql.text, sql.parameters)
             case .execute(let name): sent = libpq.sendPrepared(name: name, sql.parameters)
             case .prepare(let name):
                 parsed[sql.text] = name
@@ -120,7 +128,10 @@ struct Operation {
 
     mutating func take(_ received: LibpqResult) {
         switch received.kind {
-        case .command, .tuples: result = received
+        case .command:
+            if !changedSession { changedSession = request.changesSession(received.commandTag, statement: results.count) }
+            result = received
+        case .tuples: result = received
         case .empty, .skipped, .synced: break
         case .error: error = error ?? .server(received.serverError)
         case .unsupported: error = error ?? .notSent("COPY is not supported through this call")
@@ -143,6 +154,12 @@ struct Operation {
         if case .preparing(let name) = stage, error == nil {
             statements.prepared(request.text, as: name)
             stage = .executing(name: name)
+            return .sendAgain
+        }
+        if case .makingRoom(let name) = stage, error == nil || error?.sqlState == "26000" {
+            statements.madeRoom(name)
+            error = nil
+            result = nil
             return .sendAgain
         }
         if outsideTransaction, !retried, isStalePlan, let texts = preparedTexts {
@@ -178,50 +195,4 @@ struct Operation {
 
     /// 0A000 "cached plan must not change result type"; 26000: the name is unknown, as after DISCARD ALL.
     static let stalePlan: Set<String> = ["0A000", "26000"]
-}
-
-/// Which statements this connection has prepared. A text seen for the second time is worth a name.
-struct StatementCache {
-    enum Plan: Equatable {
-        case once
-        case prepare(name: String)
-        case execute(name: String)
-    }
-
-    private enum Entry {
-        case seen
-        case prepared(name: String)
-    }
-
-    /// Texts beyond it are sent unprepared: a program has few statements, a generator of texts must not fill the server.
-    static let limit = 256
-
-    private var entries: [String: Entry] = [:]
-    private var nextName = 0
-
-    mutating func plan(for text: String) -> Plan {
-        switch entries[text] {
-        case .prepared(let name):
-            return .execute(name: name)
-        case .seen:
-            nextName += 1
-            return .prepare(name: "s\(nextName)")
-        case nil:
-            if entries.count < Self.limit { entries[text] = .seen }
-            return .once
-        }
-    }
-
-    /// The name of a statement that is prepared already.
-    func name(of text: String) -> String? {
-        if case .prepared(let name) = entries[text] { name } else { nil }
-    }
-
-    mutating func prepared(_ text: String, as name: String) {
-        entries[text] = .prepared(name: name)
-    }
-
-    mutating func forget(_ text: String) {
-        entries[text] = nil
-    }
 }

@@ -12,8 +12,12 @@ final class PostgresConnection: EventHandler {
         case reusable
         /// A transaction is open or an abandoned statement still runs: `recover` first.
         case needsRecovery
+        /// Idle, but the session is not as it began: `recover` first.
+        case sessionChanged
         /// Of no further use.
         case lost(reason: String)
+        /// Of no further use, and neither are the others opened with it: the server has another role now, or takes no writes.
+        case demoted(reason: String)
     }
 
     private enum Phase {
@@ -36,7 +40,9 @@ final class PostgresConnection: EventHandler {
         var drained: CheckedContinuation<Void, Never>?
         var lossReason = ""
         var statements = StatementCache()
-        var condemned: String?
+        var facts: ServerFacts
+        var sessionChanged = false
+        var condemned: Condition?
         /// The earliest timer on its way; one is enough, since it is moved to the present deadline when it fires.
         var timerAt: MonotonicInstant?
         var lastStatement: String?
@@ -49,18 +55,38 @@ final class PostgresConnection: EventHandler {
     private let loop: EventLoop
     private let calls: BlockingCalls
     private let socket: Int32
-    let backendPID: Int32
+    /// As the handshake had it; behind a pooler the pooler's invention.
+    let reportedPID: Int32
     private let cancelHandle: LibpqCancel?
 
     init(established libpq: LibpqConnection, loop: EventLoop, calls: BlockingCalls) {
         libpq.becomeNonBlocking()
         socket = libpq.socket
-        backendPID = libpq.backendPID
+        reportedPID = libpq.backendPID
         cancelHandle = libpq.cancelHandle()
         self.loop = loop
         self.calls = calls
-        state = Mutex(State(libpq: libpq))
+        let facts = ServerFacts(backendPID: reportedPID, isInRecovery: false, isBehindPooler: false)
+        state = Mutex(State(libpq: libpq, facts: facts))
         loop.register(socket, .readable, handler: self)
+    }
+
+    /// What the server said about itself when the session was set up.
+    var facts: ServerFacts { state.withLock { $0.facts } }
+
+    /// The server's process; 0 behind a pooler, which has another one for each transaction.
+    var backendPID: Int32 { facts.backendPID ?? 0 }
+
+    /// Which of the endpoint's servers this is; nil once the connection is gone.
+    var server: HostEntry? { state.withLock { $0.libpq?.currentHost } }
+
+    /// The session is set up: from here on what changes it is noted.
+    func begin(_ facts: ServerFacts, namesStatements: Bool) {
+        state.withLock { state in
+            state.facts = facts
+            state.statements = StatementCache(namesStatements: namesStatements)
+            state.sessionChanged = false
+        }
     }
 
     /// Called once, on the loop's thread, if the server closes the connection while nobody uses it.
@@ -86,7 +112,12 @@ final class PostgresConnection: EventHandler {
 
     /// Several statements in one text, without parameters, as the simple protocol takes them.
     func script(_ text: String, until deadline: Deadline) async throws(PostgresError) {
-        _ = try await run(.script(text), until: deadline)
+        _ = try await scriptRows(text, until: deadline)
+    }
+
+    /// The same; answers what its last statement returned.
+    func scriptRows(_ text: String, until deadline: Deadline) async throws(PostgresError) -> Rows {
+        try await run(.script(text), until: deadline)[0]
     }
 
     private func run(_ request: Operation.Request, until deadline: Deadline) async throws(PostgresError) -> [Rows] {
@@ -213,7 +244,11 @@ final class PostgresConnection: EventHandler {
             state.operation = operation
             return .nothing
         case .answer(let answer):
-            if case .server(let error) = answer.error, error.condemnsConnection { state.condemned = error.message }
+            if operation.changedSession { state.sessionChanged = true }
+            if case .server(let error) = answer.error, error.condemnsConnection {
+                let isDemoted = libpq.isDemoted(by: error, state.facts, ownDoing: state.sessionChanged)
+                state.condemned = isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message)
+            }
             state.phase = .idle
             return .answer(operation.responder, answer)
         }
@@ -267,6 +302,7 @@ final class PostgresConnection: EventHandler {
             guard let operation = state.operation, condition(operation) else { return nil }
             state.phase = .abandoned
             state.operation = nil
+            if operation.changedSession || operation.request.mayChangeSession { state.sessionChanged = true }
             return (operation.responder, operation.startedAt)
         }
         guard let (responder, startedAt) = given else { return }
@@ -292,8 +328,10 @@ final class PostgresConnection: EventHandler {
             case .lost: return .lost(reason: state.lossReason)
             case .busy, .abandoned: return .needsRecovery
             case .idle:
-                if let condemned = state.condemned { return .lost(reason: condemned) }
-                return state.libpq?.transactionStatus == .idle ? .reusable : .needsRecovery
+                if let condemned = state.condemned { return condemned }
+                if let reason = state.libpq?.changeOfRole(since: state.facts) { return .demoted(reason: reason) }
+                guard state.libpq?.transactionStatus == .idle else { return .needsRecovery }
+                return state.sessionChanged ? .sessionChanged : .reusable
             }
         }
     }
@@ -308,7 +346,17 @@ final class PostgresConnection: EventHandler {
         }
     }
 
-    /// Cancels what still runs and rolls back what is open.
+    func markSessionChanged() { state.withLock { $0.sessionChanged = true } }
+
+    /// The server has forgotten all of the session, its prepared statements too.
+    func sessionIsRestored() {
+        state.withLock { state in
+            state.statements = StatementCache(namesStatements: state.statements.namesStatements)
+            state.sessionChanged = false
+        }
+    }
+
+    /// Cancels what still runs, rolls back what is open, and restores a session that was changed.
     ///
     /// - Returns: whether the connection may be used again; false when that could not be had by the deadline.
     func recover(until deadline: Deadline) async -> Bool {
@@ -317,6 +365,7 @@ final class PostgresConnection: EventHandler {
             await drained(until: deadline)
         }
         if case .needsRecovery = condition { _ = try? await query("ROLLBACK", until: deadline) }
+        if case .sessionChanged = condition { await restoreSession(until: deadline) }
         if case .reusable = condition { return true }
         return false
     }

@@ -1,124 +1,101 @@
-import Synchronization
 import Vitals
 
-/// Opens connections to one server. Never blocks the caller's thread or the loop.
+/// Opens connections to one server, or to the one of several that libpq's rules choose. Never blocks the caller's thread or the loop.
+///
+/// libpq walks a list of hosts by itself, with its own rules about who is acceptable (`target_session_attrs`) and after which error to go
+/// on. Two things it cannot do here: resolve names without blocking, so each name is replaced by its addresses first; and leave a
+/// host that does not answer, so such a host is taken off the list after its share of the time and the walk begins again.
 struct PostgresConnector: Sendable {
     let endpoint: PostgresEndpoint
     let applicationName: String
     let loop: EventLoop
     let calls: BlockingCalls
+    var prepared = PreparedStatements.auto
+    let memory = ConnectorMemory()
+
+    /// A host that was silent the last time gets no more than this.
+    private static let silentShare = Duration.milliseconds(500)
 
     /// - Throws: `PostgresError.connectFailed` with the server's own words, or `.deadlineExceeded`.
     func connect(until deadline: Deadline) async throws -> PostgresConnection {
-        var keywords = endpoint.keywords
-        if let password = endpoint.password { keywords["password"] = password.reveal() }
-        keywords["fallback_application_name"] = applicationName
-        keywords["client_encoding"] = "UTF8"
-        if let name = endpoint.nameToResolve {
-            do {
-                keywords["hostaddr"] = try await NameResolver(calls: calls).address(of: name, until: deadline)
-            } catch {
-                throw PostgresError.connectFailed("\(error)", sqlState: nil)
-            }
-        }
-        let started = MonotonicInstant.now()
-        guard let libpq = LibpqConnection(startingWith: keywords.map { ($0.key, $0.value) }) else {
-            throw PostgresError.connectFailed("out of memory", sqlState: nil)
-        }
-        let handshake = Handshake(libpq, loop: loop)
-        try await handshake.complete(until: deadline, startedAt: started)
-        let connection = PostgresConnection(established: libpq, loop: loop, calls: calls)
+        let connection = PostgresConnection(established: try await walk(until: deadline), loop: loop, calls: calls)
         do {
-            // Rows carry times as UTC whatever the server's own zone.
-            try await connection.script("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'", until: deadline)
+            try await connection.setUp(prepared, memory: memory, until: deadline)
         } catch {
             connection.close()
             throw error
         }
         return connection
     }
-}
 
-/// Drives PQconnectPoll from the loop until the connection stands or has failed.
-private final class Handshake: EventHandler {
-    private struct State {
-        var libpq: LibpqConnection?
-        var socket: Int32 = -1
-        var continuation: CheckedContinuation<PostgresError?, Never>?
-    }
-
-    private let state: Mutex<State>
-    private let loop: EventLoop
-
-    init(_ libpq: LibpqConnection, loop: EventLoop) {
-        state = Mutex(State(libpq: libpq))
-        self.loop = loop
-    }
-
-    func complete(until deadline: Deadline, startedAt: MonotonicInstant) async throws {
-        let timer = loop.schedule(at: deadline.instant) { [self] in
-            finish(.deadlineExceeded(after: deadline.instant - startedAt))
+    private func walk(until deadline: Deadline) async throws -> LibpqConnection {
+        guard let given = HostList(endpoint.keywords) else {
+            return try await attempt(nil, shares: [], until: deadline).get()
         }
-        let failure = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<PostgresError?, Never>) in
-                let failedAtOnce = state.withLock { state -> PostgresError? in
-                    guard let libpq = state.libpq else { return .connectFailed("given up", sqlState: nil) }
-                    guard !libpq.hasFailed else { return Self.failure(libpq) }
-                    guard !Task.isCancelled else { return .connectFailed("cancelled", sqlState: nil) }
-                    state.continuation = continuation
-                    // Until PQconnectPoll says otherwise, libpq waits to write.
-                    watch(.writable, libpq, &state)
-                    return nil
+        var (hosts, complaints) = await resolved(given, until: deadline)
+        guard !hosts.entries.isEmpty else { throw PostgresError.connectFailed(complaints.joined(separator: "; "), sqlState: nil) }
+        let silent = memory.silentOnes(now: .now())
+        hosts.entries = hosts.entries.filter { !silent.contains($0) } + hosts.entries.filter { silent.contains($0) }
+        while true {
+            let share = hosts.entries.count > 1 ? deadline.remaining(at: .now()) / hosts.entries.count : nil
+            let shares = hosts.entries.map { entry in share.map { silent.contains(entry) ? min($0, Self.silentShare) : $0 } }
+            switch await attempt(hosts, shares: shares, until: deadline) {
+            case .established(let libpq): return libpq
+            case .failed(.connectFailed(let reason, let sqlState)):
+                throw PostgresError.connectFailed((complaints + [reason]).joined(separator: "; "), sqlState: sqlState)
+            case .failed(let error): throw error
+            case .silent(let current, let waited):
+                let entry = hosts.entries.remove(at: hosts.index(of: current))
+                memory.silent(entry, now: .now())
+                complaints.append("\(entry) did not answer within \(waited.text)")
+                guard !hosts.entries.isEmpty else { throw PostgresError.connectFailed(complaints.joined(separator: "; "), sqlState: nil) }
+            }
+        }
+    }
+
+    private func attempt(_ hosts: HostList?, shares: [Duration?], until deadline: Deadline) async -> Handshake.Outcome {
+        var keywords = hosts?.keywords(endpoint.keywords) ?? endpoint.keywords
+        if let password = endpoint.password { keywords["password"] = password.reveal() }
+        keywords["fallback_application_name"] = applicationName
+        keywords["client_encoding"] = "UTF8"
+        guard let libpq = LibpqConnection(startingWith: keywords.map { ($0.key, $0.value) }) else {
+            return .failed(.connectFailed("out of memory", sqlState: nil))
+        }
+        return await Handshake(libpq, hosts: hosts, shares: shares, loop: loop).complete(until: deadline)
+    }
+
+    /// Names replaced by all their addresses; those that have none are left out, and named. Of several names none may take more than half
+    /// of the time.
+    private func resolved(_ list: HostList, until deadline: Deadline) async -> (HostList, complaints: [String]) {
+        let names = Set(list.entries.compactMap(\.nameToResolve))
+        guard !names.isEmpty else { return (list, []) }
+        let now = MonotonicInstant.now()
+        let limit = list.entries.count > 1 ? Deadline(now + deadline.remaining(at: now) / 2) : deadline
+        let answers = await withTaskGroup(of: (String, Result<[String], any Error>).self) { group in
+            for name in names {
+                group.addTask { [calls] in
+                    do {
+                        return (name, .success(try await NameResolver(calls: calls).addresses(of: name, until: limit)))
+                    } catch {
+                        return (name, .failure(error))
+                    }
                 }
-                if let failedAtOnce { continuation.resume(returning: failedAtOnce) }
             }
-        } onCancel: {
-            finish(.connectFailed("cancelled", sqlState: nil))
+            return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
         }
-        loop.cancel(timer)
-        if let failure { throw failure }
-    }
-
-    func ready(_ events: EventLoop.Events) {
-        let over = state.withLock { state -> PostgresError?? in
-            guard let libpq = state.libpq, state.continuation != nil else { return nil }
-            switch libpq.connectStep() {
-            case .reading: watch(.readable, libpq, &state)
-            case .writing: watch(.writable, libpq, &state)
-            case .established: return .some(nil)
-            case .failed: return .some(Self.failure(libpq))
+        var entries: [HostEntry] = []
+        var complaints: [String] = []
+        for entry in list.entries {
+            guard let name = entry.nameToResolve else {
+                entries.append(entry)
+                continue
             }
-            return nil
+            switch answers[name] {
+            case .success(let addresses)?: entries += addresses.map { HostEntry(host: entry.host, address: $0, port: entry.port) }
+            case .failure(let error)?: complaints.append("\(error)")
+            case nil: break
+            }
         }
-        if let over { finish(over) }
-    }
-
-    private func watch(_ interest: EventLoop.Events, _ libpq: LibpqConnection, _ state: inout State) {
-        // libpq may go on to another address, with another socket.
-        if state.socket != libpq.socket, state.socket >= 0 { loop.deregister(state.socket, handler: self) }
-        state.socket = libpq.socket
-        loop.register(libpq.socket, interest, handler: self)
-    }
-
-    private func finish(_ failure: PostgresError?) {
-        let continuation = state.withLock { state -> CheckedContinuation<PostgresError?, Never>? in
-            guard let continuation = state.continuation else { return nil }
-            if state.socket >= 0 { loop.deregister(state.socket, handler: self) }
-            state.continuation = nil
-            state.libpq = nil
-            return continuation
-        }
-        continuation?.resume(returning: failure)
-    }
-
-    /// libpq keeps no SQLSTATE of a refused connection; the server's words for "full" are fixed enough to tell it from "down".
-    private static func failure(_ libpq: LibpqConnection) -> PostgresError {
-        let message = libpq.errorMessage
-        let sqlStates = [
-            ("too many clients already", "53300"), ("remaining connection slots are reserved", "53300"),
-            ("the database system is starting up", "57P03"), ("the database system is shutting down", "57P03"),
-            ("password authentication failed", "28P01"), ("does not exist", "3D000"), ("no pg_hba.conf entry", "28000"),
-        ]
-        return .connectFailed(message, sqlState: sqlStates.first { message.contains($0.0) }?.1)
+        return (HostList(entries: entries), complaints)
     }
 }

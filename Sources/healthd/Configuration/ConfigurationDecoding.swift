@@ -147,7 +147,8 @@ extension Configuration {
             } ?? .seconds(1_800),
             waiters: reader.integer("database.pool.waiters", in: 1...100_000, default: 200),
             reserved: reader.integer("database.pool.reserved", in: 0...10, default: 1),
-            batching: reader.flag("database.pool.batching", default: true))
+            batching: reader.flag("database.pool.batching", default: true),
+            prepared: reader.value("database.pool.prepared", expected: "auto, on or off", PreparedStatements.init(rawValue:)) ?? .auto)
     }
 
     private static func readCache(

@@ -30,6 +30,7 @@ extension Configuration {
             "database.pool.connect": pool.connectTimeout.settingText, "database.pool.deadline": pool.deadline.settingText,
             "database.pool.lifetime": pool.lifetime.settingText, "database.pool.waiters": "\(pool.waiters)",
             "database.pool.reserved": "\(pool.reserved)", "database.pool.batching": pool.batching ? "on" : "off",
+            "database.pool.prepared": pool.prepared.rawValue,
             "cache.ttl": cache.ttl.settingText, "cache.memory": "\(cache.memory)", "cache.deadline": cache.deadline.settingText,
             "tasks.concurrency": "\(tasks.concurrency)", "tasks.per-workspace": "\(tasks.perWorkspace)",
             "probes.interval": probes.interval.settingText, "probes.timeout": probes.timeout.settingText,

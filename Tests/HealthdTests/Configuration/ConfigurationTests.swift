@@ -111,6 +111,13 @@ private func problems(
         #expect(configuration.rules.first?.leaveAfter == .seconds(1))
     }
 
+    @Test(arguments: ["auto", "on", "off"])
+    func `says whether statements are prepared`(word: String) throws {
+        let expected = try #require(PreparedStatements(rawValue: word))
+        #expect(try decode("database: { pool: { prepared: \(word) } }").pool.prepared == expected)
+        #expect(try decode(nil, ["HEALTHD_DATABASE_POOL_PREPARED": word]).pool.prepared == expected)
+    }
+
     @Test func `takes the state folder from systemd only when nobody set one`() throws {
         #expect(try decode(nil, ["STATE_DIRECTORY": "/var/lib/a:/var/lib/b"]).state == "/var/lib/a")
         #expect(try decode("state: /srv/healthd/", ["STATE_DIRECTORY": "/var/lib/a"]).state == "/srv/healthd")
@@ -127,6 +134,10 @@ private func problems(
         ("listen: 1.2.3.4:70000", "healthd.yaml:1: listen is \"1.2.3.4:70000\"; expected HOST:PORT, such as 127.0.0.1:9798"),
         ("listen:", "healthd.yaml:1: listen has no value; expected HOST:PORT, such as 127.0.0.1:9798"),
         ("listen: [a, b]", "healthd.yaml:1: listen is a list; expected HOST:PORT, such as 127.0.0.1:9798"),
+        (
+            "database: { pool: { prepared: maybe } }",
+            "healthd.yaml:1: database.pool.prepared is \"maybe\"; expected auto, on or off"
+        ),
         ("state: here", "healthd.yaml:1: state is \"here\"; expected the absolute path of a folder"),
         (
             "database:\n  pool:\n    max: many",

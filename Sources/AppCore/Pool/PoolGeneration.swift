@@ -1,0 +1,57 @@
+import Vitals
+
+/// The connections that lead to one server in one role. When that server is not the one to use any more, none of them is: after a
+/// failover every connection to the former primary still answers SELECT 1, and refuses every write.
+struct PoolGeneration {
+    /// Counts up. A connection of a lower number is to go.
+    private(set) var number = 0
+    /// Nil until a connection that knows its server stands.
+    private var identity: ServerIdentity?
+    /// Another server than the present one, found when it was too early to leave this one. Its connections have the next number.
+    private var next: ServerIdentity?
+    private var lastTurn: MonotonicInstant?
+
+    /// Names that lead to a primary one time and to a standby the next would end a generation with every new connection.
+    static let shortest = Duration.seconds(1)
+
+    /// A connection of generation `number` found that its server takes no writes, or has another role.
+    ///
+    /// - Returns: whether the generation ends by it; false when it had ended before.
+    mutating func end(_ number: Int, now: MonotonicInstant) -> Bool {
+        guard number == self.number else { return false }
+        turn(to: next, now: now)
+        return true
+    }
+
+    /// A new connection stands. If it leads to another server, or to the same in another role, a generation begins with it: at once, or with
+    /// the first `settle` after the present one has lasted for `shortest`.
+    ///
+    /// - Parameter identity: nil when the server of the moment is not the connection's own.
+    /// - Returns: the generation it belongs to.
+    mutating func admit(_ identity: ServerIdentity?, now: MonotonicInstant) -> Int {
+        guard let identity else { return number }
+        guard let known = self.identity else {
+            self.identity = identity
+            return number
+        }
+        guard identity.differs(from: known) else { return number }
+        next = identity
+        let own = number + 1
+        settle(now: now)
+        return own
+    }
+
+    /// Each second, and with every new connection.
+    mutating func settle(now: MonotonicInstant) {
+        guard let next else { return }
+        if let lastTurn, now - lastTurn < Self.shortest { return }
+        turn(to: next, now: now)
+    }
+
+    private mutating func turn(to identity: ServerIdentity?, now: MonotonicInstant) {
+        number += 1
+        self.identity = identity
+        next = nil
+        lastTurn = now
+    }
+}

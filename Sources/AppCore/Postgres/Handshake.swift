@@ -1,0 +1,133 @@
+import Synchronization
+import Vitals
+
+/// Drives PQconnectPoll from the loop until the connection stands, has failed, or is held up by a host that does not answer.
+final class Handshake: EventHandler {
+    enum Outcome: Sendable {
+        case established(LibpqConnection)
+        case failed(PostgresError)
+        /// This host has used up its share of the time. The connection is given up; the other hosts may still answer.
+        case silent(HostEntry, after: Duration)
+
+        func get() throws(PostgresError) -> LibpqConnection {
+            switch self {
+            case .established(let libpq): return libpq
+            case .failed(let error): throw error
+            case .silent(_, let waited): throw .deadlineExceeded(after: waited)
+            }
+        }
+    }
+
+    private struct State {
+        var libpq: LibpqConnection?
+        var socket: Int32 = -1
+        var continuation: CheckedContinuation<Outcome, Never>?
+        /// The host libpq is busy with, and the timer of its share.
+        var current: HostEntry?
+        var timer: EventLoop.TimerID?
+    }
+
+    private let state: Mutex<State>
+    private let hosts: HostList?
+    private let shares: [Duration?]
+    private let loop: EventLoop
+
+    /// - Parameter shares: how long each host may take; nil is until the deadline.
+    init(_ libpq: LibpqConnection, hosts: HostList?, shares: [Duration?], loop: EventLoop) {
+        state = Mutex(State(libpq: libpq))
+        self.hosts = hosts
+        self.shares = shares
+        self.loop = loop
+    }
+
+    func complete(until deadline: Deadline) async -> Outcome {
+        let started = MonotonicInstant.now()
+        let timer = loop.schedule(at: deadline.instant) { [self] in
+            finish(.failed(.deadlineExceeded(after: deadline.instant - started)))
+        }
+        let outcome = await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Outcome, Never>) in
+                let failedAtOnce = state.withLock { state -> PostgresError? in
+                    guard let libpq = state.libpq else { return .connectFailed("given up", sqlState: nil) }
+                    guard !libpq.hasFailed else { return .connectFailed(libpq) }
+                    guard !Task.isCancelled else { return .connectFailed("cancelled", sqlState: nil) }
+                    state.continuation = continuation
+                    // Until PQconnectPoll says otherwise, libpq waits to write.
+                    watch(.writable, libpq, &state)
+                    return nil
+                }
+                if let failedAtOnce { continuation.resume(returning: .failed(failedAtOnce)) }
+            }
+        } onCancel: {
+            finish(.failed(.connectFailed("cancelled", sqlState: nil)))
+        }
+        loop.cancel(timer)
+        return outcome
+    }
+
+    func ready(_ events: EventLoop.Events) {
+        let over = state.withLock { state -> Outcome? in
+            guard let libpq = state.libpq, state.continuation != nil else { return nil }
+            switch libpq.connectStep() {
+            case .reading: watch(.readable, libpq, &state)
+            case .writing: watch(.writable, libpq, &state)
+            case .established: return .established(libpq)
+            case .failed: return .failed(.connectFailed(libpq))
+            }
+            return nil
+        }
+        if let over { finish(over) }
+    }
+
+    private func watch(_ interest: EventLoop.Events, _ libpq: LibpqConnection, _ state: inout State) {
+        // libpq may go on to another address, with another socket.
+        if state.socket != libpq.socket, state.socket >= 0 { loop.deregister(state.socket, handler: self) }
+        state.socket = libpq.socket
+        loop.register(libpq.socket, interest, handler: self)
+        allot(libpq, &state)
+    }
+
+    /// Starts the clock of the host that has just come to its turn.
+    private func allot(_ libpq: LibpqConnection, _ state: inout State) {
+        guard let hosts else { return }
+        let current = libpq.currentHost
+        guard current != state.current else { return }
+        if let timer = state.timer { loop.cancel(timer) }
+        state.current = current
+        state.timer = shares[hosts.index(of: current)].map { share in
+            loop.schedule(at: .now() + share) { [self] in
+                let isStillAsked = self.state.withLock { $0.current == current }
+                if isStillAsked { finish(.silent(current, after: share)) }
+            }
+        }
+    }
+
+    private func finish(_ outcome: Outcome) {
+        let continuation = state.withLock { state -> CheckedContinuation<Outcome, Never>? in
+            guard let continuation = state.continuation else { return nil }
+            if state.socket >= 0 { loop.deregister(state.socket, handler: self) }
+            if let timer = state.timer { loop.cancel(timer) }
+            state.continuation = nil
+            state.libpq = nil
+            return continuation
+        }
+        continuation?.resume(returning: outcome)
+    }
+}
+
+extension PostgresError {
+    /// libpq keeps no SQLSTATE of a refused connection; the server's words, after `FATAL:`, are fixed enough to tell "full" from "down"
+    /// and from "not with this password". What libpq itself says, of a certificate or a file for instance, has no SQLSTATE.
+    fileprivate static func connectFailed(_ libpq: LibpqConnection) -> PostgresError {
+        let message = libpq.errorMessage
+        guard let fatal = message.firstRange(of: "FATAL:") else { return .connectFailed(message, sqlState: nil) }
+        let words = message[fatal.upperBound...]
+        let sqlStates = [
+            ("too many clients already", "53300"), ("remaining connection slots are reserved", "53300"),
+            ("the database system is starting up", "57P03"), ("the database system is shutting down", "57P03"),
+            ("password authentication failed", "28P01"), ("authentication failed", "28000"), ("role \"", "28000"),
+            ("does not exist", "3D000"), ("no pg_hba.conf entry", "28000"),
+        ]
+        return .connectFailed(message, sqlState: sqlStates.first { words.contains($0.0) }?.1)
+    }
+}

@@ -1,0 +1,57 @@
+import Synchronization
+import Vitals
+
+/// How every session of ours begins: rows carry times as UTC, in ISO form, whatever the server's own settings.
+enum SessionSetup {
+    static let settings = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'"
+
+    /// The settings and the questions in one text, so in one round trip. A pooler keeps both settings for us: the server reports
+    /// them as parameters, and PgBouncer puts them back on whichever server connection it lends.
+    static func script(withSystem: Bool) -> String {
+        let system = withSystem ? "(SELECT system_identifier::text FROM pg_control_system())" : "NULL"
+        return settings + "; SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS in_recovery, \(system) AS system"
+    }
+
+    /// The server refused the one question that not everybody may ask or every server knows: permission, unknown function.
+    ///
+    /// To test for the privilege in the same statement would not help: it is checked for all functions of a statement before it runs.
+    static func isRefusedQuestion(_ error: PostgresError) -> Bool {
+        error.sqlState == "42501" || error.sqlState == "42883"
+    }
+}
+
+extension PostgresConnection {
+    /// Sets the session up and learns who serves it. One round trip; once more when the role may not ask for the system's identifier,
+    /// which `memory` then keeps in mind.
+    func setUp(_ prepared: PreparedStatements, memory: ConnectorMemory, until deadline: Deadline) async throws(PostgresError) {
+        let rows: Rows
+        let asks = memory.mayAskForSystem
+        do throws(PostgresError) {
+            rows = try await scriptRows(SessionSetup.script(withSystem: asks), until: deadline)
+        } catch {
+            guard asks, SessionSetup.isRefusedQuestion(error) else { throw error }
+            memory.mayNotAskForSystem()
+            return try await setUp(prepared, memory: memory, until: deadline)
+        }
+        guard let row = rows.first else { throw .connectFailed("the server said nothing about itself", sqlState: nil) }
+        let pid = Int32(try row.int("pid"))
+        let isBehindPooler = pid != reportedPID
+        let facts = ServerFacts(
+            backendPID: isBehindPooler ? nil : pid, isInRecovery: try row.bool("in_recovery"),
+            systemIdentifier: try row.optionalString("system"), isBehindPooler: isBehindPooler)
+        begin(facts, namesStatements: prepared.areNamed(behindPooler: isBehindPooler))
+    }
+
+    /// Puts a session that its caller changed back to how it began: two round trips, since DISCARD ALL must stand alone.
+    ///
+    /// What it leaves undone shows in `condition`.
+    func restoreSession(until deadline: Deadline) async {
+        do {
+            try await script("DISCARD ALL", until: deadline)
+            try await script(SessionSetup.settings, until: deadline)
+        } catch {
+            return
+        }
+        sessionIsRestored()
+    }
+}

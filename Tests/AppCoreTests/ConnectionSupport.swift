@@ -1,0 +1,43 @@
+import Logging
+import TestServers
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// Runs `body` with a pool that is running, and ends both.
+func withRunningPool<Result: Sendable>(
+    _ configuration: PoolConfiguration, _ endpoint: PostgresEndpoint, _ body: @Sendable (Database) async throws -> Result
+) async throws -> Result {
+    let loop = try EventLoop()
+    defer { loop.shutdown() }
+    let pool = Pool(configuration, endpoint: endpoint, loop: loop, logger: Logger(label: "test"))
+    return try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { await pool.run() }
+        let result = try await body(Database(pool: pool))
+        group.cancelAll()
+        return result
+    }
+}
+
+/// Opens one connection, lends it to `body` and closes it.
+func withConnection<Result: Sendable>(
+    _ endpoint: PostgresEndpoint, within budget: Duration = .seconds(10), _ body: (PostgresConnection) async throws -> Result
+) async throws -> Result {
+    let loop = try EventLoop()
+    defer { loop.shutdown() }
+    let connector = PostgresConnector(
+        endpoint: endpoint, applicationName: "test", loop: loop, calls: BlockingCalls(limit: 8, loop: loop))
+    let connection = try await connector.connect(until: Deadline(.now() + budget))
+    defer { connection.close() }
+    return try await body(connection)
+}
+
+extension TestPostgres {
+    /// The role `app` over the socket.
+    var endpoint: PostgresEndpoint { endpoint() }
+
+    func endpoint(_ keywords: [String: String] = [:]) -> PostgresEndpoint {
+        PostgresEndpoint(keywords: ["host": socketDirectory, "user": "app", "dbname": "app"].merging(keywords) { $1 })
+    }
+}
