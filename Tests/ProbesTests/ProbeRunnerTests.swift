@@ -17,10 +17,12 @@ import Vitals
     }
 
     private func running(_ runner: ProbeRunner, until condition: @escaping () -> Bool) async {
-        await withDiscardingTaskGroup { group in
-            group.addTask { await runner.run() }
-            await time.run(until: condition)
-            group.cancelAll()
+        await withTaskExecutorPreference(OneByOne()) {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await runner.run() }
+                await time.run(until: condition)
+                group.cancelAll()
+            }
         }
     }
 

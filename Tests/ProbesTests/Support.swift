@@ -1,3 +1,4 @@
+import Dispatch
 import FoundationEssentials
 import Probes
 import Synchronization
@@ -65,13 +66,26 @@ final class Collected<Element: Sendable>: Sendable {
 
 extension ManualTime {
     /// Moves the clock in small steps, each only while something sleeps, until the condition holds.
+    ///
+    /// Under `OneByOne` all that can run has run before each step: otherwise a busy machine could keep a task from its turn for longer
+    /// than its deadline on this clock, which knows nothing of that.
     func run(step: Duration = .milliseconds(10), until condition: () -> Bool) async {
         while !condition() {
             await untilSleeping()
+            for _ in 0..<20 { await Task.yield() }
             if condition() { return }
             advance(by: step)
-            await Task.yield()
         }
+    }
+}
+
+/// Runs tasks one at a time in the order in which they became ready, so that to yield is to let all others go first.
+final class OneByOne: TaskExecutor {
+    private let queue = DispatchQueue(label: "one by one")
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 }
 
