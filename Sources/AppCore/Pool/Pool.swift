@@ -211,7 +211,7 @@ public final class Pool: Sendable {
         meters.use.record(nanoseconds: now.nanoseconds(since: batch.sentAt))
     }
 
-    private func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
+    func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
         let condition = connection.condition
         let reusable = if case .reusable = condition { true } else { false }
         let lost = if case .lost = condition { true } else { false }
