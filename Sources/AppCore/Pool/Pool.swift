@@ -85,20 +85,31 @@ public final class Pool: Sendable {
     ///
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
     func withConnection<Result: Sendable>(_ caller: Caller, _ body: (inout Lease) async throws -> Result) async throws -> Result {
-        let grant: (slot: PoolState.Slot, connection: PostgresConnection, at: MonotonicInstant)
-        switch guarded.withLock({ Self.first($0.state.checkout(caller, now: caller.since), $0) }) {
-        // Granted in the instant in which it asked: the clock need not be read again.
-        case .leased(let slot, let connection): grant = (slot, connection, caller.since)
-        case .wait: grant = try await wait(caller)
-        case .refused(let error):
-            refused(error, caller)
-            throw error
-        }
+        let grant = try await grant(caller)
         meters.record(grant.at == caller.since ? .immediate : .waited, since: caller.since, now: grant.at)
         observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: grant.at - caller.since))
         var lease = Lease(grant.connection, deadline: caller.deadline, meters: meters)
         defer { end(grant.slot, grant.connection, purpose: caller.purpose, granted: grant.at) }
         return try await body(&lease)
+    }
+
+    /// A connection that stands. One that broke in the instant before is given back, and costs the caller no error.
+    private func grant(_ caller: Caller) async throws -> (slot: PoolState.Slot, connection: PostgresConnection, at: MonotonicInstant) {
+        var asked = caller.since
+        while true {
+            let grant: (slot: PoolState.Slot, connection: PostgresConnection, at: MonotonicInstant)
+            switch guarded.withLock({ Self.first($0.state.checkout(caller, now: asked), $0) }) {
+            // Granted in the instant in which it asked: the clock need not be read again.
+            case .leased(let slot, let connection): grant = (slot, connection, asked)
+            case .wait: grant = try await wait(caller)
+            case .refused(let error):
+                refused(error, caller)
+                throw error
+            }
+            guard grant.connection.isLost else { return grant }
+            asked = .now()
+            giveBack(grant.slot, grant.connection, asked)
+        }
     }
 
     /// The connection in a slot that has been granted.
@@ -212,7 +223,7 @@ public final class Pool: Sendable {
         meters.use.record(nanoseconds: now.nanoseconds(since: batch.sentAt))
     }
 
-    private func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
+    func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
         let condition = connection.condition
         let reusable = if case .reusable = condition { true } else { false }
         let lost =
@@ -237,20 +248,24 @@ public final class Pool: Sendable {
         _ slot: PoolState.Slot, _ connection: PostgresConnection, closing reason: PoolCloseReason,
         _ decide: (inout PoolState) -> PoolState.GiveBack
     ) {
-        let (next, grant, relieved, isLeftBehind) = guarded.withLock { guarded in
+        let (next, grant, other, relieved, isLeftBehind) = guarded.withLock { guarded in
             let isLeftBehind = guarded.state.isLeftBehind(slot)
             let hadWaiters = guarded.state.waiting > 0
             let next = decide(&guarded.state)
             var grant: Grant?
+            var other: (slot: PoolState.Slot, grant: Grant)?
             switch next {
+            case .park: break
             case .hand(let id): grant = guarded.takeGrant(id)
-            case .close: guarded.connections[slot] = nil
-            case .park, .recover: break
+            case .close, .recover:
+                if case .close = next { guarded.connections[slot] = nil }
+                if let (slot, id) = guarded.state.serveFromIdle(now: .now()) { other = guarded.takeGrant(id).map { (slot, $0) } }
             }
-            return (next, grant, hadWaiters && guarded.state.waiting == 0, isLeftBehind)
+            return (next, grant, other, hadWaiters && guarded.state.waiting == 0, isLeftBehind)
         }
         switch next {
-        case .park: break
+        // Its server may have gone after it was looked at, and before it was idle: then nobody was told.
+        case .park: if connection.isLost { lostWhileIdle(slot, connection) }
         case .hand: grant?.tell(.success(slot))
         case .recover: addChore.yield(.recover(slot, connection))
         case .close:
@@ -258,6 +273,7 @@ public final class Pool: Sendable {
             meters.closed.add(for: isLeftBehind ? .failover : reason)
             addChore.yield(.connect)
         }
+        if let other { other.grant.tell(.success(other.slot)) }
         if relieved { observePressure(.relieved) }
     }
 

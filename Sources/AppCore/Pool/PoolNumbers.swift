@@ -1,22 +1,40 @@
-extension PoolState {
-    /// How many connections are in which phase.
-    struct Numbers {
-        var connecting = 0
-        var recovering = 0
-        var critical = 0
-        var interactive = 0
-        var background = 0
+/// How many connections are in which phase, and how many of them which class has.
+struct PoolNumbers {
+    var connecting = 0
+    var recovering = 0
+    private(set) var critical = 0
+    private(set) var interactive = 0
+    private(set) var background = 0
 
-        var leased: Int { critical + interactive + background }
-        /// Those that the limit for all but the critical class counts.
-        var ordinary: Int { interactive + background }
+    var leased: Int { critical + interactive + background }
+    /// Those that the limit for all but the critical class counts.
+    var ordinary: Int { interactive + background }
 
-        mutating func addLease(_ workClass: WorkClass, _ amount: Int) {
-            switch workClass {
-            case .critical: critical += amount
-            case .interactive: interactive += amount
-            case .background: background += amount
-            }
+    mutating func addLease(_ workClass: WorkClass, _ amount: Int) {
+        switch workClass {
+        case .critical: critical += amount
+        case .interactive: interactive += amount
+        case .background: background += amount
+        }
+    }
+}
+
+extension PoolConfiguration {
+    /// Connections that this class may have at once.
+    func limit(of workClass: WorkClass) -> Int {
+        switch workClass {
+        case .critical: max + reserved
+        case .interactive: max
+        case .background: backgroundMax
+        }
+    }
+
+    /// Whether this class may have one more.
+    func allows(_ workClass: WorkClass, _ numbers: PoolNumbers) -> Bool {
+        switch workClass {
+        case .critical: true
+        case .interactive: numbers.ordinary < max
+        case .background: numbers.ordinary < max && numbers.background < backgroundMax
         }
     }
 }

@@ -50,7 +50,7 @@ struct PoolState {
     private(set) var connections: [Connection]
     /// Newest last: a busy pool then lives on a few warm connections and lets the rest reach their idle timeout.
     private var idle: [Slot] = []
-    private var numbers = Numbers()
+    private var numbers = PoolNumbers()
     private(set) var line = WaitingLine()
     private var admission: Admission
     private(set) var attempts = ConnectAttempts()
@@ -71,7 +71,7 @@ struct PoolState {
     /// A connection at once, a refusal, or leave to `enqueue`.
     mutating func checkout(_ caller: Caller, now: MonotonicInstant) -> Checkout {
         if isShuttingDown { return .refuse(.shuttingDown) }
-        if mayHave(caller.workClass), let slot = idle.popLast() {
+        if configuration.allows(caller.workClass, numbers), let slot = idle.popLast() {
             lease(slot, caller, now: now)
             return .lease(slot)
         }
@@ -79,7 +79,7 @@ struct PoolState {
         let estimate = estimatedWait(of: caller.workClass, now: now)
         let refusal = admission.refusal(
             of: caller.workClass, waiting: line.count, waitingInClass: line.count(of: caller.workClass), estimate: estimate,
-            remaining: caller.deadline.remaining(at: now))
+            lease: tallies.averageHeld.mean ?? .zero, remaining: caller.deadline.remaining(at: now))
         if let refusal { return .refuse(saturated(refusal, caller.workClass, waited: .zero, now: now)) }
         return .wait
     }
@@ -95,16 +95,13 @@ struct PoolState {
     mutating func leave(_ id: WaiterID, now: MonotonicInstant) -> Caller? {
         advance(to: now)
         guard let caller = line.leave(id) else { return nil }
-        if line.count == 0 { admission.lineEmptied() }
         return caller
     }
 
     /// Takes out all whose deadline has passed. They are to be told `saturated`.
     mutating func expire(now: MonotonicInstant) -> [(id: WaiterID, caller: Caller)] {
         advance(to: now)
-        let expired = line.expire(now: now)
-        if line.count == 0 { admission.lineEmptied() }
-        return expired
+        return line.expire(now: now)
     }
 
     mutating func hastenConnect(now: MonotonicInstant) -> MonotonicInstant? {
@@ -116,21 +113,15 @@ struct PoolState {
         return .saturated(picture(now: now), waited: waited, retryAfter: wait, reason: reason)
     }
 
-    /// Whether the limits allow this class one more connection.
-    private func mayHave(_ workClass: WorkClass) -> Bool {
-        switch workClass {
-        case .critical: true
-        case .interactive: numbers.ordinary < configuration.max
-        case .background: numbers.ordinary < configuration.max && numbers.background < configuration.backgroundMax
-        }
-    }
-
     // MARK: A connection comes free
 
     mutating func giveBack(_ slot: Slot, reusable: Bool, lost: Bool, now: MonotonicInstant) -> GiveBack {
         precondition(connections[slot].phase == .leased, "connection \(slot) was given back twice")
         advance(to: now)
-        tallies.averageHeld.record(nanoseconds: now.nanoseconds(since: connections[slot].since))
+        // One that was lost, perhaps before it was used, says nothing about the next; and those of the critical class say nothing about others'.
+        if !lost, connections[slot].workClass != .critical {
+            tallies.averageHeld.record(nanoseconds: now.nanoseconds(since: connections[slot].since))
+        }
         numbers.addLease(connections[slot].workClass, -1)
         connections[slot].caller = nil
         if lost || isShuttingDown || isLeftBehind(slot) { return vacate(slot) }
@@ -169,7 +160,7 @@ struct PoolState {
         let standing = total > numbers.connecting
         attempts.failed(cause, standing: standing, now: now, using: &generator)
         guard !standing else { return [] }
-        admission.lineEmptied()
+        admission.drained()
         return line.clear()
     }
 
@@ -206,20 +197,36 @@ struct PoolState {
         return closing
     }
 
-    /// To the next who may have it, the most urgent class first; else to the idle ones.
+    /// To the next who may have it; else to the idle ones.
     private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
-        if line.count > 0 {
-            for workClass in WorkClass.allCases where line.count(of: workClass) > 0 && mayHave(workClass) {
-                guard let (id, caller) = line.next(of: workClass, newestFirst: admission.isOverloaded) else { continue }
-                admission.served(afterWaiting: now - caller.since, now: now)
-                if line.count == 0 { admission.lineEmptied() }
-                lease(slot, caller, now: now)
-                return .hand(to: id)
-            }
-        }
+        if let id = serve(slot, now: now) { return .hand(to: id) }
+        if line.count == 0 { admission.drained() }
         enter(.idle, slot, now)
         idle.append(slot)
         return .park
+    }
+
+    /// A lease ended and its connection went away, but under the limits of classes that made room for somebody who waits: what lies idle, the
+    /// reserve for instance, is for him.
+    mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: WaiterID)? {
+        guard line.count > 0, let slot = idle.last, let id = serve(slot, now: now) else { return nil }
+        idle.removeLast()
+        return (slot, id)
+    }
+
+    /// Leases the connection to the next who may have it, the most urgent class first.
+    private mutating func serve(_ slot: Slot, now: MonotonicInstant) -> WaiterID? {
+        guard line.count > 0 else { return nil }
+        for workClass in WorkClass.allCases where configuration.allows(workClass, numbers) {
+            guard let oldest = line.oldest(of: workClass) else { continue }
+            let newestFirst = admission.prefersNewest(oldestRemaining: oldest.deadline.remaining(at: now), lease: tallies.averageHeld.mean)
+            let longest = line.oldestSince.map { now - $0 } ?? .zero
+            guard let (id, caller) = line.next(of: workClass, newestFirst: newestFirst) else { continue }
+            admission.served(whileOldestWaited: longest, now: now)
+            lease(slot, caller, now: now)
+            return id
+        }
+        return nil
     }
 
     private mutating func lease(_ slot: Slot, _ caller: Caller, now: MonotonicInstant) {
@@ -347,20 +354,12 @@ struct PoolState {
     var isEmpty: Bool { total == 0 }
     var isOverloaded: Bool { admission.isOverloaded }
 
-    /// What a newcomer would wait: until as many leases have ended as callers come before it. Nil before enough leases have ended to
-    /// know how long they take.
-    ///
-    /// Each connection comes free once in a mean lease, or in the age it has reached if that is more: one that is stuck counts for little.
+    /// What a newcomer would wait; nil when too little is known for a guess.
     func estimatedWait(of workClass: WorkClass, now: MonotonicInstant) -> Duration? {
-        guard tallies.averageHeld.count >= 8, let mean = tallies.averageHeld.mean else { return nil }
-        let typical = max(1e-6, mean.seconds)
-        var endsPerSecond = 0.0
-        for connection in connections where connection.phase == .leased {
-            endsPerSecond += 1 / max(typical, (now - connection.since).seconds)
-        }
-        endsPerSecond += Double(numbers.recovering + idle.count) / typical
-        guard endsPerSecond > 0 else { return nil }
-        return .seconds(Double(line.count(before: workClass) + 1) / endsPerSecond)
+        guard var estimate = WaitEstimate(tallies.averageHeld) else { return nil }
+        for connection in connections where connection.phase == .leased { estimate.add(leaseOfAge: now - connection.since) }
+        estimate.add(free: numbers.recovering + idle.count)
+        return estimate.wait(behind: line.count(before: workClass), limit: configuration.limit(of: workClass))
     }
 
     /// Oldest first.

@@ -73,7 +73,7 @@ extension Pool {
         loop.schedule(at: instant) { [addChore] in addChore.yield(.connect) }
     }
 
-    private func lostWhileIdle(_ slot: PoolState.Slot, _ connection: PostgresConnection) {
+    func lostWhileIdle(_ slot: PoolState.Slot, _ connection: PostgresConnection) {
         let removed = guarded.withLock { guarded in
             guard guarded.connections[slot] === connection, guarded.state.lostWhileIdle(slot, now: .now()) else { return false }
             guarded.connections[slot] = nil
@@ -122,7 +122,7 @@ extension Pool {
         let limit = Deadline(.now() + .seconds(1))
         await batch.connection.cancel(until: limit)
         // A server that does not even cancel: nobody is to wait for it any longer, and `recover` decides about the connection.
-        let timer = loop.schedule(at: limit.instant) { batch.connection.giveUp() }
+        let timer = loop.schedule(at: limit.instant) { batch.giveUp() }
         if batch.cancellationEnded() {
             loop.cancel(timer)
             giveBack(batch)

@@ -89,9 +89,9 @@ struct WaitingLine {
     /// The most urgent first, each class in order of arrival.
     var callers: [Caller] { ids.compactMap { places[$0.place].caller } }
 
-    var oldestSince: MonotonicInstant? {
-        queues.lazy.compactMap { queue in queue.first.flatMap { places[$0.place].caller?.since } }.min()
-    }
+    func oldest(of workClass: WorkClass) -> Caller? { queues[workClass.index].first.flatMap { places[$0.place].caller } }
+
+    var oldestSince: MonotonicInstant? { WorkClass.allCases.lazy.compactMap { oldest(of: $0)?.since }.min() }
 
     var earliestDeadline: Deadline? { places.lazy.compactMap(\.caller?.deadline).min() }
 

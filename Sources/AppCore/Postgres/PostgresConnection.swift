@@ -336,6 +336,9 @@ final class PostgresConnection: EventHandler {
         }
     }
 
+    /// Whether it is gone, as far as is known here.
+    var isLost: Bool { state.withLock { $0.phase == .lost } }
+
     /// The statement that runs or ran last, how many share its round trip, and whether a transaction is open: for the list of holders.
     var activity: (statement: String?, batched: Int?, inTransaction: Bool) {
         state.withLock { state in

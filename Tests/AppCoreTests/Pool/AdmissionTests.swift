@@ -39,40 +39,46 @@ struct AdmissionTests {
     }
 
     @Test(arguments: [
-        (workClass: WorkClass.interactive, waiting: 100, estimate: Duration?.none, remaining: Duration.seconds(2), becomes: ShedReason?.some(.queueFull)),
-        (.interactive, 99, nil, .seconds(2), nil),
-        (.background, 50, nil, .seconds(2), .queueFull),
-        (.background, 49, nil, .seconds(2), nil),
-        (.interactive, 0, nil, .zero, .tooLate),
-        (.interactive, 5, .milliseconds(2_001), .seconds(2), .tooLate),
-        (.interactive, 5, .seconds(2), .seconds(2), nil),
+        (workClass: WorkClass.interactive, waiting: 100, estimate: Int?.none, lease: 0, becomes: ShedReason?.some(.queueFull)),
+        (.interactive, 99, nil, 0, nil),
+        (.background, 50, nil, 0, .queueFull),
+        (.background, 49, nil, 0, nil),
+        (.interactive, 5, 2_001, 0, .tooLate),
+        (.interactive, 5, 2_000, 0, nil),
+        // To wait is not enough: the work takes its time, too.
+        (.interactive, 5, 1_801, 100, .tooLate),
+        (.interactive, 5, 1_800, 100, nil),
         // The critical class is never refused for a guess.
-        (.critical, 5, .seconds(60), .seconds(2), nil),
-        (.critical, 100, nil, .seconds(2), .queueFull),
+        (.critical, 5, 60_000, 100, nil),
+        (.critical, 100, nil, 0, .queueFull),
     ])
     func `P4: nobody queues who will not be served in time`(
-        row: (workClass: WorkClass, waiting: Int, estimate: Duration?, remaining: Duration, becomes: ShedReason?)
+        row: (workClass: WorkClass, waiting: Int, estimate: Int?, lease: Int, becomes: ShedReason?)
     ) {
         let admission = Admission(deadline: .seconds(2), room: 100)
-        let reason = admission.refusal(
-            of: row.workClass, waiting: row.waiting, waitingInClass: row.waiting, estimate: row.estimate, remaining: row.remaining)
-        #expect(reason == row.becomes)
+        let refusal = { (remaining: Duration) in
+            admission.refusal(
+                of: row.workClass, waiting: row.waiting, waitingInClass: row.waiting, estimate: row.estimate.map { .milliseconds($0) },
+                lease: .milliseconds(row.lease), remaining: remaining)
+        }
+        #expect(refusal(.seconds(2)) == row.becomes)
+        #expect(refusal(.zero) == row.becomes ?? .tooLate)
     }
 
     @Test func `a queue is standing when nobody was served quickly for a whole interval, and no longer when it has drained`() {
         var admission = Admission(deadline: .seconds(2), room: 100)
         #expect(admission.target == .milliseconds(100) && admission.interval == .milliseconds(500))
         // A burst that drains: one caller in each interval is served quickly.
-        for step in 0..<40 { admission.served(afterWaiting: .milliseconds(step % 5 == 0 ? 20 : 400), now: at(step * 50)) }
+        for step in 0..<40 { admission.served(whileOldestWaited: .milliseconds(step % 5 == 0 ? 20 : 400), now: at(step * 50)) }
         #expect(!admission.isOverloaded)
-        for step in 40..<62 { admission.served(afterWaiting: .milliseconds(300), now: at(step * 50)) }
+        for step in 40..<62 { admission.served(whileOldestWaited: .milliseconds(300), now: at(step * 50)) }
         #expect(admission.isOverloaded)
         let refusal = { (estimate: Int) in
-            admission.refusal(of: .interactive, waiting: 5, waitingInClass: 5, estimate: .milliseconds(estimate), remaining: .seconds(2))
+            admission.refusal(of: .interactive, waiting: 5, waitingInClass: 5, estimate: .milliseconds(estimate), lease: .zero, remaining: .seconds(2))
         }
         #expect(refusal(201) == .overload)
         #expect(refusal(200) == nil)
-        admission.lineEmptied()
+        admission.drained()
         #expect(!admission.isOverloaded)
     }
 
@@ -136,20 +142,127 @@ struct AdmissionTests {
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(9)) == .hand(to: ordinary))
     }
 
-    @Test func `in overload the newest is served first, and order of arrival returns when the queue has drained`() {
+    @Test(arguments: [false, true])
+    func `a lease that ends without its connection makes room for who waits, and the idle reserve serves`(lost: Bool) {
+        var state = experienced(max: 2, reserved: 1)
+        for _ in 0..<2 { #expect(take(&state, at: at(0)) != nil) }
+        let urgent = state.enqueue(caller(.critical, at: at(1)), now: at(1))
+        #expect(state.connectsDue(now: at(1)) == [2])
+        #expect(state.connected(2, now: at(2)) == .hand(to: urgent))
+        let ordinary = state.enqueue(caller(.interactive, at: at(3)), now: at(3))
+        #expect(state.giveBack(2, reusable: true, lost: false, now: at(4)) == .park)
+        #expect(state.serveFromIdle(now: at(4)) == nil)
+        #expect(state.giveBack(0, reusable: false, lost: lost, now: at(5)) == (lost ? .close : .recover))
+        let served = state.serveFromIdle(now: at(5))
+        #expect(served?.slot == 2 && served?.to == ordinary)
+        #expect(state.counts().idle == 0 && state.counts().leased == 2)
+    }
+
+    @Test(arguments: [
+        (overloaded: false, remaining: 1, lease: Int?.some(100), newest: false),
+        (true, 100, 100, false),
+        (true, 99, 100, true),
+        (true, -5, 100, true),
+        // Nobody knows yet what a lease takes.
+        (true, 1, nil, false),
+    ])
+    func `the oldest is first, unless in overload he has too little time left`(
+        row: (overloaded: Bool, remaining: Int, lease: Int?, newest: Bool)
+    ) {
+        var admission = Admission(deadline: .seconds(2), room: 100)
+        for step in 0..<(row.overloaded ? 40 : 0) { admission.served(whileOldestWaited: .milliseconds(300), now: at(step * 50)) }
+        #expect(admission.isOverloaded == row.overloaded)
+        let lease = row.lease.map { Duration.milliseconds($0) }
+        #expect(admission.prefersNewest(oldestRemaining: .milliseconds(row.remaining), lease: lease) == row.newest)
+    }
+
+    /// A pool of one whose queue has been found to stand: 30 callers wait, the oldest for longest.
+    private func standing(budget: Int) -> (state: PoolState, slot: Int, ids: [PoolState.WaiterID], now: Int) {
         var state = experienced(max: 1, deadline: .milliseconds(100))
         let slot = take(&state, at: at(0)) ?? -1
-        var ids = (0..<40).map { state.enqueue(caller(.interactive, at: at($0)), now: at($0)) }
-        // Everybody waits longer than the target of 5 ms; after two intervals of 100 ms the queue is known to stand.
+        var ids = (0..<40).map { state.enqueue(caller(.interactive, at: at($0), for: budget), now: at($0)) }
+        // The oldest always waits longer than the target of 5 ms; after two intervals of 100 ms the queue is known to stand.
         var now = 60
         while !state.isOverloaded, !ids.isEmpty {
             #expect(state.giveBack(slot, reusable: true, lost: false, now: at(now)) == .hand(to: ids.removeFirst()))
             now += 30
         }
         #expect(state.isOverloaded)
-        #expect(state.giveBack(slot, reusable: true, lost: false, now: at(now)) == .hand(to: ids.removeLast()))
+        return (state, slot, ids, now)
+    }
+
+    @Test func `a standing queue is served in order of arrival, and lets in only who is served soon`() {
+        var (state, slot, ids, now) = standing(budget: 60_000)
         #expect(reason(state.checkout(caller(.interactive, at: at(now), for: 100_000), now: at(now))) == .overload)
-        for id in ids { _ = state.leave(id, now: at(now)) }
+        while state.waiting > 0 {
+            // It stands as long as it is served: who is served says nothing about who waits.
+            #expect(state.isOverloaded)
+            #expect(state.giveBack(slot, reusable: true, lost: false, now: at(now)) == .hand(to: ids.removeFirst()))
+            now += 30
+        }
+        #expect(state.giveBack(slot, reusable: true, lost: false, now: at(now)) == .park)
         #expect(!state.isOverloaded)
+    }
+
+    @Test func `in a standing queue nobody is served in vain: the newest goes before those whose time is up`() {
+        var (state, slot, ids, now) = standing(budget: 260)
+        // Leases take 30 ms or more, and the oldest have hardly that left.
+        #expect(state.giveBack(slot, reusable: true, lost: false, now: at(now)) == .hand(to: ids.removeLast()))
+        // It still stands: the newest has waited little, the oldest has not.
+        for _ in 0..<2 { #expect(state.giveBack(slot, reusable: true, lost: false, now: at(now)) == .hand(to: ids.removeLast())) }
+        now += 110
+        #expect(state.giveBack(slot, reusable: true, lost: false, now: at(now)) == .hand(to: ids.removeLast()))
+        #expect(state.isOverloaded)
+        // That all give up is no sign of ease; that a connection finds nothing to do is one.
+        for id in ids { _ = state.leave(id, now: at(now)) }
+        #expect(state.isOverloaded)
+        #expect(state.giveBack(slot, reusable: true, lost: false, now: at(now)) == .park)
+        #expect(!state.isOverloaded)
+    }
+
+    @Test func `a flood of others leaves the critical class its room in the queue`() {
+        let admission = Admission(deadline: .seconds(2), room: 100)
+        let refusal = { (waitingInClass: Int) in
+            admission.refusal(of: .critical, waiting: 150, waitingInClass: waitingInClass, estimate: .seconds(9), lease: .zero, remaining: .seconds(2))
+        }
+        #expect(refusal(0) == nil)
+        #expect(refusal(99) == nil)
+        #expect(refusal(100) == .queueFull)
+    }
+
+    @Test func `leases of the critical class and lost ones do not make others seem quick`() {
+        var state = experienced(max: 4)
+        for step in 0..<20 {
+            guard let slot = take(&state, .critical, at: at(step)) else { continue }
+            #expect(state.giveBack(slot, reusable: true, lost: false, now: at(step) + .microseconds(500)) == .park)
+        }
+        for _ in 0..<3 { #expect(take(&state, at: at(30)) != nil) }
+        let slot = take(&state, at: at(30)) ?? -1
+        #expect(state.giveBack(slot, reusable: false, lost: true, now: at(30)) == .close)
+        #expect(state.estimatedWait(of: .background, now: at(30))?.text == "33 ms")
+    }
+
+    @Test(arguments: [
+        // Four leases of 100 ms end in turn: every 25 ms.
+        (ages: [0, 30, 60, 90], free: 0, behind: 7, limit: 4, becomes: Duration?.some(.milliseconds(200))),
+        (ages: [0, 0], free: 2, behind: 0, limit: 4, becomes: .milliseconds(25)),
+        // Of four the class may have three: the fourth comes free for others.
+        (ages: [0, 0, 0], free: 1, behind: 2, limit: 3, becomes: .milliseconds(100)),
+        // One that is stuck for ten seconds counts for a hundredth.
+        (ages: [10_000], free: 0, behind: 0, limit: 4, becomes: .seconds(10)),
+        (ages: [], free: 0, behind: 0, limit: 4, becomes: nil),
+    ])
+    func `the wait is as many ends of leases as callers come before`(
+        row: (ages: [Int], free: Int, behind: Int, limit: Int, becomes: Duration?)
+    ) throws {
+        var held = MovingAverage()
+        for _ in 0..<7 { held.record(nanoseconds: 100_000_000) }
+        if WaitEstimate(held) != nil { Issue.record("too few to know") }
+        held.record(nanoseconds: 100_000_000)
+        var estimate = try #require(WaitEstimate(held))
+        for age in row.ages { estimate.add(leaseOfAge: .milliseconds(age)) }
+        estimate.add(free: row.free)
+        let wait = estimate.wait(behind: row.behind, limit: row.limit)
+        #expect(wait.map { ($0.seconds * 1_000).rounded() } == row.becomes.map { ($0.seconds * 1_000).rounded() })
     }
 }

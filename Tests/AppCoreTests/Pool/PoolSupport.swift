@@ -45,6 +45,15 @@ extension [Duration] {
     }
 }
 
+/// The longest of what several tasks measured.
+final class Longest: Sendable {
+    private let longest = Mutex(Duration.zero)
+
+    func note(_ duration: Duration) { longest.withLock { $0 = max($0, duration) } }
+
+    var duration: Duration { longest.withLock { $0 } }
+}
+
 /// Keeps what is logged.
 final class LogLines: Sendable {
     private let lines = Mutex<[String]>([])

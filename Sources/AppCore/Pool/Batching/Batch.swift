@@ -14,14 +14,14 @@ final class Batch: Sendable {
     struct Rider: Sendable {
         let sql: SQL
         let caller: Caller
-        let continuation: CheckedContinuation<Landing, Never>
+        let seat: Seat
     }
 
     private struct State {
-        /// Nil once told.
-        var waiting: [CheckedContinuation<Landing, Never>?]
         var isAnswered = false
-        /// A request to cancel is under way: the connection must not go to anybody else before it has returned.
+        /// A request to cancel was sent: an error that says so is then no fault of the statement it hit.
+        var wasCancelled = false
+        /// It is still under way: the connection must not go to anybody else before it has returned.
         var isCancelling = false
     }
 
@@ -29,14 +29,13 @@ final class Batch: Sendable {
     let slot: PoolState.Slot
     let connection: PostgresConnection
     let sentAt: MonotonicInstant
-    private let state: Mutex<State>
+    private let state = Mutex(State())
 
     init(_ riders: [Rider], on connection: PostgresConnection, slot: PoolState.Slot, sentAt: MonotonicInstant) {
         self.riders = riders
         self.slot = slot
         self.connection = connection
         self.sentAt = sentAt
-        state = Mutex(State(waiting: riders.map(\.continuation)))
     }
 
     /// Tells every caller how it ended.
@@ -46,16 +45,15 @@ final class Batch: Sendable {
     ///
     /// - Returns: whether the connection may be given back now; else when the cancellation has returned.
     func answered(_ answer: Operation.Answer) -> Bool {
-        let (waiting, wasCancelled, mayGiveBack) = state.withLock { state in
+        let (wasCancelled, mayGiveBack) = state.withLock { state in
             state.isAnswered = true
-            defer { state.waiting = [] }
-            return (state.waiting, state.isCancelling, !state.isCancelling)
+            return (state.wasCancelled, !state.isCancelling)
         }
-        for (index, continuation) in waiting.enumerated() {
-            continuation?.resume(returning: Self.landing(index, answer, wasCancelled: wasCancelled))
-        }
+        for (index, rider) in riders.enumerated() { rider.seat.tell(Self.landing(index, answer, wasCancelled: wasCancelled)) }
         return mayGiveBack
     }
+
+    var isAnswered: Bool { state.withLock(\.isAnswered) }
 
     static func landing(_ index: Int, _ answer: Operation.Answer, wasCancelled: Bool) -> Landing {
         guard let error = answer.error else { return .rows(answer.rows[index]) }
@@ -72,6 +70,7 @@ final class Batch: Sendable {
     func stalled() -> [Deadline]? {
         state.withLock { state in
             guard !state.isAnswered else { return nil }
+            state.wasCancelled = true
             state.isCancelling = true
             return riders.map(\.caller.deadline)
         }
@@ -79,16 +78,16 @@ final class Batch: Sendable {
 
     /// Callers whose deadline has passed learn that there is no answer.
     func expire(now: MonotonicInstant) {
-        let late = state.withLock { state -> [(CheckedContinuation<Landing, Never>, Duration)] in
-            state.waiting.indices.compactMap { index in
-                guard let continuation = state.waiting[index], riders[index].caller.deadline.hasPassed(at: now) else { return nil }
-                state.waiting[index] = nil
-                return (continuation, now - riders[index].caller.since)
-            }
+        for rider in riders where rider.caller.deadline.hasPassed(at: now) {
+            rider.seat.tell(.failure(PostgresError.deadlineExceeded(after: now - rider.caller.since)))
         }
-        for (continuation, waited) in late {
-            continuation.resume(returning: .failure(PostgresError.deadlineExceeded(after: waited)))
-        }
+    }
+
+    /// The server does not even cancel: whoever still waits learns that there is no answer. Called on the loop's thread.
+    func giveUp() {
+        // Once answered, the connection may be somebody else's.
+        guard !isAnswered else { return }
+        connection.giveUp()
     }
 
     /// - Returns: whether the answer came meanwhile, and the connection is now to be given back.

@@ -59,14 +59,14 @@ struct BatchPlan {
     static let probation = 256
 
     /// A batch has been answered: each text took its share of the time. One that failed is on probation.
-    mutating func ran(_ riders: [Batch.Rider], failedAt: Int?, each seconds: Double) {
+    mutating func ran(_ texts: [String], failedAt: Int?, each seconds: Double) {
         if let failedAt {
-            if failedAt < riders.count { known[riders[failedAt].sql.text]?.probation = Self.probation }
+            if failedAt < texts.count { known[texts[failedAt]]?.probation = Self.probation }
             return
         }
-        guard let first = riders.first?.sql.text else { return }
-        if riders.allSatisfy({ $0.sql.text == first }) { return took(first, seconds) }
-        for text in Set(riders.lazy.map(\.sql.text)) { took(text, seconds) }
+        guard let first = texts.first else { return }
+        if texts.allSatisfy({ $0 == first }) { return took(first, seconds) }
+        for text in Set(texts) { took(text, seconds) }
     }
 
     private mutating func took(_ text: String, _ seconds: Double) {
@@ -79,21 +79,27 @@ struct BatchPlan {
     static func isPlainRead(_ text: String) -> Bool {
         let words = text.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_") }
         guard let first = words.first, ["select", "values", "table"].contains(first) else { return false }
-        var before: Substring = ""
+        var locks = false
         for word in words {
-            if effects.contains(String(word)) || word.hasPrefix("pg_advisory") || word.hasPrefix("pg_try_advisory") || word.hasPrefix("lo_") {
-                return false
-            }
-            if before == "for" && ["update", "share", "no", "key"].contains(word) { return false }
-            before = word
+            if effects.contains(String(word)) || familiesWithEffects.contains(where: word.hasPrefix) { return false }
+            if word == "for" { locks = true }
+            // Also with a remark between the words: a read that is taken for a lock only loses company.
+            if locks && (word == "update" || word == "share") { return false }
         }
         return true
     }
 
     /// Functions and words by which a SELECT does more than read. Source: PostgreSQL 15, chapter 9, sections 9.17, 9.27 and 9.28.
     private static let effects: Set<String> = [
-        "into", "nextval", "setval", "currval", "lastval", "set_config", "pg_notify", "pg_sleep", "pg_sleep_for", "pg_sleep_until",
-        "pg_cancel_backend", "pg_terminate_backend", "pg_reload_conf", "pg_switch_wal", "pg_promote", "pg_export_snapshot",
-        "pg_create_restore_point", "pg_logical_emit_message", "dblink", "dblink_exec", "txid_current", "pg_current_xact_id", "pg_backend_pid",
+        "into", "nextval", "setval", "currval", "lastval", "set_config", "setseed", "loread", "lowrite", "pg_notify", "pg_sleep", "pg_sleep_for",
+        "pg_sleep_until", "pg_cancel_backend", "pg_terminate_backend", "pg_reload_conf", "pg_rotate_logfile", "pg_log_backend_memory_contexts",
+        "pg_switch_wal", "pg_promote", "pg_export_snapshot", "pg_import_system_collations", "pg_stat_clear_snapshot", "txid_current",
+        "pg_current_xact_id", "pg_backend_pid",
+    ]
+
+    /// By the beginning of their names. Source: the same, and contrib/dblink.
+    private static let familiesWithEffects = [
+        "pg_advisory", "pg_try_advisory", "lo_", "dblink", "pg_stat_reset", "pg_replication_", "pg_create_", "pg_drop_", "pg_copy_", "pg_wal_",
+        "pg_logical_", "pg_backup_", "pg_file_",
     ]
 }

@@ -53,13 +53,19 @@ final class Batcher: Sendable {
     func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Landing {
         // The critical class does not wait for anybody, and what nobody waits for must not take the interactive class's turn.
         guard caller.workClass == .interactive, caller.deadline.remaining(at: caller.since) > Self.stall else { return .alone }
-        return await withCheckedContinuation { continuation in
-            switch gather(Batch.Rider(sql: sql, caller: caller, continuation: continuation), isOnLoop: loop.isCurrent) {
-            case .refused: continuation.resume(returning: .alone)
-            case .gathered: break
-            case .leave: queue(pool)
-            case .leaveAtTurnEnd: loop.atTurnEnd { [self] in queue(pool) }
+        let seat = Seat()
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                guard seat.take(continuation) else { return continuation.resume(returning: .failure(PoolError.cancelled)) }
+                switch gather(Batch.Rider(sql: sql, caller: caller, seat: seat), isOnLoop: loop.isCurrent) {
+                case .refused: seat.tell(.alone)
+                case .gathered: break
+                case .leave: queue(pool)
+                case .leaveAtTurnEnd: loop.atTurnEnd { [self] in queue(pool) }
+                }
             }
+        } onCancel: {
+            seat.tell(.failure(PoolError.cancelled))
         }
     }
 
@@ -87,15 +93,19 @@ final class Batcher: Sendable {
     // MARK: A batch on its way
 
     private func queue(_ pool: Pool) {
-        let first = state.withLock { state -> Caller? in
+        let (first, hurried) = state.withLock { state -> (Caller?, [Batch.Rider]) in
             guard let first = state.gathered.first?.caller else {
                 state.stage = .idle
-                return nil
+                return (nil, [])
             }
+            // Whoever has less time than the first asks for itself, as those do who come while the batch queues.
+            let hurried = state.gathered.filter { $0.caller.deadline < first.deadline }
+            if !hurried.isEmpty { state.gathered.removeAll { $0.caller.deadline < first.deadline } }
             state.stage = .queueing(until: first.deadline)
-            return first
+            return (first, hurried)
         }
         if let first { pool.lend(first) { [self] grant in send(grant, pool) } }
+        for rider in hurried { rider.seat.tell(.alone) }
     }
 
     private func send(_ grant: Result<(PoolState.Slot, PostgresConnection), PoolError>, _ pool: Pool) {
@@ -103,24 +113,36 @@ final class Batcher: Sendable {
             if case .success = grant { state.stage = .underWay } else { state.stage = .idle }
             return state.takeGathered()
         }
+        let now = MonotonicInstant.now()
         switch grant {
         case .failure(let error):
-            let now = MonotonicInstant.now()
             for rider in riders {
                 let isLate = rider.caller.deadline.hasPassed(at: now)
                 if isLate { pool.refused(error, rider.caller) }
                 // Whoever has time left asks for itself.
-                rider.continuation.resume(returning: isLate ? .failure(error) : .alone)
+                rider.seat.tell(isLate ? .failure(error) : .alone)
             }
         case .success(let (slot, connection)):
-            batches.add()
-            statements.add(riders.count)
-            let batch = Batch(riders, on: connection, slot: slot, sentAt: .now())
-            let timer = loop.schedule(at: batch.sentAt + Self.stall) { [self] in stalled(batch, pool) }
-            connection.send(riders.map(\.sql)) { [self] answer in
-                loop.cancel(timer)
-                arrived(batch, answer, pool)
+            // Nothing is sent for those who have gone, or whose time is up: they learn that where there is no time left for anybody.
+            let present = riders.filter { rider in
+                if rider.caller.deadline.hasPassed(at: now) { rider.seat.tell(.alone) }
+                return rider.seat.isTaken
             }
+            guard !present.isEmpty else {
+                pool.giveBack(slot, connection, now)
+                return proceed(pool)
+            }
+            send(Batch(present, on: connection, slot: slot, sentAt: now), pool)
+        }
+    }
+
+    private func send(_ batch: Batch, _ pool: Pool) {
+        batches.add()
+        statements.add(batch.riders.count)
+        let timer = loop.schedule(at: batch.sentAt + Self.stall) { [self] in stalled(batch, pool) }
+        batch.connection.send(batch.riders.map(\.sql)) { [self] answer in
+            loop.cancel(timer)
+            arrived(batch, answer, pool)
         }
     }
 
@@ -128,21 +150,28 @@ final class Batcher: Sendable {
         let now = MonotonicInstant.now()
         if batch.answered(answer) { pool.giveBack(batch) }
         let each = (now - batch.sentAt).seconds / Double(batch.riders.count)
+        state.withLock { $0.plan.ran(batch.riders.map(\.sql.text), failedAt: answer.error.map { _ in answer.rows.count }, each: each) }
+        pool.meters.record(batch, answer, now: now)
+        proceed(pool)
+    }
+
+    /// The connection is back: whoever came meanwhile is next.
+    private func proceed(_ pool: Pool) {
         let mustLeave = state.withLock { state in
-            state.plan.ran(batch.riders, failedAt: answer.error.map { _ in answer.rows.count }, each: each)
             state.stage = state.gathered.isEmpty ? .idle : .gathering
             return !state.gathered.isEmpty
         }
-        pool.meters.record(batch, answer, now: now)
         if mustLeave { queue(pool) }
     }
 
     private func stalled(_ batch: Batch, _ pool: Pool) {
         guard pool.unblock(batch) else { return }
-        let waiting = state.withLock { state in
+        let waiting = state.withLock { state -> [Batch.Rider] in
+            // A statement that could not be sent is answered on its caller's thread, maybe just now: then the next is on its way.
+            guard !batch.isAnswered else { return [] }
             state.stage = .stalled
             return state.takeGathered()
         }
-        for rider in waiting { rider.continuation.resume(returning: .alone) }
+        for rider in waiting { rider.seat.tell(.alone) }
     }
 }

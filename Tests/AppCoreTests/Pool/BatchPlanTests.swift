@@ -1,0 +1,109 @@
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// Which statements may share a round trip, as a value.
+@Suite("BatchPlan")
+struct BatchPlanTests {
+    @Test(arguments: [
+        ("SELECT 1", true),
+        ("  select * from t where id = $1", true),
+        ("(SELECT 1) UNION (SELECT 2)", true),
+        ("VALUES (1), (2)", true),
+        ("TABLE t", true),
+        ("SELECT substring(name FOR 3) FROM t", true),
+        ("SELECT updated, share_count FROM t", true),
+        // What a function of ours does is undone with the batch, or takes effect with it.
+        ("SELECT record_effect($1)", true),
+        // Writes.
+        ("INSERT INTO t VALUES (1)", false),
+        ("UPDATE t SET a = 1", false),
+        ("DELETE FROM t", false),
+        ("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", false),
+        ("SELECT * INTO copy FROM t", false),
+        ("CREATE TABLE t (a int)", false),
+        ("EXPLAIN ANALYZE DELETE FROM t", false),
+        ("CALL tidy_up()", false),
+        // Locks rows.
+        ("SELECT * FROM t FOR UPDATE", false),
+        ("SELECT * FROM t FOR NO KEY UPDATE", false),
+        ("SELECT * FROM t FOR SHARE", false),
+        ("SELECT * FROM t FOR KEY SHARE SKIP LOCKED", false),
+        ("SELECT * FROM t FOR /* a remark */ UPDATE", false),
+        ("SELECT * FROM t FOR -- a remark\n UPDATE", false),
+        // Belongs to the session, or outlives the transaction.
+        ("BEGIN", false),
+        ("SET search_path = other", false),
+        ("LISTEN topic", false),
+        ("SELECT set_config('search_path', 'other', false)", false),
+        ("SELECT setseed(0.5)", false),
+        ("SELECT nextval('numbers')", false),
+        ("SELECT lastval()", false),
+        ("SELECT pg_advisory_lock(1)", false),
+        ("SELECT PG_TRY_ADVISORY_XACT_LOCK(1)", false),
+        ("SELECT pg_catalog.pg_notify('topic', 'text')", false),
+        ("SELECT \"pg_notify\"('topic', 'text')", false),
+        ("SELECT pg_terminate_backend(1)", false),
+        ("SELECT pg_stat_reset()", false),
+        ("SELECT pg_create_physical_replication_slot('s')", false),
+        ("SELECT lo_create(0)", false),
+        ("SELECT lowrite(1, 'x')", false),
+        ("SELECT dblink_send_query('c', 'DELETE FROM t')", false),
+        ("SELECT txid_current()", false),
+        // Waits.
+        ("SELECT pg_sleep(1)", false),
+        ("SELECT pg_sleep_for('1 s')", false),
+        ("", false),
+    ])
+    func `only what does nothing but read may ride`(text: String, rides: Bool) {
+        #expect(BatchPlan.isPlainRead(text) == rides)
+    }
+
+    private func rides(_ text: String, _ plan: inout BatchPlan) -> Bool { plan.admits(SQL(unescaped: text)) }
+
+    @Test func `a text rides when it has run before, and took little time`() {
+        var plan = BatchPlan()
+        #expect(!rides("SELECT 1", &plan))
+        plan.ranAlone("SELECT 1", 0.005)
+        #expect(!rides("SELECT 1", &plan))
+        // A busy machine adds to a duration, so the least counts.
+        plan.ranAlone("SELECT 1", 0.000_5)
+        plan.ranAlone("SELECT 1", 0.005)
+        #expect(rides("SELECT 1", &plan))
+        plan.ranAlone("DELETE FROM t", 0.000_1)
+        #expect(!rides("DELETE FROM t", &plan))
+    }
+
+    @Test func `a batch ends at the time it is expected to take, and at a number`() {
+        var plan = BatchPlan()
+        plan.ranAlone("SELECT 1", 0.000_9)
+        plan.ranAlone("SELECT 2", 0.000_001)
+        #expect(rides("SELECT 1", &plan))
+        #expect(rides("SELECT 1", &plan))
+        #expect(!rides("SELECT 1", &plan))
+        plan.left()
+        var admitted = 0
+        for _ in 0..<400 where rides("SELECT 2", &plan) { admitted += 1 }
+        #expect(admitted == BatchPlan.largest)
+    }
+
+    @Test func `a text that broke a batch runs alone until it has been quick for a while`() {
+        var plan = BatchPlan()
+        for text in ["SELECT 1", "SELECT 1 / $1"] { plan.ranAlone(text, 0.000_1) }
+        plan.ran(["SELECT 1", "SELECT 1 / $1", "SELECT 1"], failedAt: 1, each: 0.000_1)
+        #expect(rides("SELECT 1", &plan))
+        for _ in 0..<BatchPlan.probation {
+            #expect(!rides("SELECT 1 / $1", &plan))
+            plan.ranAlone("SELECT 1 / $1", 0.000_1)
+        }
+        #expect(rides("SELECT 1 / $1", &plan))
+    }
+
+    @Test func `texts without number are not all remembered`() {
+        var plan = BatchPlan()
+        for number in 0..<(BatchPlan.texts + 10) { plan.ranAlone("SELECT \(number)", 0.000_1) }
+        #expect(rides("SELECT 5", &plan))
+        #expect(!rides("SELECT \(BatchPlan.texts + 5)", &plan))
+    }
+}
