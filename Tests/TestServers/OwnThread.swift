@@ -11,20 +11,25 @@ private final class Work: Sendable {
 /// Runs blocking work on a thread made for it: two cores' worth of blocked tests would leave no thread for the code under test.
 public func onOwnThread<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
     await withCheckedContinuation { continuation in
-        let work = Work { continuation.resume(returning: body()) }
-        var thread = pthread_t()
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        let started = pthread_create(
-            &thread, &attributes,
-            { argument in
-                if let argument { Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().run() }
-                return nil
-            }, Unmanaged.passRetained(work).toOpaque())
-        precondition(started == 0, "no thread for a test server")
+        startThread { continuation.resume(returning: body()) }
     }
+}
+
+/// Starts a thread that ends with `body`.
+func startThread(_ body: @escaping @Sendable () -> Void) {
+    let work = Work(body)
+    var thread = pthread_t()
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    defer { pthread_attr_destroy(&attributes) }
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    let started = pthread_create(
+        &thread, &attributes,
+        { argument in
+            if let argument { Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().run() }
+            return nil
+        }, Unmanaged.passRetained(work).toOpaque())
+    precondition(started == 0, "no thread for a test server")
 }
 
 /// Two connected ends, reading first, closed on exec from the moment they exist: a program started meanwhile must not keep one open.

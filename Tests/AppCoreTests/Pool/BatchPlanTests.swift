@@ -106,4 +106,28 @@ struct BatchPlanTests {
         #expect(rides("SELECT 5", &plan))
         #expect(!rides("SELECT \(BatchPlan.texts + 5)", &plan))
     }
+
+    @Test(arguments: [
+        // The second of three divided by zero: it alone is told.
+        (error: PostgresError.server(ServerError(sqlState: "22012", message: "")), wasCancelled: false, told: "alone failure alone"),
+        // Cancelled by us for its length, or by somebody else.
+        (.server(ServerError(sqlState: "57014", message: "")), true, "alone alone alone"),
+        (.server(ServerError(sqlState: "57014", message: "")), false, "alone failure alone"),
+        // No fault of any of them: nothing took effect.
+        (.server(ServerError(sqlState: "57P01", message: "")), false, "alone alone alone"),
+        (.server(ServerError(sqlState: "0A000", message: "")), false, "alone alone alone"),
+        // Whether the transaction ended well is unknown.
+        (.connectionLost("gone"), false, "failure failure failure"),
+    ])
+    func `an error is told to whom it belongs`(row: (error: PostgresError, wasCancelled: Bool, told: String)) {
+        let answer = Operation.Answer(rows: [Rows(result: nil)], error: row.error)
+        let told = (0..<3).map { index in
+            switch Batch.landing(index, answer, wasCancelled: row.wasCancelled) {
+            case .rows: "rows"
+            case .failure: "failure"
+            case .alone: "alone"
+            }
+        }
+        #expect(told.joined(separator: " ") == row.told)
+    }
 }
