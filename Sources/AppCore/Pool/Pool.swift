@@ -21,16 +21,20 @@ public final class Pool: Sendable {
         }
     }
 
-    /// Who is told that its turn has come, or that it will not come.
-    enum Grant: Sendable {
-        case caller(CheckedContinuation<PoolState.Slot, any Error>)
-        case closure(@Sendable (Swift.Result<PoolState.Slot, PoolError>) -> Void)
+    /// Who is told that its turn has come, or that it will not come. One closure and no enum of them: an optional of that is a pointer,
+    /// where the other is taken apart by the runtime at every lease.
+    struct Grant: Sendable {
+        let tell: @Sendable (Swift.Result<PoolState.Slot, PoolError>) -> Void
+        /// Whether it belongs to the task that asks, and goes with it.
+        var isTask = false
 
-        func tell(_ result: Swift.Result<PoolState.Slot, PoolError>) {
-            switch self {
-            case .caller(let continuation): continuation.resume(with: result.mapError { $0 })
-            case .closure(let body): body(result)
-            }
+        init(_ tell: @escaping @Sendable (Swift.Result<PoolState.Slot, PoolError>) -> Void) {
+            self.tell = tell
+        }
+
+        init(_ continuation: CheckedContinuation<PoolState.Slot, any Error>) {
+            tell = { continuation.resume(with: $0.mapError { $0 }) }
+            isTask = true
         }
     }
 
@@ -85,7 +89,8 @@ public final class Pool: Sendable {
     ///
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
     func withConnection<Result: Sendable>(_ caller: Caller, _ body: (inout Lease) async throws -> Result) async throws -> Result {
-        let grant = try await grant(caller)
+        // What stands ready costs no call that could suspend.
+        let grant = if let ready = try take(caller) { ready } else { try await wait(caller) }
         meters.record(grant.at == caller.since ? .immediate : .waited, since: caller.since, now: grant.at)
         observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: grant.at - caller.since))
         var lease = Lease(grant.connection, deadline: caller.deadline, meters: meters)
@@ -93,22 +98,27 @@ public final class Pool: Sendable {
         return try await body(&lease)
     }
 
-    /// A connection that stands. One that broke in the instant before is given back, and costs the caller no error.
-    private func grant(_ caller: Caller) async throws -> (slot: PoolState.Slot, connection: PostgresConnection, at: MonotonicInstant) {
+    private struct Lent {
+        var slot: PoolState.Slot
+        var connection: PostgresConnection
+        var at: MonotonicInstant
+    }
+
+    /// A connection that stands ready; nil when the caller has to wait. One that broke in the instant before costs it no error.
+    private func take(_ caller: Caller) throws -> Lent? {
         var asked = caller.since
         while true {
-            let grant: (slot: PoolState.Slot, connection: PostgresConnection, at: MonotonicInstant)
             switch guarded.withLock({ Self.first($0.state.checkout(caller, now: asked), $0) }) {
-            // Granted in the instant in which it asked: the clock need not be read again.
-            case .leased(let slot, let connection): grant = (slot, connection, asked)
-            case .wait: grant = try await wait(caller)
+            case .leased(let slot, let connection):
+                // Granted in the instant in which it asked: the clock need not be read again.
+                guard connection.isLost else { return Lent(slot: slot, connection: connection, at: asked) }
+                asked = .now()
+                giveBack(slot, connection, asked)
+            case .wait: return nil
             case .refused(let error):
                 refused(error, caller)
                 throw error
             }
-            guard grant.connection.isLost else { return grant }
-            asked = .now()
-            giveBack(grant.slot, grant.connection, asked)
         }
     }
 
@@ -137,7 +147,7 @@ public final class Pool: Sendable {
     /// A connection for a batch: `body` gets it at once, or in its turn, or learns why there is none.
     func lend(_ caller: Caller, _ body: @escaping @Sendable (Swift.Result<(PoolState.Slot, PostgresConnection), PoolError>) -> Void) {
         let waiter = Mutex<PoolState.WaiterID?>(nil)
-        enqueue(caller, waiter, .closure { [self] result in
+        enqueue(caller, waiter, Grant { [self] result in
             switch result {
             case .success(let slot):
                 meters.record(waiter.withLock { $0 } == nil ? .immediate : .waited, since: caller.since, now: .now())
@@ -163,11 +173,21 @@ public final class Pool: Sendable {
         }
     }
 
-    private func wait(_ caller: Caller) async throws -> (slot: PoolState.Slot, connection: PostgresConnection, at: MonotonicInstant) {
+    private func wait(_ caller: Caller) async throws -> Lent {
+        while true {
+            let slot = try await turn(of: caller)
+            let lent = Lent(slot: slot, connection: connection(in: slot), at: .now())
+            guard lent.connection.isLost else { return lent }
+            giveBack(slot, lent.connection, lent.at)
+        }
+    }
+
+    /// Queues until it is the caller's turn.
+    private func turn(of caller: Caller) async throws -> PoolState.Slot {
         let waiter = Mutex<PoolState.WaiterID?>(nil)
         do {
-            let slot = try await withTaskCancellationHandler {
-                try await withCheckedThrowingContinuation { enqueue(caller, waiter, .caller($0)) }
+            return try await withTaskCancellationHandler {
+                try await withCheckedThrowingContinuation { enqueue(caller, waiter, Grant($0)) }
             } onCancel: {
                 let grant = guarded.withLock { guarded -> Grant? in
                     guard let id = waiter.withLock({ $0 }), guarded.state.leave(id, now: .now()) != nil else { return nil }
@@ -175,7 +195,6 @@ public final class Pool: Sendable {
                 }
                 grant?.tell(.failure(.cancelled))
             }
-            return (slot, connection(in: slot), .now())
         } catch {
             if let error = error as? PoolError { refused(error, caller) }
             throw error
@@ -187,7 +206,7 @@ public final class Pool: Sendable {
         let now = MonotonicInstant.now()
         let next = guarded.withLock { guarded -> Next in
             // A cancellation that came before the waiter was stored found nothing to cancel.
-            if case .caller = grant, Task.isCancelled { return .tell(.failure(.cancelled)) }
+            if grant.isTask, Task.isCancelled { return .tell(.failure(.cancelled)) }
             switch guarded.state.checkout(caller, now: now) {
             case .lease(let slot): return .tell(.success(slot))
             case .refuse(let error): return .tell(.failure(error))
@@ -224,16 +243,17 @@ public final class Pool: Sendable {
     }
 
     func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
-        let condition = connection.condition
-        let reusable = if case .reusable = condition { true } else { false }
-        let lost =
-            switch condition {
-            case .lost, .demoted: true
-            case .reusable, .needsRecovery, .sessionChanged: false
-            }
-        if case .demoted(let reason) = condition { endGeneration(of: slot, because: reason, now) }
+        var (reusable, lost) = (false, false)
+        switch connection.condition {
+        case .reusable: reusable = true
+        case .needsRecovery, .sessionChanged: break
+        case .lost: lost = true
+        case .demoted(let reason):
+            lost = true
+            endGeneration(of: slot, because: reason, now)
+        }
         var suspect: (caller: Caller, age: Duration)?
-        settle(slot, connection, closing: lost ? .error : .lifetime) { state in
+        settle(slot, connection, closing: lost ? .error : .lifetime) { [reusable, lost] state in
             suspect = state.suspect(slot, now: now)
             return state.giveBack(slot, reusable: reusable, lost: lost, now: now)
         }

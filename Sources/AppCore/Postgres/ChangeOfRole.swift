@@ -5,7 +5,7 @@
 extension LibpqConnection {
     /// Why the server is another one for us than it was; nil when it is not, or does not tell.
     func changeOfRole(since facts: ServerFacts) -> String? {
-        guard !facts.isBehindPooler, let standby = flag("in_hot_standby"), standby != facts.isInRecovery else { return nil }
+        guard !facts.isBehindPooler, let standby = isOn("in_hot_standby"), standby != facts.isInRecovery else { return nil }
         return standby ? "the server has become a standby" : "the server is a standby no more"
     }
 
@@ -15,12 +15,8 @@ extension LibpqConnection {
     func isDemoted(by error: ServerError, _ facts: ServerFacts, ownDoing: Bool) -> Bool {
         guard error.sqlState == "25006" else { return false }
         // Behind a pooler the parameters are those of another moment; an older server reports none.
-        guard !facts.isBehindPooler, let standby = flag("in_hot_standby"), let readsOnly = flag("default_transaction_read_only")
+        guard !facts.isBehindPooler, let standby = isOn("in_hot_standby"), let readsOnly = isOn("default_transaction_read_only")
         else { return true }
         return standby || (readsOnly && !ownDoing)
-    }
-
-    private func flag(_ name: String) -> Bool? {
-        parameterStatus(name).map { $0 == "on" }
     }
 }

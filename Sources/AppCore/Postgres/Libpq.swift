@@ -64,14 +64,15 @@ final class LibpqConnection: @unchecked Sendable {
 
     func becomeNonBlocking() { PQsetnonblocking(connection, 1) }
 
-    func parameterStatus(_ name: String) -> String? {
-        PQparameterStatus(connection, name).map { String(cString: $0) }
-    }
-
     /// The element of the host list that libpq is busy with: its name or socket folder, its address when known, its port.
     var currentHost: HostEntry {
         func text(_ pointer: UnsafeMutablePointer<CChar>?) -> String? { pointer.map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 } }
         return HostEntry(host: text(PQhost(connection)), address: text(PQhostaddr(connection)), port: text(PQport(connection)))
+    }
+
+    /// A setting the server reports as `on` or `off`; nil when it does not report it. Makes no String: this is asked at every statement.
+    func isOn(_ name: String) -> Bool? {
+        PQparameterStatus(connection, name).map { $0[0] == CChar(UInt8(ascii: "o")) && $0[1] == CChar(UInt8(ascii: "n")) }
     }
 
     var transactionStatus: TransactionStatus {

@@ -6,20 +6,6 @@ import Vitals
 ///
 /// One statement at a time. Whoever holds the lease uses it; the pool decides who that is.
 final class PostgresConnection: EventHandler {
-    /// What the pool may do with the connection when its lease ends.
-    enum Condition: Sendable {
-        /// Idle, outside a transaction: the next caller may have it at once.
-        case reusable
-        /// A transaction is open or an abandoned statement still runs: `recover` first.
-        case needsRecovery
-        /// Idle, but the session is not as it began: `recover` first.
-        case sessionChanged
-        /// Of no further use.
-        case lost(reason: String)
-        /// Of no further use, and neither are the others opened with it: the server has another role now, or takes no writes.
-        case demoted(reason: String)
-    }
-
     private enum Phase {
         /// `operation` runs. Leads to idle, abandoned or lost.
         case busy
@@ -42,7 +28,9 @@ final class PostgresConnection: EventHandler {
         var statements = StatementCache()
         var facts: ServerFacts
         var sessionChanged = false
-        var condemned: Condition?
+        /// Of no use after the present lease, for `condemnation`.
+        var isCondemned = false
+        var condemnation = Condition.reusable
         /// The earliest timer on its way; one is enough, since it is moved to the present deadline when it fires.
         var timerAt: MonotonicInstant?
         var lastStatement: String?
@@ -52,6 +40,7 @@ final class PostgresConnection: EventHandler {
     }
 
     private let state: Mutex<State>
+    private let lost = Atomic(false)
     private let loop: EventLoop
     private let calls: BlockingCalls
     private let socket: Int32
@@ -84,6 +73,8 @@ final class PostgresConnection: EventHandler {
     func begin(_ facts: ServerFacts, namesStatements: Bool) {
         state.withLock { state in
             state.facts = facts
+            // Judged by facts that were not yet known.
+            state.isCondemned = false
             state.statements = StatementCache(namesStatements: namesStatements)
             state.sessionChanged = false
         }
@@ -224,6 +215,7 @@ final class PostgresConnection: EventHandler {
 
     /// The server has said all there is to say about the statement.
     private func finish(_ state: inout State, _ libpq: LibpqConnection) -> Outcome {
+        if !state.isCondemned, let reason = libpq.changeOfRole(since: state.facts) { condemn(&state, .demoted(reason: reason)) }
         switch state.phase {
         case .idle, .lost: return .nothing
         case .abandoned:
@@ -247,11 +239,16 @@ final class PostgresConnection: EventHandler {
             if operation.changedSession { state.sessionChanged = true }
             if case .server(let error) = answer.error, error.condemnsConnection {
                 let isDemoted = libpq.isDemoted(by: error, state.facts, ownDoing: state.sessionChanged)
-                state.condemned = isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message)
+                condemn(&state, isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message))
             }
             state.phase = .idle
             return .answer(operation.responder, answer)
         }
+    }
+
+    private func condemn(_ state: inout State, _ condition: Condition) {
+        state.isCondemned = true
+        state.condemnation = condition
     }
 
     /// The connection is gone, whatever it was doing.
@@ -269,6 +266,7 @@ final class PostgresConnection: EventHandler {
     private func lose(_ state: inout State, _ reason: String) -> PostgresError {
         loop.deregister(socket, handler: self)
         state.phase = .lost
+        lost.store(true, ordering: .releasing)
         state.lossReason = reason
         state.libpq = nil
         state.onLostWhileIdle = nil
@@ -328,8 +326,7 @@ final class PostgresConnection: EventHandler {
             case .lost: return .lost(reason: state.lossReason)
             case .busy, .abandoned: return .needsRecovery
             case .idle:
-                if let condemned = state.condemned { return condemned }
-                if let reason = state.libpq?.changeOfRole(since: state.facts) { return .demoted(reason: reason) }
+                if state.isCondemned { return state.condemnation }
                 guard state.libpq?.transactionStatus == .idle else { return .needsRecovery }
                 return state.sessionChanged ? .sessionChanged : .reusable
             }
@@ -337,7 +334,8 @@ final class PostgresConnection: EventHandler {
     }
 
     /// Whether it is gone, as far as is known here.
-    var isLost: Bool { state.withLock { $0.phase == .lost } }
+    /// Without the lock: this is asked at every lease.
+    var isLost: Bool { lost.load(ordering: .acquiring) }
 
     /// The statement that runs or ran last, how many share its round trip, and whether a transaction is open: for the list of holders.
     var activity: (statement: String?, batched: Int?, inTransaction: Bool) {
