@@ -54,7 +54,8 @@ extension Pool {
 
     private func connectFailed(_ slot: PoolState.Slot, _ cause: String) {
         let now = MonotonicInstant.now()
-        var generator = SystemRandomNumberGenerator()
+        // Not the system's generator: it is empty, and the thread sanitizer goes wild over the address of nothing.
+        var generator = SplitMix64(seed: .random(in: 0 ... .max))
         let (refused, error, isNew, next) = guarded.withLock { guarded in
             let wasDown = guarded.state.attempts.isDown
             let ids = guarded.state.connectFailed(slot, cause: cause, now: now, using: &generator)
