@@ -11,7 +11,7 @@ enum FileText: Sendable, Hashable {
 
 extension Configuration {
     /// `HEALTHD_` variables that belong to the scripts around the program; the program itself ignores them.
-    static let scriptVariables: Set<String> = ["HEALTHD_LAB_DIR", "HEALTHD_BUILD", "HEALTHD_RUN_DIR", "HEALTHD_TEST_DIR"]
+    static let scriptVariables: Set<String> = ["HEALTHD_BINARY"]
 
     /// Decodes the file's text and the environment into one value. Pure: what else it needs comes through `files`.
     ///

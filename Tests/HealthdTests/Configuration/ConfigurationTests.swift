@@ -124,7 +124,7 @@ private func problems(
     }
 
     @Test func `ignores the variables of the scripts`() {
-        #expect(problems(nil, ["HEALTHD_LAB_DIR": "/tmp/x"]).isEmpty)
+        #expect(problems(nil, ["HEALTHD_BINARY": "/tmp/healthd"]).isEmpty)
     }
 }
 
