@@ -52,6 +52,8 @@ class Door:
     def __init__(self, clone, port, log, environment):
         self.port = port
         self.log = log
+        # The log of all starts is one file; what this one prints stands behind this place.
+        self.begin = os.path.getsize(log) if os.path.exists(log) else 0
         self.process = subprocess.Popen([f"{clone}/scripts/run"], env={**os.environ, **environment, "HEALTHD_LISTEN": f"127.0.0.1:{port}"},
                                         stdout=open(log, "ab"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
 
@@ -64,8 +66,11 @@ class Door:
 
     def healthd(self):
         """The process id that scripts/run printed."""
-        return int(until("its process id is printed", lambda: [
-            line.split("process ")[1].split(".")[0] for line in open(self.log) if "healthd runs, process" in line], limit=20)[-1])
+        def printed():
+            with open(self.log) as log:
+                log.seek(self.begin)
+                return [line.split("process ")[1].split(".")[0] for line in log if "healthd runs, process" in line]
+        return int(until("its process id is printed", printed, limit=20)[-1])
 
     def interrupt(self):
         """Ctrl-C: the signal goes to the whole foreground group."""
@@ -92,16 +97,22 @@ def visit(report, healthd, clone, log, place):
     def left():
         return strays([clone, states[1]]), [path for path in states if os.path.exists(path)]
 
+    def well():
+        # Ready first: a verdict may be good before the tables are there.
+        until("it is ready", lambda: get(port, "/readyz")[0] == 200, limit=60)
+        until("all is well", lambda: json.loads(get(port, "/api/health")[1])["status"] == "pass", limit=60)
+
     port = unused_port()
     door = Door(clone, port, log, environment)
     try:
         door.until_serving(limit=3000)
-        until("all is well", lambda: json.loads(get(port, "/api/health")[1])["status"] == "pass", limit=60)
+        well()
         until("there is demo data", lambda: '"id"' in get(port, "/api/workspaces")[1], limit=60)
         for path, word in SURFACES:
             status, text = get(port, path)
             report.check(f"{place}, {path} answers", status == 200 and word in text and len(text) > 1, status)
-        report.check(f"{place}, Ctrl-C ends it with 0", door.interrupt() == 0)
+        status = door.interrupt()
+        report.check(f"{place}, Ctrl-C ends it with 0", status == 0, status)
         report.check(f"{place}, nothing stays after Ctrl-C", left() == ([], []), left())
 
         began = time.monotonic()
@@ -111,15 +122,16 @@ def visit(report, healthd, clone, log, place):
         report.check(f"{place}, the second start serves /metrics within 5 s", took < 5, f"{took:.2f} s")
         report.figures[f"second start, {place}"] = round(took, 2)
 
-        until("all is well", lambda: json.loads(get(port, "/api/health")[1])["status"] == "pass", limit=60)
+        well()
         os.kill(door.healthd(), signal.SIGKILL)
         door.process.wait(30)
         door = Door(clone, port, log, environment)
         door.until_serving(limit=60)
-        until("all is well", lambda: json.loads(get(port, "/api/health")[1])["status"] == "pass", limit=60)
+        well()
         servers = [words for words in left()[0] if "bin/postgres -D" in words or "bin/postgres\" -D" in words]
         report.check(f"{place}, after kill -9 and a new start there is one PostgreSQL", len(servers) <= 1, servers)
-        report.check(f"{place}, Ctrl-C ends it with 0 again", door.interrupt() == 0)
+        status = door.interrupt()
+        report.check(f"{place}, Ctrl-C ends it with 0 again", status == 0, status)
         report.check(f"{place}, nothing stays after kill -9, a start and Ctrl-C", left() == ([], []), left())
     finally:
         if door.process.poll() is None:
