@@ -133,6 +133,8 @@ private struct Part: Service {
 
     @concurrent func run() async throws {
         await cancelWhenGracefulShutdown { await body() }
+        // One that is done stays until its turn: while the group stops the parts one by one, it takes any other end for a failure.
+        try? await gracefulShutdown()
     }
 }
 
