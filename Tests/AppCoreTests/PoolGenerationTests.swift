@@ -12,6 +12,19 @@ struct PoolGenerationTests {
 
     private func at(_ milliseconds: Int) -> MonotonicInstant { start + .milliseconds(milliseconds) }
 
+    @Test func `a connection that stands when its server has been left is closed, and the next serves`() {
+        let site = CallSite(file: #fileID, line: 1)
+        var state = PoolState(configuration: PoolConfiguration(max: 2, min: 2), now: at(0))
+        let id = state.enqueue(
+            Caller(purpose: "test", workClass: .interactive, site: site, since: at(0), deadline: Deadline(at(2_000))), now: at(0))
+        #expect(state.connectsDue(now: at(0)) == [0, 1])
+        #expect(state.admit(0, primary, now: at(1)).isEmpty)
+        #expect(state.admit(1, standby, now: at(2)).isEmpty)
+        #expect(state.connected(0, now: at(3)) == .close)
+        #expect(state.connected(1, now: at(3)) == .hand(to: id))
+        #expect(state.counts().connecting == 0 && state.counts().leased == 1)
+    }
+
     @Test func `another server ends a generation, the same one does not`() {
         var generation = PoolGeneration()
         let numbers = [primary, primary, nil, standby, standby].enumerated().map { generation.admit($1, now: at($0)) }

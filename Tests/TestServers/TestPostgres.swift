@@ -125,7 +125,12 @@ public final class TestPostgres: Sendable {
         signalAll(SIGSTOP)
     }
 
-    /// The opposite of `freeze`.
+    /// Stops the process that takes connections and cancel requests; those that serve go on.
+    public func freezePostmaster() {
+        kill(pid.withLock { $0 }, SIGSTOP)
+    }
+
+    /// The opposite of both.
     public func thaw() {
         signalAll(SIGCONT)
     }

@@ -29,6 +29,8 @@ struct NameResolver: Sendable {
         let answer: Result<[String], NameResolutionError>
         do {
             answer = try await calls.run(name: "resolve", until: deadline) { Self.lookUp(host, flags: AI_ADDRCONFIG) }
+        } catch BlockingCalls.Failure.tooMany(let limit) {
+            throw NameResolutionError(host: host, reason: "\(limit) calls to the resolver and the like already wait for an answer")
         } catch {
             throw NameResolutionError(host: host, reason: "the resolver did not answer in time")
         }

@@ -20,7 +20,8 @@ public struct Database: Sendable {
         for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line,
         _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {
-        try await pool.withConnection(caller(purpose, budget, file, line), body)
+        let caller = caller(purpose, budget, file, line)
+        return try await pool.withConnection(caller, asking: caller.since, body)
     }
 
     /// The same, inside a transaction that is committed when `body` returns and rolled back when it throws.
@@ -38,14 +39,16 @@ public struct Database: Sendable {
         _ sql: SQL, for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line
     ) async throws -> Rows {
         let caller = caller(purpose, budget, file, line)
-        if pool.configuration.batching {
-            switch await pool.batcher.ride(sql, caller, of: pool) {
-            case .rows(let rows): return rows
-            case .failure(let error): throw error
-            case .alone: break
-            }
+        guard pool.configuration.batching, sql.operation == .select else {
+            return try await pool.withConnection(caller, asking: caller.since) { try await $0.query(sql) }
         }
-        return try await pool.withConnection(caller) { lease in
+        switch await pool.batcher.ride(sql, caller, of: pool) {
+        case .rows(let rows): return rows
+        case .failure(let error): throw error
+        case .alone: break
+        }
+        // What it waited in a batch is over; the lease and its wait begin here.
+        return try await pool.withConnection(caller, asking: .now()) { lease in
             let began = MonotonicInstant.now()
             let rows = try await lease.query(sql)
             pool.batcher.ranAlone(sql, took: .now() - began)

@@ -46,7 +46,8 @@ public struct Lease: ~Copyable {
         do throws(PostgresError) {
             let rows = try await connection.batch(statements, until: deadline)
             // Each took what all took: that is what its caller waited.
-            for sql in statements { meters.recordQuery(sql.operation, since: started, now: .now(), error: nil) }
+            let now = MonotonicInstant.now()
+            for sql in statements { meters.recordQuery(sql.operation, since: started, now: now, error: nil) }
             return rows
         } catch {
             meters.recordQuery(statements[0].operation, since: started, now: .now(), error: error)

@@ -21,23 +21,6 @@ public final class Pool: Sendable {
         }
     }
 
-    /// Who is told that its turn has come, or that it will not come. One closure and no enum of them: an optional of that is a pointer,
-    /// where the other is taken apart by the runtime at every lease.
-    struct Grant: Sendable {
-        let tell: @Sendable (Swift.Result<PoolState.Slot, PoolError>) -> Void
-        /// Whether it belongs to the task that asks, and goes with it.
-        var isTask = false
-
-        init(_ tell: @escaping @Sendable (Swift.Result<PoolState.Slot, PoolError>) -> Void) {
-            self.tell = tell
-        }
-
-        init(_ continuation: CheckedContinuation<PoolState.Slot, any Error>) {
-            tell = { continuation.resume(with: $0.mapError { $0 }) }
-            isTask = true
-        }
-    }
-
     enum Chore: Sendable {
         /// Something changed that may call for a new connection.
         case connect
@@ -52,7 +35,7 @@ public final class Pool: Sendable {
     let logger: Logging.Logger
     let meters = PoolMeters()
     let batcher: Batcher
-    private let observePressure: @Sendable (PoolPressure) -> Void
+    let observePressure: @Sendable (PoolPressure) -> Void
     let observeEvent: (@Sendable (PoolEvent) -> Void)?
     let chores: AsyncStream<Chore>
     let addChore: AsyncStream<Chore>.Continuation
@@ -74,7 +57,9 @@ public final class Pool: Sendable {
         observePressure = onPressure
         observeEvent = onEvent
         connector = PostgresConnector(
-            endpoint: endpoint, applicationName: "healthd", loop: loop, calls: BlockingCalls(limit: configuration.max + 2, loop: loop),
+            endpoint: endpoint, applicationName: "healthd", loop: loop,
+            // Cancellations, and the names of as many attempts to connect as are under way at once.
+            calls: BlockingCalls(limit: configuration.max + configuration.reserved + 2 + 4 * endpoint.namesToResolve, loop: loop),
             prepared: configuration.prepared)
         batcher = Batcher(loop: loop)
         let state = PoolState(configuration: configuration, now: .now())
@@ -88,11 +73,14 @@ public final class Pool: Sendable {
     /// Runs `body` with a connection and takes it back however `body` ends.
     ///
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
-    func withConnection<Result: Sendable>(_ caller: Caller, _ body: (inout Lease) async throws -> Result) async throws -> Result {
+    /// - Parameter asking: since when the caller asks for a connection; later than `caller.since` when it has tried otherwise before.
+    func withConnection<Result: Sendable>(
+        _ caller: Caller, asking: MonotonicInstant, _ body: (inout Lease) async throws -> Result
+    ) async throws -> Result {
         // What stands ready costs no call that could suspend.
-        let grant = if let ready = try take(caller) { ready } else { try await wait(caller) }
-        meters.record(grant.at == caller.since ? .immediate : .waited, since: caller.since, now: grant.at)
-        observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: grant.at - caller.since))
+        let grant = if let ready = take(caller, asking) { ready } else { try await wait(caller, asking) }
+        meters.record(grant.hasWaited ? .waited : .immediate, since: asking, now: grant.at)
+        observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: grant.at - asking))
         var lease = Lease(grant.connection, deadline: caller.deadline, meters: meters)
         defer { end(grant.slot, grant.connection, purpose: caller.purpose, granted: grant.at) }
         return try await body(&lease)
@@ -102,23 +90,23 @@ public final class Pool: Sendable {
         var slot: PoolState.Slot
         var connection: PostgresConnection
         var at: MonotonicInstant
+        var hasWaited = false
     }
 
     /// A connection that stands ready; nil when the caller has to wait. One that broke in the instant before costs it no error.
-    private func take(_ caller: Caller) throws -> Lent? {
-        var asked = caller.since
+    private func take(_ caller: Caller, _ asking: MonotonicInstant) -> Lent? {
+        var now = asking
         while true {
-            switch guarded.withLock({ Self.first($0.state.checkout(caller, now: asked), $0) }) {
-            case .leased(let slot, let connection):
-                // Granted in the instant in which it asked: the clock need not be read again.
-                guard connection.isLost else { return Lent(slot: slot, connection: connection, at: asked) }
-                asked = .now()
-                giveBack(slot, connection, asked)
-            case .wait: return nil
-            case .refused(let error):
-                refused(error, caller)
-                throw error
+            let ready = guarded.withLock { guarded -> (PoolState.Slot, PostgresConnection)? in
+                guard let slot = guarded.state.takeIdle(caller, now: now) else { return nil }
+                guard let connection = guarded.connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
+                return (slot, connection)
             }
+            guard let (slot, connection) = ready else { return nil }
+            // Granted in the instant in which it asked: the clock need not be read again.
+            guard connection.isLost else { return Lent(slot: slot, connection: connection, at: now) }
+            now = .now()
+            giveBack(slot, connection, now)
         }
     }
 
@@ -128,29 +116,15 @@ public final class Pool: Sendable {
         return connection
     }
 
-    private enum First {
-        case leased(PoolState.Slot, PostgresConnection)
-        indirect case refused(PoolError)
-        case wait
-    }
-
-    private static func first(_ checkout: PoolState.Checkout, _ guarded: Guarded) -> First {
-        switch checkout {
-        case .lease(let slot):
-            guard let connection = guarded.connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
-            return .leased(slot, connection)
-        case .refuse(let error): return .refused(error)
-        case .wait: return .wait
-        }
-    }
-
     /// A connection for a batch: `body` gets it at once, or in its turn, or learns why there is none.
     func lend(_ caller: Caller, _ body: @escaping @Sendable (Swift.Result<(PoolState.Slot, PostgresConnection), PoolError>) -> Void) {
         let waiter = Mutex<PoolState.WaiterID?>(nil)
         enqueue(caller, waiter, Grant { [self] result in
             switch result {
             case .success(let slot):
-                meters.record(waiter.withLock { $0 } == nil ? .immediate : .waited, since: caller.since, now: .now())
+                let now = MonotonicInstant.now()
+                meters.record(waiter.withLock { $0 } == nil ? .immediate : .waited, since: caller.since, now: now)
+                observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: now - caller.since))
                 body(.success((slot, connection(in: slot))))
             case .failure(let error):
                 body(.failure(error))
@@ -159,50 +133,50 @@ public final class Pool: Sendable {
     }
 
     /// Counts a refusal, and tells who has to know.
-    func refused(_ error: PoolError, _ caller: Caller) {
+    func refused(_ error: PoolError, _ caller: Caller, _ asking: MonotonicInstant) {
         let now = MonotonicInstant.now()
         switch error {
         case .saturated(_, _, _, let reason):
-            meters.record(reason == .expired ? .timeout : .refused, since: caller.since, now: now)
+            meters.record(reason == .expired ? .timeout : .refused, since: asking, now: now)
             meters.shed.add(for: ShedKey(workClass: caller.workClass, reason: reason))
             if reason != .expired { observePressure(.refused) }
         case .databaseUnavailable:
-            meters.record(.unavailable, since: caller.since, now: now)
+            meters.record(.unavailable, since: asking, now: now)
             if let sooner = guarded.withLock({ $0.state.hastenConnect(now: now) }) { connect(at: sooner) }
-        case .shuttingDown, .cancelled: meters.record(.cancelled, since: caller.since, now: now)
+        case .shuttingDown, .cancelled: meters.record(.cancelled, since: asking, now: now)
         }
     }
 
-    private func wait(_ caller: Caller) async throws -> Lent {
+    private func wait(_ caller: Caller, _ asking: MonotonicInstant) async throws -> Lent {
         while true {
-            let slot = try await turn(of: caller)
-            let lent = Lent(slot: slot, connection: connection(in: slot), at: .now())
+            let slot = try await turn(of: caller, asking)
+            let lent = Lent(slot: slot, connection: connection(in: slot), at: .now(), hasWaited: true)
             guard lent.connection.isLost else { return lent }
             giveBack(slot, lent.connection, lent.at)
         }
     }
 
     /// Queues until it is the caller's turn.
-    private func turn(of caller: Caller) async throws -> PoolState.Slot {
+    private func turn(of caller: Caller, _ asking: MonotonicInstant) async throws -> PoolState.Slot {
         let waiter = Mutex<PoolState.WaiterID?>(nil)
         do {
             return try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { enqueue(caller, waiter, Grant($0)) }
             } onCancel: {
-                let grant = guarded.withLock { guarded -> Grant? in
+                let grant = withQueue { guarded -> Grant? in
                     guard let id = waiter.withLock({ $0 }), guarded.state.leave(id, now: .now()) != nil else { return nil }
                     return guarded.takeGrant(id)
                 }
                 grant?.tell(.failure(.cancelled))
             }
         } catch {
-            if let error = error as? PoolError { refused(error, caller) }
+            if let error = error as? PoolError { refused(error, caller, asking) }
             throw error
         }
     }
 
     private func enqueue(_ caller: Caller, _ waiter: borrowing Mutex<PoolState.WaiterID?>, _ grant: Grant) {
-        enum Next { case tell(Swift.Result<PoolState.Slot, PoolError>), waiting(isFirst: Bool) }
+        enum Next { case tell(Swift.Result<PoolState.Slot, PoolError>), waiting(isFirst: Bool, wantsConnection: Bool) }
         let now = MonotonicInstant.now()
         let next = guarded.withLock { guarded -> Next in
             // A cancellation that came before the waiter was stored found nothing to cancel.
@@ -217,14 +191,14 @@ public final class Pool: Sendable {
                 guarded.waiting[id.place] = grant
                 armQueueTimer(&guarded, caller.deadline)
                 armPressureTimer(&guarded, since: caller.since)
-                return .waiting(isFirst: guarded.state.waiting == 1)
+                return .waiting(isFirst: guarded.state.waiting == 1, wantsConnection: guarded.state.connectsWanted(now: now) > 0)
             }
         }
         switch next {
         case .tell(let result): grant.tell(result)
-        case .waiting(let isFirst):
+        case .waiting(let isFirst, let wantsConnection):
             if isFirst { observePressure(.firstWaiter) }
-            if guarded.withLock({ $0.state.wantsConnection }) { addChore.yield(.connect) }
+            if wantsConnection { addChore.yield(.connect) }
         }
     }
 
@@ -237,9 +211,8 @@ public final class Pool: Sendable {
 
     /// The connection of a batch that has been answered.
     func giveBack(_ batch: Batch) {
-        let now = MonotonicInstant.now()
-        giveBack(batch.slot, batch.connection, now)
-        meters.use.record(nanoseconds: now.nanoseconds(since: batch.sentAt))
+        guard let first = batch.riders.first else { return }
+        end(batch.slot, batch.connection, purpose: first.caller.purpose, granted: batch.sentAt)
     }
 
     func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
@@ -263,14 +236,24 @@ public final class Pool: Sendable {
         }
     }
 
+    /// For what may take the last waiter out of the queue: tells that it is empty again.
+    func withQueue<Value>(_ body: (inout Guarded) -> sending Value) -> sending Value {
+        let (value, isEmptied) = guarded.withLock { guarded in
+            let hadWaiters = guarded.state.waiting > 0
+            let value = body(&guarded)
+            return (value, hadWaiters && guarded.state.waiting == 0)
+        }
+        if isEmptied { observePressure(.relieved) }
+        return value
+    }
+
     /// Carries out what the state decides about a connection that has come free.
     func settle(
         _ slot: PoolState.Slot, _ connection: PostgresConnection, closing reason: PoolCloseReason,
         _ decide: (inout PoolState) -> PoolState.GiveBack
     ) {
-        let (next, grant, other, relieved, isLeftBehind) = guarded.withLock { guarded in
+        let (next, grant, other, isLeftBehind) = withQueue { guarded in
             let isLeftBehind = guarded.state.isLeftBehind(slot)
-            let hadWaiters = guarded.state.waiting > 0
             let next = decide(&guarded.state)
             var grant: Grant?
             var other: (slot: PoolState.Slot, grant: Grant)?
@@ -281,62 +264,22 @@ public final class Pool: Sendable {
                 if case .close = next { guarded.connections[slot] = nil }
                 if let (slot, id) = guarded.state.serveFromIdle(now: .now()) { other = guarded.takeGrant(id).map { (slot, $0) } }
             }
-            return (next, grant, other, hadWaiters && guarded.state.waiting == 0, isLeftBehind)
+            return (next, grant, other, isLeftBehind)
         }
         switch next {
         // Its server may have gone after it was looked at, and before it was idle: then nobody was told.
         case .park: if connection.isLost { lostWhileIdle(slot, connection) }
         case .hand: grant?.tell(.success(slot))
-        case .recover: addChore.yield(.recover(slot, connection))
+        case .recover:
+            // When the pool has ended nobody clears it any more.
+            if case .terminated = addChore.yield(.recover(slot, connection)) {
+                settle(slot, connection, closing: .shutdown) { $0.recovered(slot, usable: false, now: .now()) }
+            }
         case .close:
             connection.close()
             meters.closed.add(for: isLeftBehind ? .failover : reason)
             addChore.yield(.connect)
         }
         if let other { other.grant.tell(.success(other.slot)) }
-        if relieved { observePressure(.relieved) }
-    }
-
-    // MARK: Deadlines of the queue
-
-    private func armQueueTimer(_ guarded: inout Guarded, _ deadline: Deadline) {
-        guard deadline.instant.nanoseconds < (guarded.queueTimerAt?.nanoseconds ?? .max) else { return }
-        guarded.queueTimerAt = deadline.instant
-        loop.schedule(at: deadline.instant) { [self] in expireWaiters() }
-    }
-
-    private func expireWaiters() {
-        let now = MonotonicInstant.now()
-        let refused = guarded.withLock { guarded -> [(Grant, PoolError)] in
-            if let at = guarded.queueTimerAt, at > now { return [] }
-            guarded.queueTimerAt = nil
-            // The picture is taken before they leave: it shows the queue they stood in.
-            let before = guarded.state
-            let expired = guarded.state.expire(now: now)
-            if let next = guarded.state.line.earliestDeadline { armQueueTimer(&guarded, next) }
-            return expired.compactMap { id, caller in
-                guarded.takeGrant(id).map { ($0, before.saturated(.expired, caller.workClass, waited: now - caller.since, now: now)) }
-            }
-        }
-        for (grant, error) in refused { grant.tell(.failure(error)) }
-        if !refused.isEmpty { observePressure(.queueDeadline) }
-    }
-
-    private func armPressureTimer(_ guarded: inout Guarded, since: MonotonicInstant) {
-        guard !guarded.pressureTimerArmed else { return }
-        guarded.pressureTimerArmed = true
-        loop.schedule(at: since + Self.sustainedWait) { [self] in checkPressure() }
-    }
-
-    private func checkPressure() {
-        let now = MonotonicInstant.now()
-        let sustained = guarded.withLock { guarded in
-            guarded.pressureTimerArmed = false
-            guard let oldest = guarded.state.line.oldestSince else { return false }
-            if now - oldest >= Self.sustainedWait { return true }
-            armPressureTimer(&guarded, since: oldest)
-            return false
-        }
-        if sustained { observePressure(.sustained) }
     }
 }

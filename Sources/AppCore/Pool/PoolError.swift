@@ -24,6 +24,15 @@ public enum ShedReason: String, Sendable, CaseIterable {
     case overload
     /// It queued, and its deadline came first.
     case expired
+
+    fileprivate var text: String {
+        switch self {
+        case .queueFull: "the queue is full"
+        case .tooLate: "its turn would have come too late"
+        case .overload: "the queue has been standing for too long"
+        case .expired: "its time was up"
+        }
+    }
 }
 
 /// The numbers that explain a refusal.
@@ -42,13 +51,14 @@ public struct PoolPicture: Sendable, Hashable {
 extension PoolError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .saturated(let picture, let waited, let retryAfter, _):
+        case .saturated(let picture, let waited, let retryAfter, let reason):
             var numbers = "leased \(picture.leased) of \(picture.max), idle \(picture.idle), waiting \(picture.waiting)"
             if let oldest = picture.oldestLease, let purpose = picture.oldestPurpose {
                 numbers += "; oldest lease \(oldest.text) by \(purpose)"
             }
             if let failure = picture.lastConnectFailure { numbers += "; last connect failure: \(failure)" }
-            return "postgres pool: no connection within \(waited.text) (\(numbers)); try again in \(retryAfter.text), or see database.pool.max"
+            let outcome = reason == .expired ? "no connection within \(waited.text)" : "refused at once, \(reason.text)"
+            return "postgres pool: \(outcome) (\(numbers)); try again in \(retryAfter.text), or see database.pool.max"
         case .databaseUnavailable(let cause, let since, let next):
             return "postgres pool: the database is unavailable since \(since.text): \(cause); next attempt in \(next.text)"
         case .shuttingDown: return "postgres pool: shutting down"

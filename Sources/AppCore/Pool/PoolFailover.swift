@@ -24,12 +24,16 @@ extension Pool {
             }
             return (closing, guarded.state.generation.number != before)
         }
-        guard turned else { return }
         for connection in closing {
             connection.close()
             meters.closed.add(for: .failover)
         }
-        logger.warning("leaving the database server", metadata: ["reason": "\(reason)", "closed": "\(closing.count)"])
+        guard turned else { return }
+        logLeaving(because: reason, closed: closing.count)
         addChore.yield(.connect)
+    }
+
+    func logLeaving(because reason: String, closed: Int) {
+        logger.warning("leaving the database server", metadata: ["reason": "\(reason)", "closed": "\(closed)"])
     }
 }

@@ -39,15 +39,6 @@ final class PoolMeters: Sendable {
         acquire[outcome.index].record(nanoseconds: now.nanoseconds(since: asked))
     }
 
-    /// Each caller's time is what it waited, from the moment it asked.
-    func record(_ batch: Batch, _ answer: Operation.Answer, now: MonotonicInstant) {
-        for (index, rider) in batch.riders.enumerated() {
-            if index < answer.rows.count || index == answer.rows.count && answer.error != nil {
-                recordQuery(rider.sql.operation, since: rider.caller.since, now: now, error: index == answer.rows.count ? answer.error : nil)
-            }
-        }
-    }
-
     func recordQuery(_ operation: SQL.Operation, since began: MonotonicInstant, now: MonotonicInstant, error: PostgresError?) {
         let outcome: QueryOutcome
         switch error {

@@ -17,7 +17,7 @@ extension Pool {
             max: configuration.max, min: configuration.min, idle: counts.idle, leased: counts.leased, connecting: counts.connecting,
             recovering: counts.recovering, waiting: state.waiting, waitingPeak: state.tallies.peakWaiting,
             oldestWait: state.line.oldestSince.map { now - $0 },
-            oldestLeaseAge: state.leases.first.map { now - $0.since },
+            oldestLeaseAge: state.oldestLease.map { now - $0.since },
             unavailable: unavailable, busySeconds: state.tallies.busy.seconds, exhaustedSeconds: state.tallies.exhausted.seconds,
             opened: state.tallies.opened, closed: meters.closed.values, leaksSuspected: meters.leaks.value,
             leaksReturned: meters.leaksReturned.value,

@@ -49,12 +49,12 @@ struct PoolState {
     let configuration: PoolConfiguration
     private(set) var connections: [Connection]
     /// Newest last: a busy pool then lives on a few warm connections and lets the rest reach their idle timeout.
-    private var idle: [Slot] = []
-    private var numbers = PoolNumbers()
+    private(set) var idle: [Slot] = []
+    private(set) var numbers = PoolNumbers()
     private(set) var line = WaitingLine()
-    private var admission: Admission
+    private(set) var admission: Admission
     private(set) var attempts = ConnectAttempts()
-    private var lastRetirement: MonotonicInstant?
+    private var retirements = Retirements()
     private var isShuttingDown = false
     private(set) var generation = PoolGeneration()
     private(set) var tallies: PoolTallies
@@ -68,19 +68,25 @@ struct PoolState {
 
     // MARK: A caller comes
 
+    /// A connection that stands ready; nil when `checkout` has to decide.
+    mutating func takeIdle(_ caller: Caller, now: MonotonicInstant) -> Slot? {
+        guard !isShuttingDown, configuration.allows(caller.workClass, numbers), let slot = idle.last else { return nil }
+        advance(to: now)
+        idle.removeLast()
+        lease(slot, caller, now: now)
+        return slot
+    }
+
     /// A connection at once, a refusal, or leave to `enqueue`.
     mutating func checkout(_ caller: Caller, now: MonotonicInstant) -> Checkout {
         if isShuttingDown { return .refuse(.shuttingDown) }
-        if configuration.allows(caller.workClass, numbers), let slot = idle.popLast() {
-            lease(slot, caller, now: now)
-            return .lease(slot)
-        }
+        if let slot = takeIdle(caller, now: now) { return .lease(slot) }
         if let error = attempts.unavailable(now: now) { return .refuse(error) }
         let estimate = estimatedWait(of: caller.workClass, now: now)
         let refusal = admission.refusal(
             of: caller.workClass, waiting: line.count, waitingInClass: line.count(of: caller.workClass), estimate: estimate,
             lease: tallies.averageHeld.mean ?? .zero, remaining: caller.deadline.remaining(at: now))
-        if let refusal { return .refuse(saturated(refusal, caller.workClass, waited: .zero, now: now)) }
+        if let refusal { return .refuse(saturated(refusal, estimate: estimate, waited: .zero, now: now)) }
         return .wait
     }
 
@@ -94,8 +100,7 @@ struct PoolState {
     /// Takes a waiter out of the queue; nil when it has been served or refused already.
     mutating func leave(_ id: WaiterID, now: MonotonicInstant) -> Caller? {
         advance(to: now)
-        guard let caller = line.leave(id) else { return nil }
-        return caller
+        return line.leave(id)
     }
 
     /// Takes out all whose deadline has passed. They are to be told `saturated`.
@@ -108,9 +113,9 @@ struct PoolState {
         numbers.connecting == 0 ? attempts.hasten(now: now) : nil
     }
 
-    func saturated(_ reason: ShedReason, _ workClass: WorkClass, waited: Duration, now: MonotonicInstant) -> PoolError {
-        let wait = estimatedWait(of: workClass, now: now) ?? .milliseconds(100)
-        return .saturated(picture(now: now), waited: waited, retryAfter: wait, reason: reason)
+    /// - Parameter estimate: what a newcomer of the caller's class would wait.
+    func saturated(_ reason: ShedReason, estimate: Duration?, waited: Duration, now: MonotonicInstant) -> PoolError {
+        .saturated(picture(now: now), waited: waited, retryAfter: estimate ?? .milliseconds(100), reason: reason)
     }
 
     // MARK: A connection comes free
@@ -130,7 +135,7 @@ struct PoolState {
             enter(.recovering, slot, now)
             return .recover
         }
-        if mayRetire(slot, now: now) { return vacate(slot) }
+        if retirements.begin(connections[slot].retireAt, now: now) { return vacate(slot) }
         return offer(slot, now: now)
     }
 
@@ -147,8 +152,11 @@ struct PoolState {
         attempts.succeeded()
         tallies.opened += 1
         numbers.connecting -= 1
-        if isShuttingDown { return vacate(slot) }
-        if configuration.lifetime > .zero { connections[slot].retireAt = retirement(now: now) }
+        // Another one may have found a better server meanwhile.
+        if isShuttingDown || isLeftBehind(slot) { return vacate(slot) }
+        if configuration.lifetime > .zero {
+            connections[slot].retireAt = Retirements.end(of: configuration.lifetime, from: now, others: connections.compactMap(\.retireAt))
+        }
         return offer(slot, now: now)
     }
 
@@ -200,7 +208,8 @@ struct PoolState {
     /// To the next who may have it; else to the idle ones.
     private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
         if let id = serve(slot, now: now) { return .hand(to: id) }
-        if line.count == 0 { admission.drained() }
+        // Background work that waits for its own limit says nothing about the rest: a connection found nothing to do.
+        if line.count(before: .interactive) == 0 { admission.drained() }
         enter(.idle, slot, now)
         idle.append(slot)
         return .park
@@ -209,7 +218,9 @@ struct PoolState {
     /// A lease ended and its connection went away, but under the limits of classes that made room for somebody who waits: what lies idle, the
     /// reserve for instance, is for him.
     mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: WaiterID)? {
-        guard line.count > 0, let slot = idle.last, let id = serve(slot, now: now) else { return nil }
+        guard line.count > 0, let slot = idle.last else { return nil }
+        advance(to: now)
+        guard let id = serve(slot, now: now) else { return nil }
         idle.removeLast()
         return (slot, id)
     }
@@ -220,9 +231,10 @@ struct PoolState {
         for workClass in WorkClass.allCases where configuration.allows(workClass, numbers) {
             guard let oldest = line.oldest(of: workClass) else { continue }
             let newestFirst = admission.prefersNewest(oldestRemaining: oldest.deadline.remaining(at: now), lease: tallies.averageHeld.mean)
-            let longest = line.oldestSince.map { now - $0 } ?? .zero
+            // Of those that somebody waits for: background work waits for its own limit as well, in a pool that is far from full.
+            let longest = [WorkClass.critical, .interactive].compactMap { line.oldest(of: $0)?.since }.min()
             guard let (id, caller) = line.next(of: workClass, newestFirst: newestFirst) else { continue }
-            admission.served(whileOldestWaited: longest, now: now)
+            if let longest { admission.served(whileOldestWaited: now - longest, now: now) }
             lease(slot, caller, now: now)
             return id
         }
@@ -230,7 +242,6 @@ struct PoolState {
     }
 
     private mutating func lease(_ slot: Slot, _ caller: Caller, now: MonotonicInstant) {
-        advance(to: now)
         numbers.addLease(caller.workClass, 1)
         enter(.leased, slot, now)
         connections[slot].caller = caller
@@ -250,16 +261,10 @@ struct PoolState {
 
     // MARK: Upkeep
 
-    /// Reserves slots for the connections to open now. One at a time beyond the minimum: a burst of short queries is over
-    /// before many connections would stand, and they would only be in the way.
+    /// Reserves slots for the connections to open now.
     mutating func connectsDue(now: MonotonicInstant) -> [Slot] {
-        guard !isShuttingDown, attempts.mayBegin(at: now) else { return [] }
-        let standing = total - numbers.connecting
-        let allowed = attempts.isDown ? 1 : max(1, min(4, configuration.min - standing))
-        let wanted = max(configuration.min - standing, wantedByWaiters(standing), attempts.isDown ? 1 : 0)
-        let count = min(allowed, wanted) - numbers.connecting
-        guard count > 0 else { return [] }
         var slots: [Slot] = []
+        let count = connectsWanted(now: now)
         for slot in connections.indices where connections[slot].phase == .empty && slots.count < count {
             enter(.connecting, slot, now)
             numbers.connecting += 1
@@ -268,8 +273,15 @@ struct PoolState {
         return slots
     }
 
-    /// Whether a waiter that has just come is a reason to look at `connectsDue`.
-    var wantsConnection: Bool { wantedByWaiters(total - numbers.connecting) > numbers.connecting }
+    /// How many connections are to be opened now. One at a time beyond the minimum: a burst of short queries is over before many
+    /// connections would stand, and they would only be in the way.
+    func connectsWanted(now: MonotonicInstant) -> Int {
+        guard !isShuttingDown, attempts.mayBegin(at: now) else { return 0 }
+        let standing = total - numbers.connecting
+        let allowed = attempts.isDown ? 1 : max(1, min(4, configuration.min - standing))
+        let wanted = max(configuration.min - standing, wantedByWaiters(standing), attempts.isDown ? 1 : 0)
+        return max(0, min(allowed, wanted) - numbers.connecting)
+    }
 
     /// Connections that would be taken at once. The reserved ones are only opened for the critical class.
     private func wantedByWaiters(_ standing: Int) -> Int {
@@ -287,7 +299,7 @@ struct PoolState {
         for slot in idle {
             if isLeftBehind(slot) {
                 closing.append((slot, .failover))
-            } else if mayRetire(slot, now: now) {
+            } else if retirements.begin(connections[slot].retireAt, now: now) {
                 closing.append((slot, .lifetime))
             } else if now - connections[slot].since >= configuration.idleTimeout, total - closing.count > configuration.min {
                 closing.append((slot, .idle))
@@ -327,59 +339,7 @@ struct PoolState {
         return (closing, line.clear())
     }
 
-    /// The end of a lifetime that begins now: up to a tenth early, and apart from all others by what retirements are apart.
-    private func retirement(now: MonotonicInstant) -> MonotonicInstant {
-        var end = now + .seconds(Double.random(in: 0.9...1) * configuration.lifetime.seconds)
-        for other in connections.compactMap(\.retireAt).sorted(by: >) where other - end < Self.betweenRetirements {
-            guard end - other < Self.betweenRetirements else { break }
-            end = other - Self.betweenRetirements
-        }
-        return end
-    }
-
-    /// A pool that opened all at once must not lose all at once.
-    static let betweenRetirements = Duration.milliseconds(250)
-
-    private mutating func mayRetire(_ slot: Slot, now: MonotonicInstant) -> Bool {
-        guard let retireAt = connections[slot].retireAt, retireAt <= now else { return false }
-        if let lastRetirement, now < lastRetirement + Self.betweenRetirements { return false }
-        lastRetirement = now
-        return true
-    }
-
-    // MARK: What it looks like
-
-    var total: Int { idle.count + numbers.leased + numbers.connecting + numbers.recovering }
-    var waiting: Int { line.count }
-    var isEmpty: Bool { total == 0 }
-    var isOverloaded: Bool { admission.isOverloaded }
-
-    /// What a newcomer would wait; nil when too little is known for a guess.
-    func estimatedWait(of workClass: WorkClass, now: MonotonicInstant) -> Duration? {
-        guard var estimate = WaitEstimate(tallies.averageHeld) else { return nil }
-        for connection in connections where connection.phase == .leased { estimate.add(leaseOfAge: now - connection.since) }
-        estimate.add(free: numbers.recovering + idle.count)
-        return estimate.wait(behind: line.count(before: workClass), limit: configuration.limit(of: workClass))
-    }
-
-    /// Oldest first.
-    var leases: [(slot: Slot, caller: Caller, since: MonotonicInstant)] {
-        connections.indices.compactMap { slot in
-            guard connections[slot].phase == .leased, let caller = connections[slot].caller else { return nil }
-            return (slot, caller, connections[slot].since)
-        }.sorted { $0.since < $1.since }
-    }
-
-    func counts() -> (idle: Int, leased: Int, connecting: Int, recovering: Int) {
-        (idle.count, numbers.leased, numbers.connecting, numbers.recovering)
-    }
-
-    func picture(now: MonotonicInstant) -> PoolPicture {
-        let oldest = leases.first
-        return PoolPicture(
-            leased: numbers.leased, idle: idle.count, connecting: numbers.connecting, waiting: line.count, max: configuration.max,
-            oldestLease: oldest.map { now - $0.since }, oldestPurpose: oldest?.caller.purpose.name, lastConnectFailure: attempts.lastFailure)
-    }
+    // MARK: Time
 
     mutating func resetPeak() { tallies.peakWaiting = line.count }
 

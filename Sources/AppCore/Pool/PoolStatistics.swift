@@ -15,7 +15,7 @@ public enum PoolAcquireOutcome: String, Sendable, CaseIterable {
     case timeout
     /// The caller left the queue.
     case cancelled
-    /// Turned away at once: the queue was full or the deadline had passed already.
+    /// Turned away at once: `queue_full`, `too_late` or `overload` (`ShedReason`).
     case refused
     /// The database is down.
     case unavailable
@@ -54,6 +54,7 @@ public struct PoolStatistics: Sendable {
     public var unavailable: (cause: String, since: Duration)?
     /// Connection-seconds in use; its growth over `max` × elapsed is the exact mean utilisation.
     public var busySeconds: Double
+    /// Seconds in which no connection was idle and none could be opened, or somebody waited.
     public var exhaustedSeconds: Double
     public var opened: Int
     public var closed: [PoolCloseReason: Int]
@@ -68,7 +69,7 @@ public struct PoolStatistics: Sendable {
     public var queryErrorsBySQLStateClass: [String: Int]
     /// Callers turned away although the database answers.
     public var shed: [ShedKey: Int] = [:]
-    /// The queue is standing: the newest is served first, and only those who are served soon are let in.
+    /// The queue is standing: only those are let in who are served soon, and whoever has no time left for his work is passed over.
     public var isOverloaded = false
     public var batches = 0
     /// Single statements that shared the round trip of a batch.

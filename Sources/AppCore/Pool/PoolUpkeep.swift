@@ -56,7 +56,7 @@ extension Pool {
         let now = MonotonicInstant.now()
         // Not the system's generator: it is empty, and the thread sanitizer goes wild over the address of nothing.
         var generator = SplitMix64(seed: .random(in: 0 ... .max))
-        let (refused, error, isNew, next) = guarded.withLock { guarded in
+        let (refused, error, isNew, next) = withQueue { guarded in
             let wasDown = guarded.state.attempts.isDown
             let ids = guarded.state.connectFailed(slot, cause: cause, now: now, using: &generator)
             let refused = ids.compactMap { guarded.takeGrant($0) }
@@ -90,14 +90,16 @@ extension Pool {
         let time = SystemTime()
         while (try? await time.sleep(for: .seconds(1))) != nil {
             let now = MonotonicInstant.now()
-            let (closing, leaks) = guarded.withLock { guarded in
+            let (closing, leaks, hasTurned) = guarded.withLock { guarded in
+                let generation = guarded.state.generation.number
                 let closing = guarded.state.sweep(now: now).map { slot, reason in
                     defer { guarded.connections[slot] = nil }
                     return (guarded.connections[slot], reason)
                 }
                 let leaks = guarded.state.suspectedLeaks(now: now).map { ($0.caller, $0.age, guarded.connections[$0.slot]) }
-                return (closing, leaks)
+                return (closing, leaks, guarded.state.generation.number != generation)
             }
+            if hasTurned { logLeaving(because: "a new connection led to another server a moment ago", closed: closing.count) }
             for (connection, reason) in closing {
                 connection?.close()
                 meters.closed.add(for: reason)
@@ -121,7 +123,7 @@ extension Pool {
     /// One statement of a batch holds up all others: cancelled, the others run again, each on a connection of its own.
     private func clear(_ batch: Batch) async {
         let limit = Deadline(.now() + .seconds(1))
-        await batch.connection.cancel(until: limit)
+        if !batch.isAnswered { await batch.connection.cancel(until: limit) }
         // A server that does not even cancel: nobody is to wait for it any longer, and `recover` decides about the connection.
         let timer = loop.schedule(at: limit.instant) { batch.giveUp() }
         if batch.cancellationEnded() {
@@ -134,9 +136,13 @@ extension Pool {
     func unblock(_ batch: Batch) -> Bool {
         guard let deadlines = batch.stalled() else { return false }
         for deadline in Set(deadlines) {
-            loop.schedule(at: deadline.instant) { batch.expire(now: .now()) }
+            loop.schedule(at: deadline.instant) { [meters] in batch.expire(now: .now(), meters: meters) }
         }
-        addChore.yield(.unblock(batch))
+        if case .terminated = addChore.yield(.unblock(batch)) {
+            // The pool has ended: nobody is there to cancel it.
+            batch.giveUp()
+            if batch.cancellationEnded() { giveBack(batch) }
+        }
         return true
     }
 

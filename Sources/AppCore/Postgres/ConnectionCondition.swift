@@ -1,6 +1,6 @@
 extension PostgresConnection {
     /// What the pool may do with the connection when its lease ends.
-    enum Condition: Sendable {
+    enum Condition: Sendable, Equatable {
         /// Idle, outside a transaction: the next caller may have it at once.
         case reusable
         /// A transaction is open or an abandoned statement still runs: `recover` first.

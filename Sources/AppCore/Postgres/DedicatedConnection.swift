@@ -10,7 +10,8 @@ public final class DedicatedConnection: Sendable {
 
     public init(endpoint: PostgresEndpoint, applicationName: String, loop: EventLoop) {
         connector = PostgresConnector(
-            endpoint: endpoint, applicationName: applicationName, loop: loop, calls: BlockingCalls(limit: 2, loop: loop))
+            endpoint: endpoint, applicationName: applicationName, loop: loop,
+            calls: BlockingCalls(limit: 2 + endpoint.namesToResolve, loop: loop))
     }
 
     /// - Throws: `PostgresError`. After a deadline the connection is dropped: what is late is of no use to a watcher.
@@ -45,7 +46,12 @@ public final class DedicatedConnection: Sendable {
 
     private func standing(until deadline: Deadline) async throws(PostgresError) -> PostgresConnection {
         if let standing = connection.withLock({ $0 }) {
-            if case .lost = standing.condition { drop(standing) } else { return standing }
+            switch standing.condition {
+            case .lost: drop(standing)
+            // A watcher looks at the server that the application uses, not at one that has become another. What the caller has begun, it ends.
+            case .demoted where !standing.activity.inTransaction: drop(standing)
+            case .demoted, .reusable, .needsRecovery, .sessionChanged: return standing
+            }
         }
         let opened: PostgresConnection
         do {

@@ -48,7 +48,10 @@ final class Handshake: EventHandler {
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Outcome, Never>) in
                 let failedAtOnce = state.withLock { state -> PostgresError? in
-                    guard let libpq = state.libpq else { return .connectFailed("given up", sqlState: nil) }
+                    // The timer of a deadline that passed before found nobody to tell.
+                    guard let libpq = state.libpq, !deadline.hasPassed(at: .now()) else {
+                        return .deadlineExceeded(after: deadline.instant - started)
+                    }
                     guard !libpq.hasFailed else { return .connectFailed(libpq) }
                     guard !Task.isCancelled else { return .connectFailed("cancelled", sqlState: nil) }
                     state.continuation = continuation

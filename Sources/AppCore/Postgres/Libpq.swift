@@ -226,12 +226,13 @@ final class LibpqCancel: @unchecked Sendable {
     }
 }
 
-/// Lends the parameters as C strings laid out in one block: one allocation however many there are.
+/// Lends the parameters as C strings laid out in one block, made once however many there are.
 private func withCStrings<Result>(
     _ parameters: [String?], _ body: (UnsafePointer<UnsafePointer<CChar>?>?) -> Result
 ) -> Result {
     guard !parameters.isEmpty else { return body(nil) }
     var bytes: [CChar] = []
+    bytes.reserveCapacity(parameters.reduce(0) { $0 + ($1?.utf8.count ?? 0) + 1 })
     var offsets: [Int?] = []
     offsets.reserveCapacity(parameters.count)
     for parameter in parameters {
@@ -240,7 +241,7 @@ private func withCStrings<Result>(
             continue
         }
         offsets.append(bytes.count)
-        parameter.utf8.forEach { bytes.append(CChar(bitPattern: $0)) }
+        bytes.append(contentsOf: parameter.utf8.lazy.map { CChar(bitPattern: $0) })
         bytes.append(0)
     }
     return bytes.withUnsafeBufferPointer { block in

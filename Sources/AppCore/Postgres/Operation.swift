@@ -37,6 +37,15 @@ struct Operation {
             case .batch(let statements): statements.first?.text ?? ""
             }
         }
+
+        /// In a parameter.
+        var hasZeroByte: Bool {
+            switch self {
+            case .statement(let sql): sql.hasZeroByte
+            case .script: false
+            case .batch(let statements): statements.contains(where: \.hasZeroByte)
+            }
+        }
     }
 
     private enum Stage {
@@ -45,7 +54,7 @@ struct Operation {
         case preparing(name: String)
         case executing(name: String)
         /// The server forgets a name that is needed no more. Leads to `preparing`.
-        case makingRoom(name: String)
+        case makingRoom
     }
 
     private enum Part {
@@ -90,7 +99,13 @@ struct Operation {
         case .statement(let sql):
             if case .executing(let name) = stage { return libpq.sendPrepared(name: name, sql.parameters) }
             switch retried ? .once : statements.plan(for: sql.text) {
-            case .once:
+            // In an aborted transaction the server takes nothing but its end, and no DEALLOCATE before it.
+            case .makeRoom(let name) where libpq.transactionStatus != .inError:
+                // Gone from here on, also if nobody waits for the server to say so.
+                statements.madeRoom(name)
+                stage = .makingRoom
+                return libpq.sendScript("DEALLOCATE \(name)")
+            case .once, .makeRoom:
                 stage = .plain
                 return libpq.sendQuery(sql.text, sql.parameters)
             case .prepare(let name):
@@ -99,9 +114,6 @@ struct Operation {
             case .execute(let name):
                 stage = .executing(name: name)
                 return libpq.sendPrepared(name: name, sql.parameters)
-            case .makeRoom(let name):
-                stage = .makingRoom(name: name)
-                return libpq.sendScript("DEALLOCATE \(name)")
             }
         }
     }
@@ -129,7 +141,11 @@ struct Operation {
     mutating func take(_ received: LibpqResult) {
         switch received.kind {
         case .command:
-            if !changedSession { changedSession = request.changesSession(received.commandTag, statement: results.count) }
+            // Our own DEALLOCATE is nothing that the caller changed.
+            if case .makingRoom = stage {
+            } else if !changedSession {
+                changedSession = request.changesSession(received.commandTag, statement: results.count)
+            }
             result = received
         case .tuples: result = received
         case .empty, .skipped, .synced: break
@@ -156,8 +172,7 @@ struct Operation {
             stage = .executing(name: name)
             return .sendAgain
         }
-        if case .makingRoom(let name) = stage, error == nil || error?.sqlState == "26000" {
-            statements.madeRoom(name)
+        if case .makingRoom = stage, error == nil || error?.sqlState == "26000" {
             error = nil
             result = nil
             return .sendAgain
@@ -177,18 +192,21 @@ struct Operation {
         return .answer(error.map { Answer(error: $0) } ?? Answer(rows: [Rows(result: result)]))
     }
 
-    /// Why the caller gets no answer when the connection breaks; the server's last words are better than "closed".
-    func loss(_ reason: String) -> PostgresError {
-        error ?? .connectionLost(reason)
+    /// What the caller gets when the connection breaks; the server's last words are better than "closed".
+    func lost(_ reason: String) -> Answer {
+        Answer(rows: results, error: error ?? .connectionLost(reason))
     }
 
-    /// The texts that may have been executed by name; nil when there is none.
+    /// The texts that may have been executed by name; nil when there is none, or when one could have ended a transaction of its own: then
+    /// an error does not say that nothing took effect.
     private var preparedTexts: [String]? {
+        let list: [SQL]
         switch (request, stage) {
-        case (.batch(let list), _): list.map(\.text)
-        case (.statement(let sql), .executing): [sql.text]
-        default: nil
+        case (.batch(let statements), _): list = statements
+        case (.statement(let sql), .executing): list = [sql]
+        default: return nil
         }
+        return list.allSatisfy { $0.operation.staysInItsTransaction } ? list.map(\.text) : nil
     }
 
     private var isStalePlan: Bool { error?.sqlState.map { Self.stalePlan.contains($0) } ?? false }

@@ -6,47 +6,14 @@ import Vitals
 ///
 /// One statement at a time. Whoever holds the lease uses it; the pool decides who that is.
 final class PostgresConnection: EventHandler {
-    private enum Phase {
-        /// `operation` runs. Leads to idle, abandoned or lost.
-        case busy
-        /// Nothing runs; the socket is watched, so a server that goes away is noticed.
-        case idle
-        /// The caller gave up and has its answer; the server has not finished. Leads to idle or lost.
-        case abandoned
-        /// Gone, for `lossReason`.
-        case lost
-    }
-
-    private struct State {
-        var libpq: LibpqConnection?
-        var phase = Phase.idle
-        /// While busy. Apart from the phase, so that each answer changes it where it stands.
-        var operation: Operation?
-        /// While abandoned: who waits for the server to finish.
-        var drained: CheckedContinuation<Void, Never>?
-        var lossReason = ""
-        var statements = StatementCache()
-        var facts: ServerFacts
-        var sessionChanged = false
-        /// Of no use after the present lease, for `condemnation`.
-        var isCondemned = false
-        var condemnation = Condition.reusable
-        /// The earliest timer on its way; one is enough, since it is moved to the present deadline when it fires.
-        var timerAt: MonotonicInstant?
-        var lastStatement: String?
-        var onLostWhileIdle: (@Sendable (PostgresConnection) -> Void)?
-        /// A batch is under way; it ends with the answer to its Sync, also when its caller has given up.
-        var inPipeline = false
-    }
-
-    private let state: Mutex<State>
+    let state: Mutex<State>
     private let lost = Atomic(false)
-    private let loop: EventLoop
-    private let calls: BlockingCalls
+    let loop: EventLoop
+    let calls: BlockingCalls
     private let socket: Int32
     /// As the handshake had it; behind a pooler the pooler's invention.
     let reportedPID: Int32
-    private let cancelHandle: LibpqCancel?
+    let cancelHandle: LibpqCancel?
 
     init(established libpq: LibpqConnection, loop: EventLoop, calls: BlockingCalls) {
         libpq.becomeNonBlocking()
@@ -121,46 +88,69 @@ final class PostgresConnection: EventHandler {
         return answer.rows
     }
 
-    /// Independent statements in one round trip; `body` gets their answers, on the loop's thread, or at once when they cannot be sent.
+    /// Independent statements in one round trip; `body` gets their answers, on the loop's thread, or at once when the connection breaks.
     ///
     /// There is no deadline: whoever sends this way watches over it, with `cancel(until:)` and `giveUp()`.
-    func send(_ statements: [SQL], _ body: @escaping @Sendable (Operation.Answer) -> Void) {
-        send(.batch(statements), until: .never, .closure(body))
+    ///
+    /// - Returns: false when the server has not got them and will not: then `body` is not called.
+    func send(_ statements: [SQL], _ body: @escaping @Sendable (Operation.Answer) -> Void) -> Bool {
+        switch begin(.batch(statements), until: .never, .closure(body)) {
+        case .sent: return true
+        case .notSent: return false
+        case .broken(let error):
+            body(Operation.Answer(error: error))
+            return true
+        }
     }
 
     private func send(_ request: Operation.Request, until deadline: Deadline, _ responder: Operation.Responder) {
-        // The waiter is stored and the statement sent in one step: a reply cannot come before there is someone to take it.
-        let failure = state.withLock { state -> PostgresError? in
-            let now = MonotonicInstant.now()
-            guard !deadline.hasPassed(at: now) else { return .deadlineExceeded(after: .zero) }
-            return begin(Operation(request: request, startedAt: now, deadline: deadline, responder: responder), &state)
+        switch begin(request, until: deadline, responder) {
+        case .sent: break
+        case .notSent(let error), .broken(let error): responder.tell(Operation.Answer(error: error))
         }
-        if let failure { responder.tell(Operation.Answer(error: failure)) }
     }
 
-    private func begin(_ operation: Operation, _ state: inout State) -> PostgresError? {
+    private enum Sending {
+        case sent
+        /// It will not take effect.
+        case notSent(PostgresError)
+        /// The connection broke on the way: whether it takes effect is not known.
+        case broken(PostgresError)
+    }
+
+    private func begin(_ request: Operation.Request, until deadline: Deadline, _ responder: Operation.Responder) -> Sending {
+        // The waiter is stored and the statement sent in one step: a reply cannot come before there is someone to take it.
+        state.withLock { state in
+            let now = MonotonicInstant.now()
+            guard !deadline.hasPassed(at: now) else { return .notSent(.deadlineExceeded(after: .zero)) }
+            guard !request.hasZeroByte else { return .notSent(.server(.zeroByte)) }
+            return begin(Operation(request: request, startedAt: now, deadline: deadline, responder: responder), &state)
+        }
+    }
+
+    private func begin(_ operation: Operation, _ state: inout State) -> Sending {
         switch state.phase {
         case .idle: break
-        case .busy: return .notSent("the connection is busy with another statement")
-        case .abandoned: return .notSent("the statement before was given up and still runs")
-        case .lost: return .connectionLost(state.lossReason)
+        case .busy: return .notSent(.notSent("the connection is busy with another statement"))
+        case .abandoned: return .notSent(.notSent("the statement before was given up and still runs"))
+        case .lost: return .notSent(.connectionLost(state.lossReason))
         }
-        guard let libpq = state.libpq else { return .connectionLost("closed") }
+        guard let libpq = state.libpq else { return .notSent(.connectionLost("closed")) }
         var operation = operation
         state.lastStatement = operation.request.text
         guard operation.send(on: libpq, statements: &state.statements) else {
-            // Half a batch cannot be taken back.
-            if case .batch = operation.request { return lose(&state, libpq.errorMessage) }
-            return .notSent(libpq.errorMessage)
+            // Half a batch cannot be taken back; without its Sync the server undoes it.
+            if case .batch = operation.request { return .notSent(lose(&state, libpq.errorMessage)) }
+            return .notSent(.notSent(libpq.errorMessage))
         }
         let flushed = libpq.flush()
-        guard flushed != .failed else { return lose(&state, libpq.errorMessage) }
+        guard flushed != .failed else { return .broken(lose(&state, libpq.errorMessage)) }
         if case .batch = operation.request { state.inPipeline = true }
         if flushed == .wouldBlock { loop.update(socket, [.readable, .writable]) }
         arm(&state, operation.deadline)
         state.operation = operation
         state.phase = .busy
-        return nil
+        return .sent
     }
 
     // MARK: The loop's side
@@ -256,7 +246,7 @@ final class PostgresConnection: EventHandler {
         let (before, operation, drained, observer) = (state.phase, state.operation.take(), state.drained.take(), state.onLostWhileIdle)
         _ = lose(&state, reason)
         switch before {
-        case .busy: return operation.map { .answer($0.responder, Operation.Answer(error: $0.loss(reason))) } ?? .nothing
+        case .busy: return operation.map { .answer($0.responder, $0.lost(reason)) } ?? .nothing
         case .abandoned: return .drained(drained)
         case .idle: return .lostWhileIdle(observer)
         case .lost: return .nothing
@@ -271,51 +261,6 @@ final class PostgresConnection: EventHandler {
         state.libpq = nil
         state.onLostWhileIdle = nil
         return .connectionLost(reason)
-    }
-
-    // MARK: Deadlines
-
-    private func arm(_ state: inout State, _ deadline: Deadline) {
-        guard deadline.instant.nanoseconds < (state.timerAt?.nanoseconds ?? .max) else { return }
-        state.timerAt = deadline.instant
-        loop.schedule(at: deadline.instant) { [self] in timerFired() }
-    }
-
-    private func timerFired() {
-        let now = MonotonicInstant.now()
-        let expired = state.withLock { state in
-            if let at = state.timerAt, at > now { return false }
-            state.timerAt = nil
-            guard let operation = state.operation else { return false }
-            if operation.deadline.hasPassed(at: now) { return true }
-            arm(&state, operation.deadline)
-            return false
-        }
-        if expired { abandon { $0.deadline.hasPassed(at: now) } }
-    }
-
-    /// Answers the caller now and leaves the statement to `recover`.
-    private func abandon(because reason: PostgresError? = nil, _ condition: @Sendable (Operation) -> Bool) {
-        let given = state.withLock { state -> (Operation.Responder, MonotonicInstant)? in
-            guard let operation = state.operation, condition(operation) else { return nil }
-            state.phase = .abandoned
-            state.operation = nil
-            if operation.changedSession || operation.request.mayChangeSession { state.sessionChanged = true }
-            return (operation.responder, operation.startedAt)
-        }
-        guard let (responder, startedAt) = given else { return }
-        responder.tell(Operation.Answer(error: reason ?? .deadlineExceeded(after: .now() - startedAt)))
-    }
-
-    /// Answers whoever waits that there is no answer, and leaves the statement to `recover`.
-    func giveUp() {
-        abandon { _ in true }
-    }
-
-    /// Asks the server to cancel what runs. Returns when it has been told, or at the deadline.
-    func cancel(until deadline: Deadline) async {
-        guard let cancelHandle else { return }
-        _ = try? await calls.run(name: "pg-cancel", until: deadline) { cancelHandle.request() }
     }
 
     // MARK: The pool's side
@@ -333,8 +278,7 @@ final class PostgresConnection: EventHandler {
         }
     }
 
-    /// Whether it is gone, as far as is known here.
-    /// Without the lock: this is asked at every lease.
+    /// Whether it is gone, as far as is known here. Without the lock: this is asked at every lease.
     var isLost: Bool { lost.load(ordering: .acquiring) }
 
     /// The statement that runs or ran last, how many share its round trip, and whether a transaction is open: for the list of holders.
@@ -357,35 +301,11 @@ final class PostgresConnection: EventHandler {
         }
     }
 
-    /// Cancels what still runs, rolls back what is open, and restores a session that was changed.
-    ///
-    /// - Returns: whether the connection may be used again; false when that could not be had by the deadline.
-    func recover(until deadline: Deadline) async -> Bool {
-        if state.withLock({ $0.phase == .abandoned }) {
-            await cancel(until: deadline)
-            await drained(until: deadline)
-        }
-        if case .needsRecovery = condition { _ = try? await query("ROLLBACK", until: deadline) }
-        if case .sessionChanged = condition { await restoreSession(until: deadline) }
-        if case .reusable = condition { return true }
-        return false
-    }
+    /// A statement that was given up still runs.
+    var isAbandoned: Bool { state.withLock { $0.phase == .abandoned } }
 
-    private func drained(until deadline: Deadline) async {
-        let timer = loop.schedule(at: deadline.instant) { [self] in
-            let waiting = state.withLock { $0.drained.take() }
-            waiting?.resume()
-        }
-        await withCheckedContinuation { continuation in
-            let over = state.withLock { state in
-                guard state.phase == .abandoned, state.drained == nil, !deadline.hasPassed(at: .now()) else { return true }
-                state.drained = continuation
-                return false
-            }
-            if over { continuation.resume() }
-        }
-        loop.cancel(timer)
-    }
+    /// Nobody is to get it after the present lease.
+    func condemn(because reason: String) { state.withLock { condemn(&$0, .lost(reason: reason)) } }
 
     /// Says goodbye to the server and frees the socket. Harmless when repeated.
     func close() {

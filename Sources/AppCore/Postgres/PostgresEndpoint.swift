@@ -11,6 +11,9 @@ public struct PostgresEndpoint: Sendable, Hashable {
         self.password = password
     }
 
+    /// Names that are resolved for each attempt to connect, at the same time.
+    var namesToResolve: Int { Set((HostList(keywords)?.entries ?? []).compactMap(\.nameToResolve)).count }
+
     /// For people: host, port and database, never the user's secret.
     public var description: String {
         let host = keywords["host"] ?? keywords["hostaddr"] ?? "local socket"

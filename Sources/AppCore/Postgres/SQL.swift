@@ -23,6 +23,8 @@ public struct SQL: Sendable, ExpressibleByStringInterpolation {
         parameters = stringInterpolation.parameters
     }
 
+    var hasZeroByte: Bool { parameters.contains { $0?.utf8.contains(0) ?? false } }
+
     /// A statement known only at run time, without parameters. Never build it from what a client sent.
     public init(unescaped text: String) {
         self.text = text
@@ -106,6 +108,14 @@ extension SQL {
     /// What a statement does, by its first word: a small closed set for metric labels.
     public enum Operation: String, Sendable, Hashable, CaseIterable {
         case select, insert, update, delete, transaction, other
+
+        /// Whether its effect is undone with the transaction it runs in: it neither begins nor ends one, as COMMIT does and CALL may.
+        var staysInItsTransaction: Bool {
+            switch self {
+            case .select, .insert, .update, .delete: true
+            case .transaction, .other: false
+            }
+        }
     }
 
     public var operation: Operation {

@@ -18,8 +18,8 @@ enum SessionChange {
         case "RESET", "LISTEN", "PREPARE", "DEALLOCATE", "DEALLOCATE ALL", "DISCARD ALL": return true
         case "DECLARE CURSOR": return text.map { words($0, 12).contains("HOLD") } ?? true
         case "CREATE TABLE", "CREATE VIEW", "CREATE SEQUENCE": return text.map(createsTemporary) ?? false
-        // CREATE TABLE … AS is counted as the SELECT it runs.
-        default: return tag.hasPrefix("SELECT") && (text.map(createsTemporary) ?? false)
+        // CREATE TABLE … AS and SELECT … INTO are counted as the SELECT they run; one that only reads answers rows and has no tag here.
+        default: return tag.hasPrefix("SELECT") && (text.map(mentionsTemporary) ?? false)
         }
     }
 

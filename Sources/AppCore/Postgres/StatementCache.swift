@@ -28,6 +28,8 @@ struct StatementCache {
     private var seen: Set<String> = []
     private var seenInOrder = Deque<String>()
     private var uses = 0
+    /// Until so many uses no name will have been idle long enough; a use only makes it later.
+    private var noRoomBefore = 0
     private var nextName = 0
 
     init(namesStatements: Bool = true, limit: Int = 256) {
@@ -47,10 +49,9 @@ struct StatementCache {
             nextName += 1
             return .prepare(name: "s\(nextName)")
         }
-        guard let oldest = prepared.values.min(by: { $0.lastUse < $1.lastUse }), uses - oldest.lastUse > 4 * limit else {
-            return .once
-        }
-        return .makeRoom(name: oldest.name)
+        guard uses > noRoomBefore, let oldest = prepared.values.min(by: { $0.lastUse < $1.lastUse }) else { return .once }
+        noRoomBefore = oldest.lastUse + 4 * limit
+        return uses > noRoomBefore ? .makeRoom(name: oldest.name) : .once
     }
 
     /// The name of a statement that is prepared already. Counts as a use.
@@ -70,12 +71,14 @@ struct StatementCache {
     mutating func madeRoom(_ name: String) {
         guard let text = prepared.first(where: { $0.value.name == name })?.key else { return }
         prepared[text] = nil
+        noRoomBefore = 0
     }
 
     /// The text is to be parsed anew: its plan is stale, or the server does not know the name. Happens after a migration; the
     /// name that may be left on the server is not counted.
     mutating func forget(_ text: String) {
         prepared[text] = nil
+        noRoomBefore = 0
     }
 
     private mutating func remember(_ text: String) {

@@ -50,7 +50,7 @@ extension Catalogue {
             help: "Callers turned away although the database answers, by class and reason: queue_full, too_late, overload, expired.")
         public static let overloaded = MetricDefinition(
             "healthd_pool_overloaded", .gauge, ["pool"],
-            help: "1 while the queue is standing: the newest caller is served first, and only those are let in who are served soon.")
+            help: "1 while the queue is standing: only those are let in who are served soon, and who has no time left is passed over.")
         public static let batches = MetricDefinition(
             "healthd_pool_batches_total", .counter, ["pool"], help: "Round trips in which single statements of several callers were sent.")
         public static let batchedStatements = MetricDefinition(

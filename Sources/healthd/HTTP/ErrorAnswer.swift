@@ -102,12 +102,17 @@ struct ErrorAnswer: Error, Equatable {
             isUnexpected = true
         case .server(let server) where server.condemnsConnection || server.sqlState.hasPrefix("53"):
             self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
+        case .server(let server) where Self.unstorableText.contains(server.sqlState):
+            self.init(.badRequest, "invalid", "a text contains a NUL character, which the database cannot hold")
         case .server, .decoding: self = .unexpected
         }
     }
 
     /// Undefined table, column, function, schema. Source: PostgreSQL 15, appendix A.
     private static let missingSchema: Set<String> = ["42P01", "42703", "42883", "3F000"]
+
+    /// NUL in a text, and as an escape in a JSON document. Source: the same.
+    private static let unstorableText: Set<String> = ["22021", "22P05"]
 
     var response: Response {
         var response = Response.data(ByteBuffer(bytes: body), contentType: "application/json", status: status)

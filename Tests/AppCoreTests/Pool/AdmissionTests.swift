@@ -220,6 +220,22 @@ struct AdmissionTests {
         #expect(!state.isOverloaded)
     }
 
+    @Test func `background work that waits for its own limit does not make the pool overloaded`() {
+        var state = experienced(max: 4, deadline: .milliseconds(100))
+        let busy = (0..<3).compactMap { _ in take(&state, .background, at: at(0)) }
+        #expect(busy.count == 3)
+        var ids = (0..<40).map { state.enqueue(caller(.background, at: at($0), for: 60_000), now: at($0)) }
+        for step in 0..<30 {
+            let now = at(60 + step * 30)
+            #expect(state.giveBack(busy[step % 3], reusable: true, lost: false, now: now) == .hand(to: ids.removeFirst()))
+            // Who has somebody waiting for it finds the fourth connection free.
+            let slot = take(&state, at: now)
+            #expect(slot != nil)
+            if let slot { #expect(state.giveBack(slot, reusable: true, lost: false, now: now + .milliseconds(10)) == .park) }
+            #expect(!state.isOverloaded)
+        }
+    }
+
     @Test func `a flood of others leaves the critical class its room in the queue`() {
         let admission = Admission(deadline: .seconds(2), room: 100)
         let refusal = { (waitingInClass: Int) in

@@ -136,7 +136,7 @@ struct PoolTests {
             }
             #expect(database.pool.holders().holders.isEmpty)
         }
-        #expect(edges.withLock { $0 } == [.firstWaiter, .sustained, .queueDeadline])
+        #expect(edges.withLock { $0 } == [.firstWaiter, .sustained, .relieved, .queueDeadline])
     }
 
     @Test func `P2: dead idle connections cost no caller an error`() async throws {

@@ -117,7 +117,11 @@ import Vitals
             (RequestProblem.conflict("task 7 is done"), 409, "conflict", nil, "task 7 is done"),
             (
                 PoolError.saturated(picture, waited: .seconds(2), retryAfter: .milliseconds(300)), 503, "pool_saturated", 1,
-                "leased 2 of 2"
+                "no connection within 2 s (leased 2 of 2"
+            ),
+            (
+                PoolError.saturated(picture, waited: .zero, retryAfter: .seconds(2), reason: .queueFull), 503, "pool_saturated", 2,
+                "refused at once, the queue is full (leased 2 of 2"
             ),
             (
                 PoolError.databaseUnavailable(cause: "connection refused", since: .seconds(4), nextAttemptIn: .seconds(3)), 503,
@@ -132,6 +136,8 @@ import Vitals
                 "healthd migrate up"
             ),
             (PostgresError.server(ServerError(sqlState: "22012", message: "secret row")), 500, "internal", nil, "in its log"),
+            (PostgresError.server(ServerError(sqlState: "22021", message: "secret row")), 400, "invalid", nil, "NUL"),
+            (PostgresError.server(ServerError(sqlState: "22P05", message: "secret row")), 400, "invalid", nil, "NUL"),
             (NIOTooManyBytesError(maxBytes: 5), 413, "body_too_large", nil, "1024 KiB"),
         ] as [(any Error, Int, String, Int?, String)])
     func `an error has one answer`(error: any Error, status: Int, code: String, retryAfter: Int?, part: String) async throws {

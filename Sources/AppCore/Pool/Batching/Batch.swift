@@ -44,13 +44,32 @@ final class Batch: Sendable {
     /// The one that failed gets its error, unless it is our own cancellation; all others run again.
     ///
     /// - Returns: whether the connection may be given back now; else when the cancellation has returned.
-    func answered(_ answer: Operation.Answer) -> Bool {
+    func answered(_ answer: Operation.Answer, now: MonotonicInstant, meters: PoolMeters) -> Bool {
         let (wasCancelled, mayGiveBack) = state.withLock { state in
             state.isAnswered = true
             return (state.wasCancelled, !state.isCancelling)
         }
-        for (index, rider) in riders.enumerated() { rider.seat.tell(Self.landing(index, answer, wasCancelled: wasCancelled)) }
+        for (index, rider) in riders.enumerated() {
+            tell(rider, Self.landing(index, answer, wasCancelled: wasCancelled), now: now, meters: meters)
+        }
         return mayGiveBack
+    }
+
+    /// The server has not got it: everybody runs alone.
+    func wasNotSent() {
+        state.withLock { $0.isAnswered = true }
+        for rider in riders { rider.seat.tell(.alone) }
+    }
+
+    /// Counts what the caller gets; what runs again is counted there.
+    private func tell(_ rider: Rider, _ landing: Landing, now: MonotonicInstant, meters: PoolMeters) {
+        guard rider.seat.tell(landing) else { return }
+        switch landing {
+        case .rows: meters.recordQuery(rider.sql.operation, since: rider.caller.since, now: now, error: nil)
+        case .failure(let error as PostgresError):
+            meters.recordQuery(rider.sql.operation, since: rider.caller.since, now: now, error: error)
+        case .failure, .alone: break
+        }
     }
 
     var isAnswered: Bool { state.withLock(\.isAnswered) }
@@ -77,9 +96,9 @@ final class Batch: Sendable {
     }
 
     /// Callers whose deadline has passed learn that there is no answer.
-    func expire(now: MonotonicInstant) {
+    func expire(now: MonotonicInstant, meters: PoolMeters) {
         for rider in riders where rider.caller.deadline.hasPassed(at: now) {
-            rider.seat.tell(.failure(PostgresError.deadlineExceeded(after: now - rider.caller.since)))
+            tell(rider, .failure(PostgresError.deadlineExceeded(after: now - rider.caller.since)), now: now, meters: meters)
         }
     }
 

@@ -94,12 +94,12 @@ struct BatchPlan {
         "into", "nextval", "setval", "currval", "lastval", "set_config", "setseed", "loread", "lowrite", "pg_notify", "pg_sleep", "pg_sleep_for",
         "pg_sleep_until", "pg_cancel_backend", "pg_terminate_backend", "pg_reload_conf", "pg_rotate_logfile", "pg_log_backend_memory_contexts",
         "pg_switch_wal", "pg_promote", "pg_export_snapshot", "pg_import_system_collations", "pg_stat_clear_snapshot", "txid_current",
-        "pg_current_xact_id", "pg_backend_pid",
+        "pg_current_xact_id", "pg_backend_pid", "gin_clean_pending_list",
     ]
 
     /// By the beginning of their names. Source: the same, and contrib/dblink.
     private static let familiesWithEffects = [
         "pg_advisory", "pg_try_advisory", "lo_", "dblink", "pg_stat_reset", "pg_replication_", "pg_create_", "pg_drop_", "pg_copy_", "pg_wal_",
-        "pg_logical_", "pg_backup_", "pg_file_",
+        "pg_logical_", "pg_backup_", "pg_file_", "brin_", "query_to_xml",
     ]
 }

@@ -52,7 +52,10 @@ final class Batcher: Sendable {
     /// - Returns: how it ended; `alone` when it is not for a batch, and nothing was sent.
     func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Landing {
         // The critical class does not wait for anybody, and what nobody waits for must not take the interactive class's turn.
-        guard caller.workClass == .interactive, caller.deadline.remaining(at: caller.since) > Self.stall else { return .alone }
+        // What cannot be sent at all must not keep its neighbours from it.
+        guard caller.workClass == .interactive, caller.deadline.remaining(at: caller.since) > Self.stall, !sql.hasZeroByte else {
+            return .alone
+        }
         let seat = Seat()
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -118,7 +121,7 @@ final class Batcher: Sendable {
         case .failure(let error):
             for rider in riders {
                 let isLate = rider.caller.deadline.hasPassed(at: now)
-                if isLate { pool.refused(error, rider.caller) }
+                if isLate { pool.refused(error, rider.caller, rider.caller.since) }
                 // Whoever has time left asks for itself.
                 rider.seat.tell(isLate ? .failure(error) : .alone)
             }
@@ -137,22 +140,38 @@ final class Batcher: Sendable {
     }
 
     private func send(_ batch: Batch, _ pool: Pool) {
-        batches.add()
-        statements.add(batch.riders.count)
         let timer = loop.schedule(at: batch.sentAt + Self.stall) { [self] in stalled(batch, pool) }
-        batch.connection.send(batch.riders.map(\.sql)) { [self] answer in
+        let isSent = batch.connection.send(batch.riders.map(\.sql)) { [self] answer in
             loop.cancel(timer)
             arrived(batch, answer, pool)
         }
+        guard isSent else {
+            loop.cancel(timer)
+            batch.wasNotSent()
+            pool.giveBack(batch)
+            return proceed(pool)
+        }
+        batches.add()
+        statements.add(batch.riders.count)
     }
 
     private func arrived(_ batch: Batch, _ answer: Operation.Answer, _ pool: Pool) {
         let now = MonotonicInstant.now()
-        if batch.answered(answer) { pool.giveBack(batch) }
-        let each = (now - batch.sentAt).seconds / Double(batch.riders.count)
-        state.withLock { $0.plan.ran(batch.riders.map(\.sql.text), failedAt: answer.error.map { _ in answer.rows.count }, each: each) }
-        pool.meters.record(batch, answer, now: now)
+        if batch.answered(answer, now: now, meters: pool.meters) { pool.giveBack(batch) }
+        learn(from: batch, answer, now: now)
         proceed(pool)
+    }
+
+    private func learn(from batch: Batch, _ answer: Operation.Answer, now: MonotonicInstant) {
+        let failedAt: Int?
+        switch answer.error {
+        case nil: failedAt = nil
+        case .server: failedAt = answer.rows.count
+        // A connection that broke is no text's fault.
+        default: return
+        }
+        let each = (now - batch.sentAt).seconds / Double(batch.riders.count)
+        state.withLock { $0.plan.ran(batch.riders.map(\.sql.text), failedAt: failedAt, each: each) }
     }
 
     /// The connection is back: whoever came meanwhile is next.

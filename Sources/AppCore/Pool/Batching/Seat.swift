@@ -23,11 +23,15 @@ final class Seat: Sendable {
     /// Whether there is still somebody to tell.
     var isTaken: Bool { state.withLock { if case .taken = $0 { true } else { false } } }
 
-    func tell(_ landing: Batch.Landing) {
+    /// - Returns: whether this was what the caller got.
+    @discardableResult
+    func tell(_ landing: Batch.Landing) -> Bool {
         let before = state.withLock { state in
             defer { state = .left }
             return state
         }
-        if case .taken(let continuation) = before { continuation.resume(returning: landing) }
+        guard case .taken(let continuation) = before else { return false }
+        continuation.resume(returning: landing)
+        return true
     }
 }

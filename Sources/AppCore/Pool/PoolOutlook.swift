@@ -1,0 +1,41 @@
+import Vitals
+
+/// What the state of the pool looks like from outside: counts, who is oldest, and what a newcomer would wait.
+extension PoolState {
+    var total: Int { idle.count + numbers.leased + numbers.connecting + numbers.recovering }
+    var waiting: Int { line.count }
+    var isEmpty: Bool { total == 0 }
+    var isOverloaded: Bool { admission.isOverloaded }
+
+    /// What a newcomer would wait; nil when too little is known for a guess.
+    func estimatedWait(of workClass: WorkClass, now: MonotonicInstant) -> Duration? {
+        guard var estimate = WaitEstimate(tallies.averageHeld) else { return nil }
+        for connection in connections where connection.phase == .leased { estimate.add(leaseOfAge: now - connection.since) }
+        estimate.add(free: numbers.recovering + idle.count)
+        return estimate.wait(behind: line.count(before: workClass), limit: configuration.limit(of: workClass))
+    }
+
+    var oldestLease: (caller: Caller, since: MonotonicInstant)? {
+        let leased = connections.lazy.filter { $0.phase == .leased }
+        return leased.min { $0.since < $1.since }.flatMap { oldest in oldest.caller.map { ($0, oldest.since) } }
+    }
+
+    /// Oldest first.
+    var leases: [(slot: Slot, caller: Caller, since: MonotonicInstant)] {
+        connections.indices.compactMap { slot in
+            guard connections[slot].phase == .leased, let caller = connections[slot].caller else { return nil }
+            return (slot, caller, connections[slot].since)
+        }.sorted { $0.since < $1.since }
+    }
+
+    func counts() -> (idle: Int, leased: Int, connecting: Int, recovering: Int) {
+        (idle.count, numbers.leased, numbers.connecting, numbers.recovering)
+    }
+
+    func picture(now: MonotonicInstant) -> PoolPicture {
+        let oldest = oldestLease
+        return PoolPicture(
+            leased: numbers.leased, idle: idle.count, connecting: numbers.connecting, waiting: line.count, max: configuration.max,
+            oldestLease: oldest.map { now - $0.since }, oldestPurpose: oldest?.caller.purpose.name, lastConnectFailure: attempts.lastFailure)
+    }
+}

@@ -1,0 +1,59 @@
+import Synchronization
+import Vitals
+
+/// Giving up what takes too long: the caller is told at once, the server afterwards.
+extension PostgresConnection {
+    func arm(_ state: inout State, _ deadline: Deadline) {
+        guard deadline.instant.nanoseconds < (state.timerAt?.nanoseconds ?? .max) else { return }
+        state.timerAt = deadline.instant
+        loop.schedule(at: deadline.instant) { [self] in timerFired() }
+    }
+
+    private func timerFired() {
+        let now = MonotonicInstant.now()
+        let expired = state.withLock { state in
+            if let at = state.timerAt, at > now { return false }
+            state.timerAt = nil
+            guard let operation = state.operation else { return false }
+            if operation.deadline.hasPassed(at: now) { return true }
+            arm(&state, operation.deadline)
+            return false
+        }
+        if expired { abandon { $0.deadline.hasPassed(at: now) } }
+    }
+
+    /// Answers the caller now and leaves the statement to `recover`.
+    func abandon(because reason: PostgresError? = nil, _ condition: @Sendable (Operation) -> Bool) {
+        let given = state.withLock { state -> (Operation.Responder, MonotonicInstant)? in
+            guard let operation = state.operation, condition(operation) else { return nil }
+            state.phase = .abandoned
+            state.operation = nil
+            if operation.changedSession || operation.request.mayChangeSession { state.sessionChanged = true }
+            return (operation.responder, operation.startedAt)
+        }
+        guard let (responder, startedAt) = given else { return }
+        responder.tell(Operation.Answer(error: reason ?? .deadlineExceeded(after: .now() - startedAt)))
+    }
+
+    /// Answers whoever waits that there is no answer, and leaves the statement to `recover`.
+    func giveUp() {
+        abandon { _ in true }
+    }
+
+    /// Returns when the server has finished what was given up, or at the deadline.
+    func drained(until deadline: Deadline) async {
+        let timer = loop.schedule(at: deadline.instant) { [self] in
+            let waiting = state.withLock { $0.drained.take() }
+            waiting?.resume()
+        }
+        await withCheckedContinuation { continuation in
+            let over = state.withLock { state in
+                guard state.phase == .abandoned, state.drained == nil, !deadline.hasPassed(at: .now()) else { return true }
+                state.drained = continuation
+                return false
+            }
+            if over { continuation.resume() }
+        }
+        loop.cancel(timer)
+    }
+}

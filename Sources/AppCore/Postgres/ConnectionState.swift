@@ -1,0 +1,36 @@
+import Vitals
+
+extension PostgresConnection {
+    enum Phase {
+        /// `operation` runs. Leads to idle, abandoned or lost.
+        case busy
+        /// Nothing runs; the socket is watched, so a server that goes away is noticed.
+        case idle
+        /// The caller gave up and has its answer; the server has not finished. Leads to idle or lost.
+        case abandoned
+        /// Gone, for `lossReason`.
+        case lost
+    }
+
+    struct State {
+        var libpq: LibpqConnection?
+        var phase = Phase.idle
+        /// While busy. Apart from the phase, so that each answer changes it where it stands.
+        var operation: Operation?
+        /// While abandoned: who waits for the server to finish.
+        var drained: CheckedContinuation<Void, Never>?
+        var lossReason = ""
+        var statements = StatementCache()
+        var facts: ServerFacts
+        var sessionChanged = false
+        /// Of no use after the present lease, for `condemnation`.
+        var isCondemned = false
+        var condemnation = Condition.reusable
+        /// The earliest timer on its way; one is enough, since it is moved to the present deadline when it fires.
+        var timerAt: MonotonicInstant?
+        var lastStatement: String?
+        var onLostWhileIdle: (@Sendable (PostgresConnection) -> Void)?
+        /// A batch is under way; it ends with the answer to its Sync, also when its caller has given up.
+        var inPipeline = false
+    }
+}

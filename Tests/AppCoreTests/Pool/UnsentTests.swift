@@ -1,0 +1,80 @@
+import Synchronization
+import TestServers
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// Statements the server never gets.
+@Suite("Unsent statements")
+struct UnsentTests {
+    private let later = Deadline(.now() + .seconds(30))
+
+    @Test func `a parameter with a NUL is refused as the server would, and the connection goes on`() async throws {
+        let server = try await TestPostgres.start()
+        try await withConnection(server.endpoint) { connection in
+            for _ in 0..<3 {
+                let error = await #expect(throws: PostgresError.self) {
+                    try await connection.query("SELECT \("left\0out") AS t", until: later)
+                }
+                #expect(error?.sqlState == "22021")
+                await #expect(throws: PostgresError.self) {
+                    try await connection.batch(["SELECT 1", "SELECT \("left\0out")"], until: later)
+                }
+            }
+            #expect(connection.condition == .reusable)
+            let rows = try await connection.query("SELECT \("whole")::text AS t", until: later)
+            #expect(try rows.first?.string("t") == "whole")
+        }
+    }
+
+    @Test func `it costs those who would ride beside it nothing`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 2, deadline: .seconds(10)), server) { database in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for caller in 0..<200 {
+                    group.addTask {
+                        let text = caller % 4 == 0 ? "\(caller)\0" : "\(caller)"
+                        do {
+                            let rows = try await database.query("SELECT \(text)::text AS t", for: "test")
+                            #expect(try rows.first?.string("t") == text)
+                        } catch let error as PostgresError {
+                            #expect(caller % 4 == 0 && error.sqlState == "22021")
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(database.pool.statistics().opened <= 2)
+        }
+    }
+
+    @Test func `a batch on a connection that is busy is not sent, and says so instead of answering`() async throws {
+        let server = try await TestPostgres.start()
+        try await withConnection(server.endpoint) { connection in
+            let answers = Mutex(0)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { _ = try await connection.query("SELECT pg_sleep(0.2)", until: later) }
+                while connection.condition == .reusable { await Task.yield() }
+                #expect(connection.send(["SELECT 1"]) { _ in answers.withLock { $0 += 1 } } == false)
+                try await group.waitForAll()
+            }
+            #expect(answers.withLock { $0 } == 0)
+        }
+    }
+
+    @Test func `a connection whose cancel request is still on its way goes to nobody else`() async throws {
+        let server = try await TestPostgres.start()
+        try await withConnection(server.endpoint) { connection in
+            await #expect(throws: PostgresError.self) {
+                try await connection.query("SELECT pg_sleep(0.5)", until: Deadline(.now() + .milliseconds(50)))
+            }
+            // Only the postmaster takes cancel requests; the backend goes on.
+            server.freezePostmaster()
+            defer { server.thaw() }
+            #expect(await connection.recover(until: Deadline(.now() + .milliseconds(200))) == false)
+            await connection.drained(until: later)
+            #expect(connection.condition == .lost(reason: "a cancel request is still on its way"))
+        }
+    }
+}
