@@ -11,7 +11,7 @@ export SWIFT_DETERMINISTIC_HASHING=1
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 name=$(basename "$0")
 
-build_packages=(libpq-dev libhiredis-dev libsqlite3-dev zlib1g-dev libstdc++-12-dev pkg-config)
+build_packages=(git ca-certificates libpq-dev libhiredis-dev libsqlite3-dev zlib1g-dev libstdc++-12-dev pkg-config)
 server_packages=(postgresql-15 redis-server util-linux procps curl)
 test_packages=(pgbouncer openssl prometheus systemd dbus python3)
 bench_packages=(prometheus-postgres-exporter python3)

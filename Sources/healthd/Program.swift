@@ -63,10 +63,11 @@ struct Program: Sendable {
         cache = TieredCache(
             configuration: CacheConfiguration(lifetime: configuration.cache.ttl, memoryBytes: configuration.cache.memory.bytes),
             redis: cacheConnection, time: time, logger: logger.part("cache"))
-        lastGood = LastGood(bytes: configuration.cache.memory.bytes / 4, time: time)
+        let lastGood = LastGood(bytes: configuration.cache.memory.bytes / 4, time: time)
+        self.lastGood = lastGood
         hub = EventHub(database: database, bootID: identity.bootID, time: time, logger: logger.part("events"))
         workspaces = WorkspaceStore(database: database, cache: cache)
-        tasks = AgentTaskStore(database: database, hub: hub)
+        tasks = AgentTaskStore(database: database, hub: hub) { lastGood.wrote(about: "\($0)") }
         worker = TaskWorker(
             store: tasks,
             configuration: TaskConfiguration(concurrency: configuration.tasks.concurrency, perWorkspace: configuration.tasks.perWorkspace),

@@ -34,7 +34,7 @@ final class SchemaGate: Sendable {
                 if isOver { continuation.resume() }
             }
         } onCancel: {
-            // Few wait here, and only at the start: all are woken and look for themselves.
+            // Few wait here, and only at the start: all are woken.
             let released = state.withLock { state in
                 defer { state.waiting = [] }
                 return state.waiting

@@ -39,6 +39,21 @@ struct CacheDeadlineTests {
         }
     }
 
+    @Test(arguments: [(WorkClass.critical, WorkClass.critical), (.interactive, .interactive), (.background, .interactive)])
+    func `a load that others may wait for is at least interactive`(caller: WorkClass, load: WorkClass) async throws {
+        let cache = TieredCache(redis: nil, time: ManualTime())
+        let seen = Mutex<[WorkClass]>([])
+        try await running(cache) {
+            _ = try await Work.$workClass.withValue(caller) {
+                try await cache.value(for: "a", load: {
+                    seen.withLock { $0.append(Work.workClass) }
+                    return Note()
+                })
+            }
+        }
+        #expect(seen.withLock { $0 } == [load])
+    }
+
     @Test func `a caller leaves the flight at its own deadline, and the others get the value`() async throws {
         let time = ManualTime()
         let cache = TieredCache(redis: nil, time: time)

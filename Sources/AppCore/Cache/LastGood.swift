@@ -3,8 +3,8 @@ public import Vitals
 
 /// The last good answers to reads that no cache holds, for the time when the database cannot be asked.
 ///
-/// Never a substitute for asking: whoever takes one out says how old it is. What this process writes makes all kept answers about
-/// the same subject unfit, those still being read included. A `MemoryTier` bounds the bytes; the version of an answer is the number of
+/// Never a substitute for asking: whoever takes one out says how old it is. What is told to `wrote` makes all kept answers about the
+/// same subject unfit, those still being read included. A `MemoryTier` bounds the bytes; the version of an answer is the number of
 /// the read it comes from, so that a slow read does not replace what a later one found.
 public final class LastGood: Sendable {
     /// One read of the database, from its beginning.

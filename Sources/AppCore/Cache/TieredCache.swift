@@ -144,7 +144,7 @@ public final class TieredCache: Sendable {
         }
         meters.misses.add()
         meters.ownLoads.add()
-        let value = try await loaded(load)
+        let value = try await Deadline.$current.withValue(time.deadline(within: configuration.load)) { try await loaded(load) }
         keep(value, for: key, size: Self.encoded(value).count)
         return CacheAnswer(value: value, source: .loaded, age: .zero)
     }
@@ -190,7 +190,8 @@ public final class TieredCache: Sendable {
                     return (id, nil)
                 }
                 if let begun {
-                    takeOff(key, begun, Work.workClass, load)
+                    // An urgent caller may wait for what an unhurried one began.
+                    takeOff(key, begun, min(Work.workClass, .interactive), load)
                 } else if let landing {
                     continuation.resume(returning: landing)
                 } else {
@@ -253,7 +254,7 @@ public final class TieredCache: Sendable {
         let began = time.now()
         meters.loads.add()
         do {
-            let value = try await Deadline.$current.withValue(time.deadline(within: configuration.load)) { try await load() }
+            let value = try await load()
             meters.loadTime.record(time.now() - began)
             return value
         } catch {

@@ -6,13 +6,21 @@ public struct AgentTaskStore: Sendable {
     let hub: EventHub
     let roster: TaskRoster
     let handlers: [any TaskHandler]
+    /// Told of each workspace whose tasks, snapshots or log were written, or may have been; the steps of a running task excepted.
+    let onWrite: @Sendable (Workspace.ID) -> Void
 
     /// - Parameters:
     ///   - handlers: the kinds of work that exist; a task of another type is refused.
-    public init(database: Database, hub: EventHub, handlers: [any TaskHandler] = TaskHandlers.all) {
+    ///   - onWrite: told of each workspace whose tasks, snapshots or log were written, or may have been; the steps of a running task
+    ///     excepted.
+    public init(
+        database: Database, hub: EventHub, handlers: [any TaskHandler] = TaskHandlers.all,
+        onWrite: @escaping @Sendable (Workspace.ID) -> Void = { _ in }
+    ) {
         self.database = database
         self.hub = hub
         self.handlers = handlers
+        self.onWrite = onWrite
         roster = TaskRoster()
     }
 
@@ -31,6 +39,7 @@ public struct AgentTaskStore: Sendable {
         let params = new.params ?? [:]
         _ = try TaskParameters(params)
         let start = new.autoStart ?? true
+        defer { onWrite(new.workspaceID) }
         do {
             let task = try await namingMigrations {
                 let rows = try await database.query(
@@ -114,6 +123,7 @@ public struct AgentTaskStore: Sendable {
                 return try await carryOut(effect, on: id, &lease)
             }
         }
+        onWrite(task.workspaceID)
         if let event { hub.publish(event) }
         switch task.state {
         case .queued: roster.wake()

@@ -76,6 +76,7 @@ extension AgentTaskStore {
 
     /// Completes the task: its result, a snapshot of the workspace and a line of the audit log, or none of them.
     func complete(_ task: AgentTask, result: JSONValue, summary: String) async throws {
+        defer { onWrite(task.workspaceID) }
         _ = try await eventRow(
             """
             WITH held AS (
@@ -96,6 +97,7 @@ extension AgentTaskStore {
     }
 
     func fail(_ task: AgentTask, reason: String) async throws {
+        defer { onWrite(task.workspaceID) }
         _ = try await eventRow(
             """
             WITH held AS (
@@ -113,6 +115,7 @@ extension AgentTaskStore {
 
     /// Pauses or cancels the running task, as was asked.
     func yield(_ task: AgentTask, to action: TaskAction) async throws {
+        defer { onWrite(task.workspaceID) }
         let cancelled = action == .cancel
         let kind: TaskEvent.Kind = cancelled ? .taskCancelled : .taskPaused
         _ = try await eventRow(

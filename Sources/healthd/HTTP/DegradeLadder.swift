@@ -18,8 +18,8 @@ enum Rung: String, Sendable, CaseIterable {
 
 /// Answers reads while the database has no room for them, is down, or does not answer in time: fresh, cached, stale with its age, 503.
 ///
-/// A stale answer is 200 with `Age` (RFC 9111) and `Warning: 110`. It is not older than the cache's `stale`, and never shows a version
-/// older than one that was seen.
+/// A stale answer is 200 with `Age` (RFC 9111) and `Warning: 110`. It is not past its time by more than the cache's `stale`, never shows
+/// a version older than one that was seen, nor what is older than a write of this program; the steps of a running task excepted.
 struct DegradeLadder: Sendable {
     let lastGood: LastGood
     let statistics: HTTPStatistics
@@ -66,8 +66,10 @@ struct DegradeLadder: Sendable {
             return told(.data(ByteBuffer(bytes: payload), contentType: "application/json"), name, .fresh)
         } catch {
             if case RequestProblem.notFound = error { lastGood.forget(key) }
-            guard ErrorAnswer(error).isShortage else { throw error }
-            lastGood.failed(key)
+            let answer = ErrorAnswer(error)
+            guard answer.isShortage else { throw error }
+            // One client's impatience is no reason to keep the others from the database.
+            if answer.code == "database_unavailable" || !RequestTimeout.shortensRoute { lastGood.failed(key) }
             guard let kept = fit(key, subject) else { throw refusal(of: error, name) }
             return told(kept.response, name, .stale)
         }

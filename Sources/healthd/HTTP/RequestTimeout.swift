@@ -10,6 +10,9 @@ import Vitals
 enum RequestTimeout {
     static let header = HTTPField.Name.constant("Request-Timeout")
 
+    /// Whether the client gives less time than the route does: a read that fails for want of time then says nothing about the database.
+    @TaskLocal static var shortensRoute = false
+
     /// - Throws: `RequestProblem.invalid`: a time that was not understood is not silently another one.
     static func parse(_ text: String) throws(RequestProblem) -> Duration {
         guard let seconds = Double(text), seconds.isFinite, seconds > 0 else {

@@ -3,11 +3,11 @@ import Vitals
 
 /// When a client that was turned away is asked to come back.
 enum RetryAfter {
-    /// The wait in whole seconds, at least 1, and up to a quarter more, drawn for each: those who were turned away together must not
-    /// come back together. Below 4 s a quarter is less than the header can say.
+    /// The wait in whole seconds, at least 1, and up to a quarter more, 1 s at least, drawn for each: those who were turned away together
+    /// must not come back together.
     static func seconds(for wait: Duration, using generator: inout some RandomNumberGenerator) -> Int {
         let whole = whole(wait)
-        return whole + Int.random(in: 0...(whole / 4), using: &generator)
+        return whole + Int.random(in: 0...max(1, whole / 4), using: &generator)
     }
 
     /// The header knows no fractions, and 0 would be an invitation to hammer.

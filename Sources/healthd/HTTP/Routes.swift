@@ -64,9 +64,11 @@ struct RouteFrame: Sendable {
         statistics.began(name)
         let response: Response
         do {
-            let budget = min(budget, try request.timeout ?? budget)
-            response = try await Deadline.$current.withValue(Deadline(began + budget)) {
-                try await Work.$detail.withValue(detail) { try await handler(request, context) }
+            let patience = try request.timeout ?? budget
+            response = try await Deadline.$current.withValue(Deadline(began + min(budget, patience))) {
+                try await RequestTimeout.$shortensRoute.withValue(patience < budget) {
+                    try await Work.$detail.withValue(detail) { try await handler(request, context) }
+                }
             }
         } catch {
             response = answer(to: error, detail: detail)

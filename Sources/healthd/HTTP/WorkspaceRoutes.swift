@@ -35,7 +35,7 @@ func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore, lad
         let id = try context.workspaceID
         let type = request.uri.queryParameters.get("type")
         let limit = try request.query("limit", in: 1...500, default: 50)
-        return try await ladder.answer("workspace_snapshots", about: .init(key: "\(id) \(limit) \(type ?? "")", writes: "\(id)")) {
+        return try await ladder.answer("workspace_snapshots", about: .init(key: "\(id) \(limit) \(type.map { "=\($0)" } ?? "")", writes: "\(id)")) {
             try await ["snapshots": workspaces.snapshots(id, type: type, limit: limit)]
         }
     }

@@ -7,7 +7,6 @@ import Vitals
 /// One statement on views that take no locks on tables: it costs the server well under 2 ms. What the role may not see
 /// (without `pg_monitor`, other roles' states) is absent, not zero.
 enum PostgresWatch {
-    ///
     /// - Parameters:
     ///   - backends: server processes of leases that are out now; asked what they wait for.
     ///   - looks: where that is kept.
@@ -35,6 +34,8 @@ enum PostgresWatch {
     ) async {
         let asked = time.now()
         guard !pids.isEmpty else { return looks.record([:], at: asked) }
+        // Half of the time that is left: the answer to the first question must not be late for the sake of the second.
+        let deadline = Deadline(asked + deadline.remaining(at: asked) / 2)
         do {
             var waits: [Int: BackendWait] = [:]
             for row in try await connection.query(BackendWait.look(at: pids), until: deadline) { waits[try row.int("pid")] = try BackendWait(row) }

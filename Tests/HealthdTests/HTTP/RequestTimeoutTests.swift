@@ -21,13 +21,14 @@ import Vitals
     func `Request-Timeout shortens what a route allows, and never lengthens it`(header: String?, left: ClosedRange<Double>) async throws {
         try await `HTTP server`.serve { routes in
             routes.on(.get, "/left", as: "left", class: .critical, within: .seconds(3)) { _, _ in
-                .text("\(Deadline.current?.remaining(at: .now()).seconds ?? -1) \(Work.workClass)")
+                .text("\(Deadline.current?.remaining(at: .now()).seconds ?? -1) \(Work.workClass) \(RequestTimeout.shortensRoute)")
             }
         } _: { server in
             let answer = try await server.send(.GET, "/left", header.map { [("request-timeout", $0)] } ?? [])
             let words = answer.body.split(separator: " ")
             #expect(left.contains(Double(words[0]) ?? -1), "\(answer.body)")
             #expect(words[1] == "critical")
+            #expect(words[2] == (left.upperBound < 3 ? "true" : "false"))
             let wrong = try await server.send(.GET, "/left", [("request-timeout", "soon")])
             #expect(wrong.status == 400 && wrong.body.contains("Request-Timeout is"))
         }

@@ -156,4 +156,25 @@ import Vitals
             group.cancelAll()
         }
     }
+
+    @Test func `a second look that hangs is given up in time for the answer to the first`() async throws {
+        let server = try await TestPostgres.start()
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let probed = DedicatedConnection(
+            endpoint: PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"]),
+            applicationName: "healthd probe", loop: loop)
+        defer { probed.close() }
+        let timeout = Duration.seconds(4)
+        let probe = PostgresWatch.probe(
+            probed, interval: .seconds(4), timeout: timeout, time: SystemTime(),
+            backends: {
+                server.freeze()
+                return [1]
+            }, looks: BackendLooks(time: SystemTime()))
+        defer { server.thaw() }
+        let began = MonotonicInstant.now()
+        #expect(try await probe.measure().facts["role"] == "primary")
+        #expect(.now() - began < timeout)
+    }
 }
