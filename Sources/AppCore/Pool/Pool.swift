@@ -61,7 +61,7 @@ public final class Pool: Sendable {
             // Cancellations, and the names of as many attempts to connect as are under way at once.
             calls: BlockingCalls(limit: configuration.max + configuration.reserved + 2 + 4 * endpoint.namesToResolve, loop: loop),
             prepared: configuration.prepared)
-        batcher = Batcher(loop: loop)
+        batcher = Batcher(loop: loop, connections: configuration.max)
         let state = PoolState(configuration: configuration, now: .now())
         guarded = Mutex(Guarded(state: state, connections: Array(repeating: nil, count: state.connections.count)))
         (chores, addChore) = AsyncStream.makeStream(of: Chore.self)
@@ -72,8 +72,8 @@ public final class Pool: Sendable {
 
     /// Runs `body` with a connection and takes it back however `body` ends.
     ///
-    /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
     /// - Parameter asking: since when the caller asks for a connection; later than `caller.since` when it has tried otherwise before.
+    /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
     func withConnection<Result: Sendable>(
         _ caller: Caller, asking: MonotonicInstant, _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {

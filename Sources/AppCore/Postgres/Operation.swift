@@ -55,6 +55,8 @@ struct Operation {
         case executing(name: String)
         /// The server forgets a name that is needed no more. Leads to `preparing`.
         case makingRoom
+
+        var isMakingRoom: Bool { if case .makingRoom = self { true } else { false } }
     }
 
     private enum Part {
@@ -142,8 +144,7 @@ struct Operation {
         switch received.kind {
         case .command:
             // Our own DEALLOCATE is nothing that the caller changed.
-            if case .makingRoom = stage {
-            } else if !changedSession {
+            if !changedSession, !stage.isMakingRoom {
                 changedSession = request.changesSession(received.commandTag, statement: results.count)
             }
             result = received
@@ -172,7 +173,7 @@ struct Operation {
             stage = .executing(name: name)
             return .sendAgain
         }
-        if case .makingRoom = stage, error == nil || error?.sqlState == "26000" {
+        if stage.isMakingRoom, error == nil || error?.sqlState == "26000" {
             error = nil
             result = nil
             return .sendAgain

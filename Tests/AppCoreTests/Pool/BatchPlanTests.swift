@@ -82,10 +82,58 @@ struct BatchPlanTests {
         #expect(rides("SELECT 1", &plan))
         #expect(rides("SELECT 1", &plan))
         #expect(!rides("SELECT 1", &plan))
-        plan.left()
+        plan.left(2)
         var admitted = 0
         for _ in 0..<400 where rides("SELECT 2", &plan) { admitted += 1 }
         #expect(admitted == BatchPlan.largest)
+    }
+
+    @Test func `those who stay keep their share of the time`() {
+        var plan = BatchPlan()
+        plan.ranAlone("SELECT 1", 0.000_5)
+        for _ in 0..<4 { #expect(rides("SELECT 1", &plan)) }
+        #expect(!rides("SELECT 1", &plan))
+        plan.left(3)
+        for _ in 0..<3 { #expect(rides("SELECT 1", &plan)) }
+        #expect(!rides("SELECT 1", &plan))
+    }
+
+    @Test(arguments: [
+        // Alone on the way: whoever is there leaves, many in two groups.
+        (limit: 2, waiting: 1, before: [Int](), leaves: Int?.some(1)),
+        (2, 7, [], 7),
+        (2, 8, [], 4),
+        (2, 21, [], 11),
+        (1, 200, [], 200),
+        (2, 0, [], nil),
+        // Beside another: a group that is worth it, and not a small one beside a large one.
+        (2, 3, [4], nil),
+        (2, 4, [4], 4),
+        (2, 49, [100], nil),
+        (2, 50, [100], 50),
+        (2, 90, [8, 8], nil),
+        (1, 90, [8], nil),
+    ])
+    func `a batch leaves when a lane is free and the group is worth a round trip`(row: (limit: Int, waiting: Int, before: [Int], leaves: Int?)) {
+        var lanes = BatchLanes(limit: row.limit)
+        for (number, size) in row.before.enumerated() {
+            // A group of this size leaves: with all lanes free it is the half of twice as many.
+            let waiting = number == 0 && row.limit > 1 && size >= BatchLanes.least ? size * 2 : size
+            #expect(lanes.leave(waiting) == size)
+        }
+        #expect(lanes.mayLeave(row.waiting) == (row.leaves != nil))
+        if let leaves = row.leaves { #expect(lanes.leave(row.waiting) == leaves) }
+    }
+
+    @Test func `when all have returned the next one leaves alone`() {
+        var lanes = BatchLanes(limit: 2)
+        #expect(lanes.leave(40) == 20)
+        #expect(lanes.leave(20) == 20)
+        lanes.ended()
+        #expect(!lanes.mayLeave(3))
+        lanes.ended()
+        #expect(lanes.mayLeave(3))
+        #expect(lanes.leave(3) == 3)
     }
 
     @Test func `a text that broke a batch runs alone until it has been quick for a while`() {

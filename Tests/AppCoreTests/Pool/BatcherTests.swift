@@ -63,7 +63,9 @@ struct BatcherTests {
             let after = database.pool.statistics()
             let (batches, statements) = (after.batches - before.batches, after.batchedStatements - before.batchedStatements)
             #expect(statements >= 500, "\(statements) of 2,000 statements rode")
-            #expect(batches * 2 <= statements, "\(statements) statements in \(batches) batches")
+            // On the loop all who were answered in one turn leave together again, in two groups.
+            let least = place == .loop ? 20 : 2
+            #expect(batches * least <= statements, "\(statements) statements in \(batches) batches")
         }
     }
 

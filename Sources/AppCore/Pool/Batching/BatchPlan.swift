@@ -37,10 +37,15 @@ struct BatchPlan {
         return true
     }
 
-    /// The batch leaves; the next begins empty.
-    mutating func left() {
-        count = 0
-        expected = 0
+    /// So many of those that were gathered leave; the next batch begins with the rest.
+    mutating func left(_ leaving: Int) {
+        guard leaving < count else {
+            count = 0
+            expected = 0
+            return
+        }
+        expected *= Double(count - leaving) / Double(count)
+        count -= leaving
     }
 
     /// A statement ran on a connection of its own. That only ever shows that it is quicker than thought: a busy machine adds to a

@@ -4,36 +4,42 @@ import Vitals
 /// Gathers single statements of concurrent callers and sends them together: one round trip, one lease, one Sync for all.
 ///
 /// A statement asked for on the loop's thread is gathered until the end of the loop's turn; elsewhere it leaves at once when no batch is
-/// under way, and with the next one otherwise. Each batch is a lease of its own and queues like everybody else, so whoever waits for a
-/// connection gets it in turn; what comes while it queues rides with it.
+/// under way, and with the next one otherwise (`BatchLanes`). Each batch is a lease of its own and queues like everybody else, so whoever
+/// waits for a connection gets it in turn; what comes while it queues rides with it.
 final class Batcher: Sendable {
-    private enum Stage {
-        case idle
+    /// How far the batch is that takes up whoever comes now.
+    private enum Boarding {
+        /// Nothing is planned: it leaves when there are enough, or with the return of another.
+        case waiting
         /// The loop's turn ends soon. Leads to queueing.
-        case gathering
-        /// The batch waits for a connection, until its first caller's deadline at most. Leads to underWay, or back to idle.
+        case turnEnd
+        /// The batch waits for a connection, until its first caller's deadline at most. Leads to waiting.
         case queueing(until: Deadline)
-        /// Sent; what comes now leaves with the next. Leads to idle, or stalled.
-        case underWay
-        /// No answer for too long: nothing is gathered until it is cleared. Leads to idle.
-        case stalled
     }
 
     private struct State {
         var plan = BatchPlan()
+        var lanes: BatchLanes
         var gathered: [Batch.Rider] = []
-        var stage = Stage.idle
+        var boarding = Boarding.waiting
+        /// Batches without an answer for too long: nothing is gathered until they are cleared.
+        var stalled: Set<ObjectIdentifier> = []
 
-        mutating func takeGathered() -> [Batch.Rider] {
-            defer { gathered = [] }
-            plan.left()
-            return gathered
+        /// Those who leave now, in order of arrival.
+        mutating func take(_ count: Int) -> [Batch.Rider] {
+            plan.left(count)
+            guard count < gathered.count else {
+                defer { gathered = [] }
+                return gathered
+            }
+            defer { gathered.removeFirst(count) }
+            return Array(gathered.prefix(count))
         }
     }
 
     private enum Gathering { case refused, gathered, leave, leaveAtTurnEnd }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let loop: EventLoop
     let batches = Counter()
     let statements = Counter()
@@ -41,8 +47,10 @@ final class Batcher: Sendable {
     /// A batch without an answer for this long is cancelled, and its statements run alone: one of them is not what it seemed.
     static let stall = Duration.milliseconds(25)
 
-    init(loop: EventLoop) {
+    /// - Parameter connections: of the pool; batches take two at most.
+    init(loop: EventLoop, connections: Int) {
         self.loop = loop
+        state = Mutex(State(lanes: BatchLanes(limit: min(2, connections))))
     }
 
     // MARK: Callers
@@ -74,16 +82,13 @@ final class Batcher: Sendable {
 
     private func gather(_ rider: Batch.Rider, isOnLoop: Bool) -> Gathering {
         state.withLock { state in
-            switch state.stage {
-            case .stalled: return .refused
+            guard state.stalled.isEmpty else { return .refused }
             // It is told at its first caller's deadline if no connection comes free.
-            case .queueing(let end) where rider.caller.deadline < end: return .refused
-            case .idle, .gathering, .queueing, .underWay: break
-            }
+            if case .queueing(let end) = state.boarding, rider.caller.deadline < end { return .refused }
             guard state.plan.admits(rider.sql) else { return .refused }
             state.gathered.append(rider)
-            guard case .idle = state.stage else { return .gathered }
-            state.stage = .gathering
+            guard case .waiting = state.boarding, state.lanes.mayLeave(state.gathered.count) else { return .gathered }
+            state.boarding = .turnEnd
             return isOnLoop ? .leaveAtTurnEnd : .leave
         }
     }
@@ -98,23 +103,24 @@ final class Batcher: Sendable {
     private func queue(_ pool: Pool) {
         let (first, hurried) = state.withLock { state -> (Caller?, [Batch.Rider]) in
             guard let first = state.gathered.first?.caller else {
-                state.stage = .idle
+                state.boarding = .waiting
                 return (nil, [])
             }
             // Whoever has less time than the first asks for itself, as those do who come while the batch queues.
             let hurried = state.gathered.filter { $0.caller.deadline < first.deadline }
             if !hurried.isEmpty { state.gathered.removeAll { $0.caller.deadline < first.deadline } }
-            state.stage = .queueing(until: first.deadline)
+            state.boarding = .queueing(until: first.deadline)
             return (first, hurried)
         }
-        if let first { pool.lend(first) { [self] grant in send(grant, pool) } }
+        if let first { pool.lend(first) { [self] grant in depart(with: grant, pool) } }
         for rider in hurried { rider.seat.tell(.alone) }
     }
 
-    private func send(_ grant: Result<(PoolState.Slot, PostgresConnection), PoolError>, _ pool: Pool) {
+    private func depart(with grant: Result<(PoolState.Slot, PostgresConnection), PoolError>, _ pool: Pool) {
         let riders = state.withLock { state in
-            if case .success = grant { state.stage = .underWay } else { state.stage = .idle }
-            return state.takeGathered()
+            state.boarding = .waiting
+            guard case .success = grant else { return state.take(state.gathered.count) }
+            return state.take(state.lanes.leave(state.gathered.count))
         }
         let now = MonotonicInstant.now()
         switch grant {
@@ -131,11 +137,13 @@ final class Batcher: Sendable {
                 if rider.caller.deadline.hasPassed(at: now) { rider.seat.tell(.alone) }
                 return rider.seat.isTaken
             }
-            guard !present.isEmpty else {
+            if present.isEmpty {
                 pool.giveBack(slot, connection, now)
-                return proceed(pool)
+                ended(nil, pool)
+            } else {
+                send(Batch(present, on: connection, slot: slot, sentAt: now), pool)
+                proceed(pool)
             }
-            send(Batch(present, on: connection, slot: slot, sentAt: now), pool)
         }
     }
 
@@ -149,7 +157,7 @@ final class Batcher: Sendable {
             loop.cancel(timer)
             batch.wasNotSent()
             pool.giveBack(batch)
-            return proceed(pool)
+            return ended(batch, pool)
         }
         batches.add()
         statements.add(batch.riders.count)
@@ -159,7 +167,7 @@ final class Batcher: Sendable {
         let now = MonotonicInstant.now()
         if batch.answered(answer, now: now, meters: pool.meters) { pool.giveBack(batch) }
         learn(from: batch, answer, now: now)
-        proceed(pool)
+        ended(batch, pool)
     }
 
     private func learn(from batch: Batch, _ answer: Operation.Answer, now: MonotonicInstant) {
@@ -174,13 +182,23 @@ final class Batcher: Sendable {
         state.withLock { $0.plan.ran(batch.riders.map(\.sql.text), failedAt: failedAt, each: each) }
     }
 
-    /// The connection is back: whoever came meanwhile is next.
+    /// The lane is free: whoever came meanwhile is next.
+    private func ended(_ batch: Batch?, _ pool: Pool) {
+        state.withLock { state in
+            if let batch { state.stalled.remove(ObjectIdentifier(batch)) }
+            state.lanes.ended()
+        }
+        proceed(pool)
+    }
+
+    /// At the end of the turn: those who were just answered ask again until then, and small groups that follow each other become one.
     private func proceed(_ pool: Pool) {
         let mustLeave = state.withLock { state in
-            state.stage = state.gathered.isEmpty ? .idle : .gathering
-            return !state.gathered.isEmpty
+            guard case .waiting = state.boarding, state.lanes.mayLeave(state.gathered.count) else { return false }
+            state.boarding = .turnEnd
+            return true
         }
-        if mustLeave { queue(pool) }
+        if mustLeave { loop.atTurnEnd { [self] in queue(pool) } }
     }
 
     private func stalled(_ batch: Batch, _ pool: Pool) {
@@ -188,8 +206,8 @@ final class Batcher: Sendable {
         let waiting = state.withLock { state -> [Batch.Rider] in
             // A statement that could not be sent is answered on its caller's thread, maybe just now: then the next is on its way.
             guard !batch.isAnswered else { return [] }
-            state.stage = .stalled
-            return state.takeGathered()
+            state.stalled.insert(ObjectIdentifier(batch))
+            return state.take(state.gathered.count)
         }
         for rider in waiting { rider.seat.tell(.alone) }
     }
