@@ -23,7 +23,7 @@ struct TestApplication: Sendable {
         let loop = try EventLoop()
         defer { loop.shutdown() }
         let logger = Logger(label: "test")
-        let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": String(name)])
+        let endpoint = server.endpoint(["dbname": String(name)])
         // A minute: these tests look at what happens, not at how fast a busy machine is.
         let pool = Pool(PoolConfiguration(max: 8, deadline: .seconds(60)), endpoint: endpoint, loop: loop, logger: logger)
         let database = Database(pool: pool)
@@ -63,11 +63,8 @@ struct TestApplication: Sendable {
         }
     }
 
-    func untilRedisIsUp() async {
-        while true {
-            if case .up? = redis?.status { return }
-            await Task.yield()
-        }
+    func untilRedisIsUp() async throws {
+        try await until("Redis is up") { redis?.isUp == true }
     }
 
     /// Follows a task to its end, from the start or from an event id; answers what the stream said.
@@ -79,4 +76,8 @@ struct TestApplication: Sendable {
         }
         return events
     }
+}
+
+extension RedisConnection {
+    var isUp: Bool { if case .up = status { true } else { false } }
 }

@@ -1,19 +1,19 @@
 import Logging
 import Synchronization
 import TestServers
+import Testing
 import Vitals
 
 @testable import AppCore
 
-/// A running pool on a test's server, ended with the test.
+/// Runs `body` with a pool that is running, and ends both.
 func withPool<Result: Sendable>(
-    _ configuration: PoolConfiguration, _ server: TestPostgres, logger: Logger = Logger(label: "test"),
+    _ configuration: PoolConfiguration, _ endpoint: PostgresEndpoint, logger: Logger = Logger(label: "test"),
     onPressure: @escaping @Sendable (PoolPressure) -> Void = { _ in }, onEvent: (@Sendable (PoolEvent) -> Void)? = nil,
     _ body: @Sendable (Database) async throws -> Result
 ) async throws -> Result {
     let loop = try EventLoop()
     defer { loop.shutdown() }
-    let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"])
     let pool = Pool(configuration, endpoint: endpoint, loop: loop, logger: logger, onPressure: onPressure, onEvent: onEvent)
     return try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await pool.run() }
@@ -25,8 +25,20 @@ func withPool<Result: Sendable>(
 
 extension Database {
     /// Returns when so many connections lie idle.
-    func untilIdle(_ count: Int) async {
-        while pool.statistics().idle < count { await Task.yield() }
+    func untilIdle(_ count: Int) async throws {
+        try await until("\(count) connections lie idle") { pool.statistics().idle >= count }
+    }
+
+    func untilLeased(_ count: Int) async throws {
+        try await until("\(count) connections are leased") { pool.statistics().leased >= count }
+    }
+
+    func untilWaiting(_ count: Int) async throws {
+        try await until("\(count) callers wait") { pool.statistics().waiting >= count }
+    }
+
+    func untilUnavailable() async throws {
+        try await until("the database is known to be away") { pool.statistics().unavailable != nil }
     }
 }
 
@@ -38,8 +50,12 @@ func timed(_ body: () async throws -> Void) async rethrows -> Duration {
 }
 
 extension [Duration] {
-    /// The value below which this share of them lies.
-    func quantile(_ share: Double) -> Duration {
+    /// The value below which this share of them lies. Of nothing at all it is none, and the test fails.
+    func quantile(_ share: Double, sourceLocation: SourceLocation = #_sourceLocation) -> Duration {
+        guard !isEmpty else {
+            Issue.record("there is nothing of which to say the \(share) quantile", sourceLocation: sourceLocation)
+            return .zero
+        }
         let sorted = sorted()
         return sorted[Swift.min(sorted.count - 1, Int(Double(sorted.count) * share))]
     }
@@ -52,29 +68,4 @@ final class Longest: Sendable {
     func note(_ duration: Duration) { longest.withLock { $0 = max($0, duration) } }
 
     var duration: Duration { longest.withLock { $0 } }
-}
-
-/// Keeps what is logged.
-final class LogLines: Sendable {
-    private let lines = Mutex<[String]>([])
-
-    var all: [String] { lines.withLock { $0 } }
-
-    var logger: Logger { Logger(label: "test") { _ in Handler(lines: self) } }
-
-    private struct Handler: LogHandler {
-        let lines: LogLines
-        var metadata: Logger.Metadata = [:]
-        var logLevel = Logger.Level.info
-
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { metadata[key] }
-            set { metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) {
-            let details = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
-            lines.lines.withLock { $0.append("\(event.message) \(details)") }
-        }
-    }
 }

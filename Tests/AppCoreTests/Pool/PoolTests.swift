@@ -10,7 +10,7 @@ import Vitals
 struct PoolTests {
     @Test func `answers queries with typed values`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 2), server) { database in
+        try await withPool(PoolConfiguration(max: 2), server.endpoint) { database in
             let id = "it's \"quoted\" \\ {x,y}"
             let when = WallTime(microsecondsSince1970: 1_700_000_000_123_456)
             let rows = try await database.query(
@@ -33,7 +33,7 @@ struct PoolTests {
 
     @Test func `P13: a statement is prepared at its second use and heals after the table changed`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1), server) { database in
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
             try await database.withConnection(for: "test") { lease in
                 try await lease.script("CREATE TABLE heal (a int); INSERT INTO heal VALUES (1)")
                 for _ in 0..<3 {
@@ -50,10 +50,39 @@ struct PoolTests {
         }
     }
 
+    @Test func `P13: inside a transaction the caller is told that its plan is stale, and nothing is tried again behind its back`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
+            let look: SQL = "SELECT * FROM heal WHERE a = \(1)"
+            try await database.withConnection(for: "test") { lease in
+                try await lease.script("CREATE TABLE heal (a int); INSERT INTO heal VALUES (1)")
+                for _ in 0..<3 { _ = try await lease.query(look) }
+                try await lease.execute("BEGIN")
+                try await lease.execute("ALTER TABLE heal ADD COLUMN b text DEFAULT 'new'")
+                do {
+                    _ = try await lease.query(look)
+                    Issue.record("a stale plan was executed")
+                } catch {
+                    #expect((error as? PostgresError)?.sqlState == "0A000")
+                }
+                // Tried again, it would have been told this at once, and never the reason.
+                do {
+                    _ = try await lease.query(look)
+                    Issue.record("an aborted transaction went on")
+                } catch {
+                    #expect((error as? PostgresError)?.sqlState == "25P02")
+                }
+                try await lease.execute("ROLLBACK")
+                #expect(try await lease.query(look).first?.int("a") == 1)
+            }
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
     @Test func `the queue and the statement share one deadline, and the statement is cancelled on the server`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server) { database in
-            while database.pool.statistics().idle < 1 { await Task.yield() }
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server.endpoint) { database in
+            try await database.untilIdle(1)
             let started = MonotonicInstant.now()
             await #expect(throws: PostgresError.self) { try await database.query("SELECT pg_sleep(30)", for: "slow") }
             #expect(MonotonicInstant.now() - started < .seconds(1))
@@ -66,7 +95,7 @@ struct PoolTests {
 
     @Test func `P14: a batch is one round trip, answered in order, and all or nothing`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1), server) { database in
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
             try await database.withConnection(for: "test") { lease in
                 try await lease.script("CREATE TABLE counted (n int PRIMARY KEY)")
                 let answers = try await lease.batch((1...10).map { "SELECT \($0)::int AS n" })
@@ -89,10 +118,34 @@ struct PoolTests {
         }
     }
 
+    @Test func `P14: ten statements in a batch take a third of the time of ten round trips, or less`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(30)), server.endpoint) { database in
+            let statements = (1...10).map { "SELECT \($0)::int AS n" as SQL }
+            // Where production's hot paths are. The best of five: others want the two cores as well.
+            let ratios = try await withTaskExecutorPreference(database.pool.loop) {
+                try await database.withConnection(for: "test") { lease in
+                    var ratios: [Double] = []
+                    for _ in 0..<5 {
+                        var alone = MonotonicInstant.now()
+                        for _ in 0..<50 { for statement in statements { _ = try await lease.query(statement) } }
+                        let singly = MonotonicInstant.now() - alone
+                        alone = .now()
+                        for _ in 0..<50 { _ = try await lease.batch(statements) }
+                        ratios.append(singly / (.now() - alone))
+                    }
+                    return ratios
+                }
+            }
+            print("P14: \(ratios)")
+            #expect(ratios.max() ?? 0 >= 3)
+        }
+    }
+
     @Test func `a batch given up at its deadline leaves a connection that serves again`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server) { database in
-            while database.pool.statistics().idle < 1 { await Task.yield() }
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server.endpoint) { database in
+            try await database.untilIdle(1)
             await #expect(throws: PostgresError.self) {
                 _ = try await database.withConnection(for: "slow") { lease in
                     try await lease.batch(["SELECT 1", "SELECT pg_sleep(30)", "SELECT 2"]).count
@@ -106,7 +159,7 @@ struct PoolTests {
 
     @Test func `a transaction left open is rolled back before the next caller`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1), server) { database in
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
             try await database.withConnection(for: "careless") { lease in
                 try await lease.script("CREATE TABLE left_open (a int); BEGIN; INSERT INTO left_open VALUES (1)")
             }
@@ -118,11 +171,11 @@ struct PoolTests {
     @Test func `saturation tells the holders, and its edges are told at once`() async throws {
         let server = try await TestPostgres.start()
         let edges = Mutex<[PoolPressure]>([])
-        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(700)), server, onPressure: { edge in edges.withLock { $0.append(edge) } }) { database in
-            while database.pool.statistics().idle < 1 { await Task.yield() }
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(700)), server.endpoint, onPressure: { edge in edges.withLock { $0.append(edge) } }) { database in
+            try await database.untilIdle(1)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try? await Work.$detail.withValue("task 7") { _ = try await database.query("SELECT pg_sleep(0.6)", for: "holder") } }
-                while database.pool.statistics().leased < 1 { await Task.yield() }
+                try await database.untilLeased(1)
                 let holder = try #require(database.pool.holders().holders.first)
                 #expect(holder.purpose == "holder" && holder.detail == "task 7")
                 #expect(holder.callSite.hasPrefix("AppCoreTests/PoolTests.swift:"))
@@ -141,13 +194,29 @@ struct PoolTests {
 
     @Test func `P2: dead idle connections cost no caller an error`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 10, min: 10), server) { database in
-            await database.untilIdle(10)
-            let opened = database.pool.statistics().opened
-            try await server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'", database: "app")
-            while database.pool.statistics().closed[.error] ?? 0 < 10 { await Task.yield() }
-            for _ in 0..<30 { #expect(try await timed { _ = try await database.query("SELECT 1", for: "after") } < .milliseconds(150)) }
-            #expect(database.pool.statistics().opened > opened)
+        try await withPool(PoolConfiguration(max: 10, min: 10), server.endpoint) { database in
+            try await database.untilIdle(10)
+            let ours = try await server.superuserScript("SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE usename = 'app'")
+            try await server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN (\(ours))")
+            // They are gone when the server says so; nobody waits for the pool to have noticed.
+            let left = "SELECT count(*) FROM pg_stat_activity WHERE pid IN (\(ours))"
+            try await until("the backends are gone") { try await server.superuserScript(left) == "0" }
+            let times = try await withThrowingTaskGroup(of: Duration.self) { group in
+                for number in 0..<30 {
+                    group.addTask {
+                        try await timed {
+                            let rows = try await database.query("SELECT \(number)::int AS n", for: "after")
+                            #expect(try rows.first?.int("n") == number)
+                        }
+                    }
+                }
+                return try await group.reduce(into: [Duration]()) { $0.append($1) }
+            }
+            #expect(times.count == 30)
+            #expect(times.quantile(1) < .milliseconds(150))
+            let statistics = database.pool.statistics()
+            #expect(statistics.closed[.error] == 10)
+            #expect(statistics.queryErrorsBySQLStateClass.values.allSatisfy { $0 == 0 })
         }
     }
 }

@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import TestServers
 import Testing
 import Vitals
 
@@ -41,8 +42,6 @@ private final class FakeManager {
     }
 }
 
-private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-
 @Suite struct `Systemd's environment` {
     @Test(
         arguments: [
@@ -80,7 +79,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 @Suite struct `Systemd notifier` {
     @Test func `does nothing when nobody listens`() async {
-        let notifier = SystemdNotifier(.none, time: ManualTime(), logger: quiet)
+        let notifier = SystemdNotifier(.none, time: ManualTime(), logger: .quiet)
         notifier.ready()
         notifier.status("x")
         notifier.watchdog()
@@ -90,7 +89,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test func `sends each notice in its own datagram`() throws {
         let manager = try FakeManager()
         let time = ManualTime(now: MonotonicInstant(nanoseconds: 5_000_000_000))
-        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: quiet)
+        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: .quiet)
         notifier.ready()
         notifier.reloading()
         notifier.extendTimeout(by: .seconds(3))
@@ -110,7 +109,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ])
     func `makes any text one line that fits`(text: String, notice: String) throws {
         let manager = try FakeManager()
-        let notifier = SystemdNotifier(try manager.environment(), time: ManualTime(), logger: quiet)
+        let notifier = SystemdNotifier(try manager.environment(), time: ManualTime(), logger: .quiet)
         notifier.status(text)
         #expect(manager.received() == [notice])
     }
@@ -118,7 +117,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test func `counts what nobody takes and never waits`() throws {
         let environment = try SystemdEnvironment(
             ["NOTIFY_SOCKET": "@healthd-test-nobody-\(UInt64.random(in: 0...UInt64.max))"], processID: 1)
-        let notifier = SystemdNotifier(environment, time: ManualTime(), logger: quiet)
+        let notifier = SystemdNotifier(environment, time: ManualTime(), logger: .quiet)
         notifier.ready()
         notifier.watchdog()
         #expect(notifier.failures.value == 2)
@@ -127,15 +126,18 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test func `keeps READY for later when the manager's queue is full, and pings not at all`() async throws {
         let manager = try FakeManager()
         let time = ManualTime()
-        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: quiet)
-        while notifier.failures.value == 0 { notifier.watchdog() }
+        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: .quiet)
+        try await until("the queue is full") {
+            notifier.watchdog()
+            return notifier.failures.value > 0
+        }
         notifier.reloading()
         notifier.ready()
         #expect(notifier.failures.value == 1)
         #expect(manager.received().allSatisfy { $0 == "WATCHDOG=1" })
-        await withTaskGroup { group in
+        try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await notifier.run(parts: { [] }) }
-            await time.untilSleeping()
+            try await time.untilAsleep()
             group.cancelAll()
         }
         #expect(manager.received().map { $0.prefix(9) } == ["RELOADING", "READY=1"])
@@ -144,9 +146,9 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test func `pings while parts make progress, then names the one that stalls and asks for the restart`() async throws {
         let manager = try FakeManager()
         let time = ManualTime()
-        let notifier = SystemdNotifier(try manager.environment(watchdog: .seconds(4)), time: time, logger: quiet)
+        let notifier = SystemdNotifier(try manager.environment(watchdog: .seconds(4)), time: time, logger: .quiet)
         let start = time.now()
-        await withTaskGroup { group in
+        try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 await notifier.run(parts: {
                     [
@@ -156,10 +158,10 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
                 })
             }
             for _ in 0..<8 {
-                await time.untilSleeping()
+                try await time.untilAsleep()
                 time.advance(by: .seconds(1))
             }
-            await time.untilSleeping()
+            try await time.untilAsleep()
             group.cancelAll()
         }
         let notices = manager.received()
