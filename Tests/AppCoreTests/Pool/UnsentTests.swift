@@ -30,7 +30,7 @@ struct UnsentTests {
 
     @Test func `it costs those who would ride beside it nothing`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 2, deadline: .seconds(10)), server) { database in
+        try await withPool(PoolConfiguration(max: 2, deadline: .seconds(10)), server.endpoint) { database in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for caller in 0..<200 {
                     group.addTask {
@@ -55,7 +55,7 @@ struct UnsentTests {
             let answers = Mutex(0)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try await connection.query("SELECT pg_sleep(0.2)", until: later) }
-                while connection.condition == .reusable { await Task.yield() }
+                try await until("the statement runs") { connection.condition == .needsRecovery }
                 #expect(connection.send(["SELECT 1"]) { _ in answers.withLock { $0 += 1 } } == false)
                 try await group.waitForAll()
             }
