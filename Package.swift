@@ -97,9 +97,9 @@ let package = Package(
             swiftSettings: strict),
 
         .testTarget(name: "VitalsTests", dependencies: ["Vitals"], swiftSettings: strict),
-        .testTarget(name: "ProbesTests", dependencies: ["Probes", "Vitals"], swiftSettings: strict),
-        // Private servers for tests, in temporary folders.
-        .target(name: "TestServers", path: "Tests/TestServers", swiftSettings: strict),
+        .testTarget(name: "ProbesTests", dependencies: ["Probes", "Vitals", "TestServers"], swiftSettings: strict),
+        // Private servers for tests, in temporary folders; and how tests wait.
+        .target(name: "TestServers", dependencies: ["Vitals"], path: "Tests/TestServers", swiftSettings: strict),
         .testTarget(name: "AppCoreTests", dependencies: ["AppCore", "Vitals", "TestServers"], swiftSettings: strict),
         .testTarget(
             name: "HealthdTests",

@@ -63,11 +63,8 @@ struct TestApplication: Sendable {
         }
     }
 
-    func untilRedisIsUp() async {
-        while true {
-            if case .up? = redis?.status { return }
-            await Task.yield()
-        }
+    func untilRedisIsUp() async throws {
+        try await until("Redis is up") { redis?.isUp == true }
     }
 
     /// Follows a task to its end, from the start or from an event id; answers what the stream said.
@@ -79,4 +76,8 @@ struct TestApplication: Sendable {
         }
         return events
     }
+}
+
+extension RedisConnection {
+    var isUp: Bool { if case .up = status { true } else { false } }
 }

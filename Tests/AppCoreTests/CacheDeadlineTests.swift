@@ -32,7 +32,7 @@ struct CacheDeadlineTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await cache.run() }
             // Until it runs, callers load for themselves.
-            while !cache.isRunning { await Task.yield() }
+            try await until("the cache runs") { cache.isRunning }
             let result = try await body()
             group.cancelAll()
             return result
@@ -49,7 +49,7 @@ struct CacheDeadlineTests {
             async let hasty = Deadline.$current.withValue(Deadline(time.now() + .milliseconds(100))) {
                 try await cache.value(for: "a", load: { try await load() })
             }
-            await time.untilSleeping()
+            try await time.untilAsleep()
             time.advance(by: .milliseconds(100))
             do {
                 _ = try await hasty
@@ -154,7 +154,8 @@ struct CacheDeadlineTests {
                 for _ in 0..<max {
                     group.addTask { try await application.database.withConnection(for: "hold") { _ in for await _ in over {} } }
                 }
-                while application.database.pool.statistics().leased < max || !cache.isRunning { await Task.yield() }
+                try await application.database.untilLeased(max)
+                try await until("the cache runs") { cache.isRunning }
                 let began = MonotonicInstant.now()
                 do {
                     _ = try await workspaces.find(workspace.id)

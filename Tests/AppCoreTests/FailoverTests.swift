@@ -18,13 +18,10 @@ struct FailoverTests {
     }
 
     /// Writes until it succeeds; answers how long that took.
-    private func untilWritten(_ database: Database) async -> Duration {
-        let started = MonotonicInstant.now()
-        while MonotonicInstant.now() - started < .seconds(30) {
-            if (try? await database.execute("INSERT INTO written VALUES (1)", for: "write")) != nil { break }
-            await Task.yield()
+    private func untilWritten(_ database: Database) async throws -> Duration {
+        try await timed {
+            try await until("a write succeeds") { (try? await database.execute("INSERT INTO written VALUES (1)", for: "write")) != nil }
         }
-        return .now() - started
     }
 
     private func isInRecovery(_ database: Database) async throws -> Bool? {
@@ -34,12 +31,12 @@ struct FailoverTests {
     @Test func `P9: writes succeed again within 2 s of the new primary`() async throws {
         let (primary, standby) = try await pair()
         try await withRunningPool(PoolConfiguration(max: 4, min: 2), endpoint([primary, standby], "read-write")) { database in
-            _ = await untilWritten(database)
+            _ = try await untilWritten(database)
             #expect(try await isInRecovery(database) == false)
             try await primary.stop()
-            while database.pool.statistics().unavailable == nil { await Task.yield() }
+            try await database.untilUnavailable()
             try await standby.superuserScript("SELECT pg_promote()")
-            #expect(await untilWritten(database) < .seconds(2))
+            #expect(try await untilWritten(database) < .seconds(2))
         }
     }
 
@@ -47,25 +44,25 @@ struct FailoverTests {
         let server = try await TestPostgres.start()
         try await server.superuserScript("CREATE TABLE written (n int); ALTER TABLE written OWNER TO app")
         try await withRunningPool(PoolConfiguration(max: 4, min: 4), server.endpoint) { database in
-            while database.pool.statistics().idle < 4 { await Task.yield() }
+            try await database.untilIdle(4)
             try await server.superuserScript("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
             try await database.withConnection(for: "holder") { _ in
                 // The reload reaches each session in its own time.
-                while (try? await database.execute("INSERT INTO written VALUES (1)", for: "write")) != nil {}
+                try await until("a write fails") { (try? await database.execute("INSERT INTO written VALUES (1)", for: "write")) == nil }
                 #expect(database.pool.statistics().closed[.failover] == 3, "the one that failed and the idle ones")
             }
             #expect(database.pool.statistics().closed[.failover] == 4, "the leased one when it came back")
             try await server.superuserScript(
                 "SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()"
             )
-            #expect(await untilWritten(database) < .seconds(2))
+            #expect(try await untilWritten(database) < .seconds(2))
         }
     }
 
     @Test func `P9: a transaction that its caller made read-only says nothing about the server`() async throws {
         let server = try await TestPostgres.start()
         try await withRunningPool(PoolConfiguration(max: 3, min: 3), server.endpoint) { database in
-            while database.pool.statistics().idle < 3 { await Task.yield() }
+            try await database.untilIdle(3)
             await #expect(throws: PostgresError.self) {
                 try await database.withConnection(for: "reader") {
                     try await $0.script("BEGIN READ ONLY; CREATE TABLE written (n int)")
@@ -81,12 +78,12 @@ struct FailoverTests {
     {
         let (primary, standby) = try await pair()
         try await withRunningPool(PoolConfiguration(max: 4, min: 2), endpoint([primary, standby], "read-write")) { database in
-            _ = await untilWritten(database)
+            _ = try await untilWritten(database)
             try await primary.demote()
             // Both are standbys: neither will do.
-            while database.pool.statistics().unavailable == nil { await Task.yield() }
+            try await database.untilUnavailable()
             try await standby.superuserScript("SELECT pg_promote()")
-            #expect(await untilWritten(database) < .seconds(2))
+            #expect(try await untilWritten(database) < .seconds(2))
             #expect(try await isInRecovery(database) == false)
         }
     }
@@ -95,23 +92,25 @@ struct FailoverTests {
         let (primary, standby) = try await pair()
         // The first that answers will do, so the pool lands on the standby when the primary is away, and returns.
         try await withRunningPool(PoolConfiguration(max: 2, min: 2), endpoint([primary, standby], "any")) { database in
-            while database.pool.statistics().idle < 2 { await Task.yield() }
+            try await database.untilIdle(2)
             try await primary.stop()
-            while (try? await isInRecovery(database)) != true { await Task.yield() }
-            while database.pool.statistics().idle < 2 { await Task.yield() }
+            try await until("the standby answers") { (try? await isInRecovery(database)) == true }
+            try await database.untilIdle(2)
             try await primary.startAgain()
             // A connection is wanted: it leads to the primary again, and the one that is left on the standby follows within a second.
             try await standby.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' LIMIT 1")
-            while database.pool.statistics().closed[.failover] == 0 { await Task.yield() }
+            try await until("the other server is left") { database.pool.statistics().closed[.failover] != 0 }
             #expect(try await isInRecovery(database) == false)
-            while try await standby.superuserScript("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'") != "0" {}
+            try await until("nobody is left on the standby") {
+                try await standby.superuserScript("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'") == "0"
+            }
         }
     }
 
     @Test func `P9: a promoted standby is noticed on the connections that stand`() async throws {
         let (primary, standby) = try await pair()
         try await withRunningPool(PoolConfiguration(max: 2, min: 2), standby.endpoint) { database in
-            while database.pool.statistics().idle < 2 { await Task.yield() }
+            try await database.untilIdle(2)
             try await primary.stop()
             try await standby.superuserScript("SELECT pg_promote()")
             // The server reports its role before it is ready for the next statement: no question is asked for it.

@@ -18,10 +18,6 @@ struct PgBouncerTests {
         return try await withRunningPool(configuration, endpoint) { try await body($0, server) }
     }
 
-    private func untilFull(_ database: Database) async {
-        while database.pool.statistics().idle < database.pool.configuration.min { await Task.yield() }
-    }
-
     @Test func `a pooler is noticed, and the server's process is not claimed to be known`() async throws {
         try await withPooler(PoolConfiguration(max: 1, min: 1)) { database, _ in
             let pid = try await database.withConnection(for: "test") { $0.backendPID }
@@ -32,7 +28,7 @@ struct PgBouncerTests {
     @Test func `many callers share few server connections, with statements that come again, batches and transactions`() async throws
     {
         try await withPooler(PoolConfiguration(max: 20, min: 20, deadline: .seconds(20))) { database, _ in
-            await untilFull(database)
+            try await database.untilIdle(database.pool.configuration.min)
             let zones = try await withThrowingTaskGroup(of: Set<String>.self) { group in
                 for caller in 0..<40 {
                     group.addTask {
@@ -65,7 +61,7 @@ struct PgBouncerTests {
 
     @Test func `every server connection has our time zone, also after a caller changed its session`() async throws {
         try await withPooler(serverConnections: 4, PoolConfiguration(max: 8, min: 8, deadline: .seconds(20))) { database, _ in
-            await untilFull(database)
+            try await database.untilIdle(database.pool.configuration.min)
             _ = try await database.query("SET TimeZone = 'Asia/Tokyo'", for: "changes")
             let seen = try await withThrowingTaskGroup(of: (Int, String).self) { group in
                 for _ in 0..<4 {
@@ -86,7 +82,7 @@ struct PgBouncerTests {
 
     @Test func `a statement given up at its deadline is cancelled through the pooler`() async throws {
         try await withPooler(PoolConfiguration(max: 1, min: 1, deadline: .seconds(10))) { database, server in
-            await untilFull(database)
+            try await database.untilIdle(database.pool.configuration.min)
             await #expect(throws: PostgresError.self) {
                 try await database.query("SELECT pg_sleep(30)", for: "slow", within: .milliseconds(200))
             }
@@ -102,7 +98,7 @@ struct PgBouncerTests {
     @Test func `with prepared on, statements are named behind a pooler too`() async throws {
         try await withPooler(serverConnections: 1, PoolConfiguration(max: 1, min: 1, deadline: .seconds(10), prepared: .on)) {
             database, server in
-            await untilFull(database)
+            try await database.untilIdle(database.pool.configuration.min)
             for _ in 0..<3 { _ = try await database.query("SELECT 1 AS n", for: "test") }
             #expect(try await server.superuserScript("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'") == "1")
             #expect(try await database.query("SELECT count(*) AS n FROM pg_prepared_statements", for: "look").first?.int("n") == 1)

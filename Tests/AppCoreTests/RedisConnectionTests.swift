@@ -20,17 +20,18 @@ struct RedisConnectionTests {
         }
     }
 
-    private func untilUp(_ connection: RedisConnection) async {
-        while true {
-            if case .up = connection.status { return }
-            await Task.yield()
-        }
+    private func untilUp(_ connection: RedisConnection) async throws {
+        try await until("Redis is up") { connection.isUp }
+    }
+
+    private func untilDown(_ connection: RedisConnection) async throws {
+        try await until("Redis is known to be away") { !connection.isUp }
     }
 
     @Test func `values come back byte for byte`() async throws {
         let server = try await TestRedis.start()
         try await withConnection(server) { connection in
-            await untilUp(connection)
+            try await untilUp(connection)
             let awkward: [UInt8] = [0, 13, 10, 36, 255, 0, 42]
             let exchanges: [([RedisArgument], RedisReply)] = [
                 (["SET", "key", RedisArgument(awkward)], .status("OK")),
@@ -52,7 +53,7 @@ struct RedisConnectionTests {
     @Test func `pipelined commands of many callers are answered in order`() async throws {
         let server = try await TestRedis.start()
         try await withConnection(server) { connection in
-            await untilUp(connection)
+            try await untilUp(connection)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<500 {
                     group.addTask {
@@ -68,12 +69,12 @@ struct RedisConnectionTests {
     @Test func `a frozen server costs one deadline, then nothing, and its return is noticed`() async throws {
         let server = try await TestRedis.start()
         try await withConnection(server, deadline: .milliseconds(50)) { connection in
-            await untilUp(connection)
+            try await untilUp(connection)
             server.freeze()
             let first = MonotonicInstant.now()
             await #expect(throws: RedisError.self) { _ = try await connection.command(["PING"]) }
             #expect(MonotonicInstant.now() - first < .seconds(1))
-            while case .up = connection.status { await Task.yield() }
+            try await untilDown(connection)
             let second = MonotonicInstant.now()
             do {
                 _ = try await connection.command(["PING"])
@@ -82,7 +83,7 @@ struct RedisConnectionTests {
                 #expect(MonotonicInstant.now() - second < .milliseconds(100))
             }
             server.thaw()
-            await untilUp(connection)
+            try await untilUp(connection)
             let reply = try await connection.command(["PING"], until: Deadline(.now() + .seconds(1)))
             #expect(reply == .status("PONG"))
         }
@@ -91,11 +92,11 @@ struct RedisConnectionTests {
     @Test func `a stopped server is noticed without a command`() async throws {
         let server = try await TestRedis.start()
         try await withConnection(server) { connection in
-            await untilUp(connection)
+            try await untilUp(connection)
             try await server.stop()
-            while case .up = connection.status { await Task.yield() }
+            try await untilDown(connection)
             try await server.startAgain()
-            await untilUp(connection)
+            try await untilUp(connection)
         }
     }
 

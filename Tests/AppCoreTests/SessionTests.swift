@@ -66,7 +66,7 @@ struct SessionTests {
             _ = try await database.withTransaction(for: "clean") { try await $0.execute("SET LOCAL statement_timeout = '7s'") }
             #expect(try await server.superuserScript(last) == "COMMIT")
             _ = try await database.query("SET statement_timeout = '7s'", for: "changed")
-            while database.pool.statistics().idle < 1 { await Task.yield() }
+            try await database.untilIdle(1)
             #expect(try await server.superuserScript(last) == SessionSetup.settings)
         }
     }
@@ -87,7 +87,7 @@ struct SessionTests {
     @Test func `P10: a SET given up at its deadline does not leak either`() async throws {
         let server = try await TestPostgres.start()
         try await withRunningPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
-            while database.pool.statistics().idle < 1 { await Task.yield() }
+            try await database.untilIdle(1)
             await #expect(throws: PostgresError.self) {
                 _ = try await database.withConnection(for: "slow", within: .milliseconds(100)) { lease in
                     try await lease.script("SET lock_timeout = '7s'; COMMIT; SELECT pg_sleep(30)")

@@ -10,7 +10,7 @@ struct WorkspaceCacheTests {
     @Test func `two hundred readers at once cost one load`() async throws {
         let server = try await TestPostgres.start()
         try await TestApplication.with(server, redis: try await TestRedis.start()) { application in
-            await application.untilRedisIsUp()
+            try await application.untilRedisIsUp()
             // Through another store, so that this one's cache is cold.
             let elsewhere = WorkspaceStore(database: application.database, cache: TieredCache(redis: nil))
             let workspace = try await elsewhere.create(NewWorkspace(name: "One", ticker: "ACME"))
@@ -32,7 +32,7 @@ struct WorkspaceCacheTests {
     @Test func `an update is never followed by an older value`() async throws {
         let server = try await TestPostgres.start()
         try await TestApplication.with(server, redis: try await TestRedis.start()) { application in
-            await application.untilRedisIsUp()
+            try await application.untilRedisIsUp()
             let workspace = try await application.workspaces.create(NewWorkspace(name: "v0", ticker: "ACME"))
             for number in 1...20 {
                 try await withThrowingTaskGroup(of: Void.self) { group in
@@ -51,7 +51,7 @@ struct WorkspaceCacheTests {
         let server = try await TestPostgres.start()
         let redis = try await TestRedis.start()
         try await TestApplication.with(server, redis: redis) { application in
-            await application.untilRedisIsUp()
+            try await application.untilRedisIsUp()
             let first = try await application.workspaces.create(NewWorkspace(name: "first", ticker: "ACME"))
             redis.freeze()
             #expect(try await application.workspaces.find(first.id).name == "first")

@@ -1,3 +1,4 @@
+import TestServers
 import Vitals
 
 /// Waits until something outside this process has come about, and answers how long that took.
@@ -28,7 +29,7 @@ public func eventuallySome<R>(
         } catch {
             lastError = error
         }
-        guard MonotonicInstant.now() < deadline else { throw NotInTime(what: what, limit: limit, lastError: lastError) }
+        guard MonotonicInstant.now() < deadline else { throw NotInTime(what, limit: limit, lastError: lastError) }
         try await SystemTime().sleep(for: pause)
     }
 }
@@ -39,17 +40,7 @@ public func steadily(
 ) async throws {
     let end = MonotonicInstant.now() + period
     while MonotonicInstant.now() < end {
-        guard try await condition() else { throw NotInTime(what: "no longer: \(what)", limit: period, lastError: nil) }
+        guard try await condition() else { throw NotInTime("no longer: \(what)", limit: period) }
         try await SystemTime().sleep(for: pause)
-    }
-}
-
-public struct NotInTime: Error, CustomStringConvertible {
-    var what: String
-    var limit: Duration
-    var lastError: (any Error)?
-
-    public var description: String {
-        "\(what): not within \(limit)" + (lastError.map { "; last error: \($0)" } ?? "")
     }
 }

@@ -125,12 +125,12 @@ import Vitals
         #expect(abs(delay.sum - 0.2) < 0.001)
     }
 
-    @Test func `ticks by itself`() async {
+    @Test func `ticks by itself`() async throws {
         let board = HealthBoard(rules: [.poolSaturation()], time: time)
         board.record(value(0.2))
-        await withDiscardingTaskGroup { group in
+        try await withThrowingDiscardingTaskGroup { group in
             group.addTask { await board.run() }
-            await time.run(step: .milliseconds(250)) { board.snapshot().overall == .unknown }
+            try await time.run("it is unknown", step: .milliseconds(250)) { board.snapshot().overall == .unknown }
             group.cancelAll()
         }
         #expect(time.now() - .start > .seconds(3))

@@ -16,18 +16,24 @@ import Vitals
         ) { [collected] in collected.add($0) }
     }
 
-    private func running(_ runner: ProbeRunner, until condition: @escaping () -> Bool) async {
-        await withTaskExecutorPreference(OneByOne()) {
-            await withDiscardingTaskGroup { group in
+    /// Runs it while `body` moves the clock.
+    private func running(_ runner: ProbeRunner, _ body: () async throws -> Void) async throws {
+        try await withTaskExecutorPreference(OneByOne()) {
+            try await withThrowingDiscardingTaskGroup { group in
                 group.addTask { await runner.run() }
-                await time.run(until: condition)
+                try await body()
                 group.cancelAll()
             }
         }
     }
 
-    @Test func `measures at its interval, faster after the first answer`() async {
-        await running(runner { Measurement(values: ["a": 1]) }) { self.collected.count >= 7 }
+    /// Runs it until so many samples are there.
+    private func running(_ runner: ProbeRunner, for count: Int) async throws {
+        try await running(runner) { try await time.run("\(count) samples") { collected.count >= count } }
+    }
+
+    @Test func `measures at its interval, faster after the first answer`() async throws {
+        try await running(runner { Measurement(values: ["a": 1]) }, for: 7)
         let starts = collected.all.map { $0.at - .start }
         // Three quick looks follow the first, then one each second.
         let gaps = zip(starts, starts.dropFirst()).map { $1 - $0 }
@@ -36,7 +42,7 @@ import Vitals
         #expect(collected.all.allSatisfy { $0.measurement?.values["a"] == 1 })
     }
 
-    @Test func `turns whatever is thrown into a sample and goes on`() async {
+    @Test func `turns whatever is thrown into a sample and goes on`() async throws {
         struct Odd: Error {}
         let turn = Counter()
         let runner = runner {
@@ -44,19 +50,19 @@ import Vitals
             if turn.value % 2 == 1 { throw Odd() }
             throw ProbeFailure(.full, "100 of 100")
         }
-        await running(runner) { self.collected.count >= 4 }
+        try await running(runner, for: 4)
         #expect(collected.all.prefix(4).map(\.outcome) == [.error, .full, .error, .full])
         #expect(runner.statistics.up == false)
         #expect(runner.statistics.lastSuccess == nil)
     }
 
-    @Test func `reaches the deadline of a run that hangs`() async {
+    @Test func `reaches the deadline of a run that hangs`() async throws {
         let time = time
         let runner = runner {
             try await time.sleep(for: .seconds(3_600))
             return Measurement()
         }
-        await running(runner) { self.collected.count >= 2 }
+        try await running(runner, for: 2)
         let first = collected.all[0]
         #expect(first.outcome == .timeout)
         #expect(first.duration == .milliseconds(500))
@@ -66,7 +72,7 @@ import Vitals
         #expect(runner.progress >= collected.all[1].at)
     }
 
-    @Test func `does not start a second run beside one that ignores cancellation, and drops what it brings late`() async {
+    @Test func `does not start a second run beside one that ignores cancellation, and drops what it brings late`() async throws {
         let gate = Gate()
         let started = Counter()
         let runner = runner {
@@ -74,38 +80,36 @@ import Vitals
             if started.value == 1 { await gate.wait() }
             return Measurement()
         }
-        await withDiscardingTaskGroup { group in
-            group.addTask { await runner.run() }
-            await time.run { self.collected.count >= 3 }
+        try await running(runner) {
+            // It ends when the look does.
+            defer { gate.open() }
+            try await time.run("three samples") { collected.count >= 3 }
             #expect(started.value == 1)
             #expect(collected.all.map(\.outcome).prefix(3) == [.timeout, .skipped, .skipped])
             #expect(collected.all[1].failure?.description.hasPrefix("not answering: the look before it has not come back for ") == true)
             #expect(runner.statistics.overruns >= 2)
             let stuck = runner.progress
             gate.open()
-            await time.run { self.collected.all.contains { $0.outcome == .ok } }
+            try await time.run("a good look") { collected.all.contains { $0.outcome == .ok } }
             #expect(started.value == 2)
             #expect(runner.statistics.lateResults == 1)
             #expect(runner.progress > stuck, "a hung probe is not a hung runner")
-            group.cancelAll()
         }
     }
 
-    @Test func `measures at once when nudged`() async {
+    @Test func `measures at once when nudged`() async throws {
         let runner = runner(interval: .seconds(60)) { Measurement() }
-        await withDiscardingTaskGroup { group in
-            group.addTask { await runner.run() }
-            await time.run(step: .milliseconds(500)) { self.collected.count >= 4 }
+        try await running(runner) {
+            try await time.run("four samples", step: .milliseconds(500)) { collected.count >= 4 }
             let before = collected.all[3].at
             runner.nudge()
-            await time.run { self.collected.count >= 5 }
+            try await time.run("a fifth sample") { collected.count >= 5 }
             #expect(collected.all[4].at - before < .seconds(2))
-            group.cancelAll()
         }
     }
 
     /// The promise of the default rule, at the worst moment: the target goes right after a good look.
-    @Test(arguments: [true, false]) func `sees stopped and frozen within 2.5 s and the return within 2 s`(_ frozen: Bool) async {
+    @Test(arguments: [true, false]) func `sees stopped and frozen within 2.5 s and the return within 2 s`(_ frozen: Bool) async throws {
         let time = time
         let broken = Mutex(false)
         let board = HealthBoard(rules: [.answers("postgres")], time: time)
@@ -121,20 +125,18 @@ import Vitals
             return Measurement()
         }
         let runner = ProbeRunner(probe, board: board, time: time)
-        await withDiscardingTaskGroup { group in
-            group.addTask { await runner.run() }
-            await time.run { good.count >= 6 }
+        try await running(runner) {
+            try await time.run("six good looks") { good.count >= 6 }
             broken.withLock { $0 = true }
             let brokeAt = time.now()
-            await time.run { changes.all.last?.to == .critical }
+            try await time.run("it is critical") { changes.all.last?.to == .critical }
             let seen = changes.all.last
             #expect(time.now() - brokeAt <= .milliseconds(2_500))
             #expect(seen?.reason.contains(frozen ? "not answering: no reply within 500 ms" : "down: connection refused") == true)
             broken.withLock { $0 = false }
             let backAt = time.now()
-            await time.run { changes.all.last?.to == .healthy }
+            try await time.run("it is healthy") { changes.all.last?.to == .healthy }
             #expect(time.now() - backAt <= .seconds(2))
-            group.cancelAll()
         }
     }
 }

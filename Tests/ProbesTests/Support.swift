@@ -2,6 +2,7 @@ import Dispatch
 import FoundationEssentials
 import Probes
 import Synchronization
+import TestServers
 import Vitals
 
 /// Samples of one probe, a second apart, written as a word: `v` well, `x` refused, `t` timed out.
@@ -69,12 +70,14 @@ extension ManualTime {
     ///
     /// Under `OneByOne` all that can run has run before each step: otherwise a busy machine could keep a task from its turn for longer
     /// than its deadline on this clock, which knows nothing of that.
-    func run(step: Duration = .milliseconds(10), until condition: () -> Bool) async {
-        while !condition() {
-            await untilSleeping()
+    func run(_ what: String, step: Duration = .milliseconds(10), until condition: () -> Bool) async throws {
+        try await until(what) {
+            if condition() { return true }
+            try await untilAsleep()
             for _ in 0..<20 { await Task.yield() }
-            if condition() { return }
+            if condition() { return true }
             advance(by: step)
+            return false
         }
     }
 }

@@ -3,6 +3,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Synchronization
+import TestServers
 import Testing
 import Vitals
 
@@ -88,9 +89,9 @@ import Vitals
                 logger: LogLines.logger(lines))
             try await running(line) { line in
                 line.pool(1.5, time: time)
-                while (line.dispatcher.snapshot().receivers[0].attempts[.refused] ?? 0) < 3 { await Task.yield() }
+                try await until("three attempts were refused") { line.dispatcher.snapshot().receivers[0].attempts[.refused] ?? 0 >= 3 }
                 line.pool(0.1, time: time)
-                while line.dispatcher.snapshot().receivers[0].queued < 2 { await Task.yield() }
+                try await until("both are queued") { line.dispatcher.snapshot().receivers[0].queued == 2 }
             }
             firingID = try #require(try await scratch.outbox().recentNotices().last?.id)
         }
@@ -101,10 +102,10 @@ import Vitals
                 logger: LogLines.logger(lines))
             try await running(line) { line in
                 _ = try await server.request(2)
-                while line.dispatcher.snapshot().receivers[0].queued > 0 { await Task.yield() }
+                try await until("nothing is queued") { line.dispatcher.snapshot().receivers[0].queued == 0 }
                 // Nothing more comes: the pool is well, and nobody is told twice.
                 line.pool(0.1, time: time)
-                while line.board.snapshot().component("pool")?.state != .healthy { await Task.yield() }
+                try await until("the pool is well") { line.board.snapshot().component("pool")?.state == .healthy }
             }
         }
         #expect(try server.requests.map { try $0.told().description } == ["pool-saturation firing", "pool-saturation resolved"])
@@ -152,7 +153,7 @@ import Vitals
         let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")
         async let answer = sender.send([], id: "a", to: receiver)
         _ = try await server.request(1)
-        await manual.untilSleeping()
+        try await manual.untilAsleep()
         manual.advance(by: .seconds(15))
         #expect(await answer == .tryAgain(.timeout, reason: "no answer within 15 s", after: nil))
         try await sender.shutdown()
@@ -196,7 +197,6 @@ final class HookServer: Sendable {
     private struct State {
         var requests: [HookRequest] = []
         var answers: [(Int, [String: String])]
-        var waiting: [(count: Int, continuation: CheckedContinuation<Void, Never>)] = []
     }
 
     private let state: Mutex<State>
@@ -239,25 +239,15 @@ final class HookServer: Sendable {
 
     /// The request of this number, counted from 1, as soon as it is there.
     func request(_ number: Int) async throws -> HookRequest {
-        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-            let there = state.withLock { state -> Bool in
-                if state.requests.count >= number { return true }
-                state.waiting.append((number, continuation))
-                return false
-            }
-            if there { continuation.resume() }
-        }
+        try await until("request \(number) is there") { requests.count >= number }
         return requests[number - 1]
     }
 
     fileprivate func take(_ request: HookRequest) -> (Int, [String: String])? {
-        let (answer, ready) = state.withLock { state in
+        let answer = state.withLock { state in
             state.requests.append(request)
-            let ready = state.waiting.filter { $0.count <= state.requests.count }
-            state.waiting.removeAll { $0.count <= state.requests.count }
-            return (state.answers.isEmpty ? (200, [:]) : state.answers.removeFirst(), ready)
+            return state.answers.isEmpty ? (200, [:]) : state.answers.removeFirst()
         }
-        ready.forEach { $0.continuation.resume() }
         return silent ? nil : answer
     }
 }

@@ -72,6 +72,26 @@ import Testing
         #expect(tests.places(of: /SystemTime\(\)\.sleep/).filter { !$0.hasPrefix("Tests/Blackbox/Eventually.swift") } == [])
     }
 
+    @Test func `no test waits without a limit`() {
+        // What may never come about is waited for with `until`, which has one.
+        let allowed = ["Tests/TestServers/Until.swift", "Tests/TidyTests/TidyTests.swift"]
+        #expect(tests.files.filter { !allowed.contains($0.path) }.flatMap(\.spins) == [])
+    }
+
+    @Test(
+        arguments: [
+            ("while !ready { await Task.yield() }", true),
+            ("while true {\n    look()\n    await Task.yield()\n}", true),
+            ("repeat {\n    await Task.yield()\n} while !ready", true),
+            ("while (try? await write()) != nil {}", true),
+            ("for _ in 0..<20 { await Task.yield() }", false),
+            ("while let next = queue.popFirst() {\n    use(next)\n}\nawait Task.yield()", false),
+            ("while waitpid(pid, nil, 0) < 0 && errno == EINTR {}", false),
+        ])
+    func `a wait without a limit would be found`(text: String, isFound: Bool) {
+        #expect(Tree.File(path: "a", text: text).spins == (isFound ? ["a:1"] : []))
+    }
+
     @Test func `no test is switched off`() {
         #expect(tests.places(of: /\.disabled\(|withKnownIssue/).filter { !$0.hasPrefix("Tests/TidyTests/") } == [])
     }

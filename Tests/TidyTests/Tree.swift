@@ -17,6 +17,19 @@ struct Tree: Sendable {
                 return trimmed.hasPrefix("//") ? "" : String(line)
             }.joined(separator: "\n")
         }
+
+        /// The places, as `path:line`, of loops that ask again and again whether they may end: those that yield, or do nothing.
+        var spins: [String] {
+            let lines = code.split(separator: "\n", omittingEmptySubsequences: false)
+            return lines.indices.filter { start in
+                let head = lines[start]
+                guard head.contains(/\bwhile\b.*\{|\brepeat\b.*\{/) else { return false }
+                if head.contains(/\{\s*\}\s*$/) { return !head.contains("EINTR") }
+                let margin = head.prefix { $0 == " " }.count
+                let body = lines[(start + 1)...].prefix { $0.isEmpty || $0.prefix { $0 == " " }.count > margin }
+                return head.contains("Task.yield") || body.contains { $0.contains("Task.yield") && !$0.contains(/\bfor\b.+\bin\b/) }
+            }.map { "\(path):\($0 + 1)" }
+        }
     }
 
     var files: [File]

@@ -214,9 +214,9 @@ struct BatcherTests {
                 // While the first batch is under way, a long lease queues, and then two riders: the second has less time.
                 server.freeze()
                 group.addTask { _ = try await number(database, "SELECT \(1)::int * 2 AS n") }
-                while database.pool.statistics().leased < 1 { await Task.yield() }
+                try await database.untilLeased(1)
                 group.addTask { _ = try await database.query("SELECT pg_sleep(1)", for: "long") }
-                while database.pool.statistics().waiting < 1 { await Task.yield() }
+                try await database.untilWaiting(1)
                 group.addTask { _ = try await number(database, "SELECT \(2)::int * 2 AS n") }
                 group.addTask {
                     let took = await timed { _ = try? await number(database, "SELECT \(3)::int * 2 AS n", within: .milliseconds(300)) }
@@ -234,11 +234,11 @@ struct BatcherTests {
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try await database.query("SELECT pg_sleep(1)", for: "holder") }
-                while database.pool.statistics().leased < 1 { await Task.yield() }
-                let took = await timed {
-                    await withTaskGroup(of: Void.self) { riders in
+                try await database.untilLeased(1)
+                let took = try await timed {
+                    try await withThrowingTaskGroup(of: Void.self) { riders in
                         riders.addTask { _ = try? await number(database, "SELECT \(2)::int * 2 AS n") }
-                        while database.pool.statistics().waiting < 1 { await Task.yield() }
+                        try await database.untilWaiting(1)
                         riders.cancelAll()
                     }
                 }

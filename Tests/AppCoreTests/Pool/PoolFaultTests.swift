@@ -10,7 +10,7 @@ struct PoolFaultTests {
     @Test func `P1: a frozen server holds nobody beyond the deadline, and the pool is whole within a second of its return`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 10, min: 10, deadline: .seconds(2)), server) { database in
-            await database.untilIdle(10)
+            try await database.untilIdle(10)
             server.freeze()
             let times = await withTaskGroup(of: Duration.self) { group in
                 for _ in 0..<20 {
@@ -28,7 +28,7 @@ struct PoolFaultTests {
             #expect(times.count == 20)
             #expect(times.max() ?? .zero < .milliseconds(2_100))
             server.thaw()
-            #expect(await timed { await database.untilIdle(10) } < .seconds(1))
+            #expect(try await timed { try await database.untilIdle(10) } < .seconds(1))
         }
     }
 
@@ -38,7 +38,7 @@ struct PoolFaultTests {
             _ = try await database.query("SELECT 1", for: "before")
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try? await database.query("SELECT pg_sleep(20)", for: "holder") }
-                while database.pool.statistics().leased < 1 { await Task.yield() }
+                try await database.untilLeased(1)
                 let queued = Histogram()
                 group.addTask {
                     let took = await timed {
@@ -51,7 +51,7 @@ struct PoolFaultTests {
                     }
                     queued.record(took)
                 }
-                while database.pool.statistics().waiting < 1 { await Task.yield() }
+                try await database.untilWaiting(1)
                 try await server.stop()
                 try await group.waitForAll()
                 // It would have waited 20 s.
@@ -73,13 +73,13 @@ struct PoolFaultTests {
             let stop = Counter()
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
-                    while stop.value == 0 {
+                    try await until("the test has seen enough") {
                         _ = try? await database.query("SELECT 1", for: "again")
-                        await Task.yield()
+                        return stop.value > 0
                     }
                 }
                 try await server.startAgain()
-                let took = await timed { while database.pool.statistics().unavailable != nil { await Task.yield() } }
+                let took = try await timed { try await until("the return is noticed") { database.pool.statistics().unavailable == nil } }
                 stop.add()
                 #expect(took < .milliseconds(100))
                 try await group.waitForAll()
@@ -91,12 +91,12 @@ struct PoolFaultTests {
     @Test func `P4: a busy pool is not a dead database, and says who holds it`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 1, deadline: .seconds(5)), server) { database in
-            await database.untilIdle(1)
+            try await database.untilIdle(1)
             // The pool has learned how long leases take.
             for _ in 0..<10 { _ = try await database.query("SELECT pg_sleep(0.05)", for: "usual") }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try await database.query("SELECT pg_sleep(0.5)", for: "holder") }
-                while database.pool.statistics().leased < 1 { await Task.yield() }
+                try await database.untilLeased(1)
                 var refusal: PoolError?
                 let took = await timed {
                     do {

@@ -98,7 +98,7 @@ struct PoolLifeTests {
         try await withPool(PoolConfiguration(max: 2, deadline: .milliseconds(100)), server, logger: lines.logger) { database in
             try await database.withConnection(for: "leaky", within: .seconds(20)) { lease in
                 _ = try await lease.query("SELECT 17 AS n")
-                while database.pool.statistics().leaksSuspected == 0 { await Task.yield() }
+                try await until("a leak is suspected") { database.pool.statistics().leaksSuspected > 0 }
             }
             #expect(database.pool.statistics().leaksSuspected == 1)
             #expect(database.pool.statistics().leaksReturned == 1)
@@ -113,11 +113,11 @@ struct PoolLifeTests {
         let server = try await TestPostgres.start()
         let events = Mutex<[String]>([])
         try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server, onEvent: { event in events.withLock { $0.append(event.name) } }) { database in
-            await database.untilIdle(1)
+            try await database.untilIdle(1)
             try await database.withConnection(for: "first") { _ in }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try await database.query("SELECT pg_sleep(0.1)", for: "holder") }
-                while database.pool.statistics().leased < 1 { await Task.yield() }
+                try await database.untilLeased(1)
                 group.addTask { try await database.withConnection(for: "second") { _ in } }
                 try await group.waitForAll()
             }

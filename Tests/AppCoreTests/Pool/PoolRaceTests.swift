@@ -47,16 +47,16 @@ struct PoolRaceTests {
         let server = try await TestPostgres.start()
         let configuration = PoolConfiguration(max: 8, min: 2, deadline: .seconds(2), lifetime: .seconds(3), waiters: 34, reserved: 1)
         try await withPool(configuration, server) { database in
-            await database.untilIdle(2)
+            try await database.untilIdle(2)
             let ledger = Ledger()
             let callers = 40
             let ended = Counter()
-            let took = await timed {
-                await withTaskGroup(of: Void.self) { watch in
+            let took = try await timed {
+                try await withThrowingTaskGroup(of: Void.self) { watch in
                     watch.addTask {
-                        while ended.value == 0 {
+                        try await until("all have come and gone", within: .seconds(1_800)) {
                             for complaint in database.pool.inconsistencies { ledger.complain(complaint) }
-                            await Task.yield()
+                            return ended.value > 0
                         }
                     }
                     await withTaskGroup(of: Void.self) { group in
@@ -71,6 +71,7 @@ struct PoolRaceTests {
                         }
                     }
                     ended.add()
+                    try await watch.waitForAll()
                 }
             }
             print("P6: \(acquires) acquires in \(took.text), seed \(seed): \(ledger.ends.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" })")

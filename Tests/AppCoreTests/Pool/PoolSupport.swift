@@ -25,8 +25,20 @@ func withPool<Result: Sendable>(
 
 extension Database {
     /// Returns when so many connections lie idle.
-    func untilIdle(_ count: Int) async {
-        while pool.statistics().idle < count { await Task.yield() }
+    func untilIdle(_ count: Int) async throws {
+        try await until("\(count) connections lie idle") { pool.statistics().idle >= count }
+    }
+
+    func untilLeased(_ count: Int) async throws {
+        try await until("\(count) connections are leased") { pool.statistics().leased >= count }
+    }
+
+    func untilWaiting(_ count: Int) async throws {
+        try await until("\(count) callers wait") { pool.statistics().waiting >= count }
+    }
+
+    func untilUnavailable() async throws {
+        try await until("the database is known to be away") { pool.statistics().unavailable != nil }
     }
 }
 

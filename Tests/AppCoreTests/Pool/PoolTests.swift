@@ -53,7 +53,7 @@ struct PoolTests {
     @Test func `the queue and the statement share one deadline, and the statement is cancelled on the server`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server) { database in
-            while database.pool.statistics().idle < 1 { await Task.yield() }
+            try await database.untilIdle(1)
             let started = MonotonicInstant.now()
             await #expect(throws: PostgresError.self) { try await database.query("SELECT pg_sleep(30)", for: "slow") }
             #expect(MonotonicInstant.now() - started < .seconds(1))
@@ -92,7 +92,7 @@ struct PoolTests {
     @Test func `a batch given up at its deadline leaves a connection that serves again`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server) { database in
-            while database.pool.statistics().idle < 1 { await Task.yield() }
+            try await database.untilIdle(1)
             await #expect(throws: PostgresError.self) {
                 _ = try await database.withConnection(for: "slow") { lease in
                     try await lease.batch(["SELECT 1", "SELECT pg_sleep(30)", "SELECT 2"]).count
@@ -119,10 +119,10 @@ struct PoolTests {
         let server = try await TestPostgres.start()
         let edges = Mutex<[PoolPressure]>([])
         try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(700)), server, onPressure: { edge in edges.withLock { $0.append(edge) } }) { database in
-            while database.pool.statistics().idle < 1 { await Task.yield() }
+            try await database.untilIdle(1)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try? await Work.$detail.withValue("task 7") { _ = try await database.query("SELECT pg_sleep(0.6)", for: "holder") } }
-                while database.pool.statistics().leased < 1 { await Task.yield() }
+                try await database.untilLeased(1)
                 let holder = try #require(database.pool.holders().holders.first)
                 #expect(holder.purpose == "holder" && holder.detail == "task 7")
                 #expect(holder.callSite.hasPrefix("AppCoreTests/PoolTests.swift:"))
@@ -142,10 +142,10 @@ struct PoolTests {
     @Test func `P2: dead idle connections cost no caller an error`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 10, min: 10), server) { database in
-            await database.untilIdle(10)
+            try await database.untilIdle(10)
             let opened = database.pool.statistics().opened
             try await server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'", database: "app")
-            while database.pool.statistics().closed[.error] ?? 0 < 10 { await Task.yield() }
+            try await until("the ten are closed") { database.pool.statistics().closed[.error] ?? 0 >= 10 }
             for _ in 0..<30 { #expect(try await timed { _ = try await database.query("SELECT 1", for: "after") } < .milliseconds(150)) }
             #expect(database.pool.statistics().opened > opened)
         }

@@ -79,7 +79,7 @@ import Vitals
                 for _ in 0..<2 {
                     group.addTask { _ = try? await scene.database.query("SELECT pg_sleep(120)", for: "sleeper", within: .seconds(120)) }
                 }
-                while scene.database.pool.statistics().leased < 2 { await Task.yield() }
+                try await until("both connections are held") { scene.database.pool.statistics().leased == 2 }
                 try await body()
                 group.cancelAll()
             }
@@ -114,10 +114,10 @@ import Vitals
                     #expect(answer.headers.first(name: "warning")?.hasPrefix("110 ") == true)
                 }
                 // From the cache's memory within its lifetime, then stale; never an error.
-                while true {
+                try await until("\(one) is stale") {
                     let answer = try await scene.web.send(.GET, one)
                     #expect(answer.status == 200 && answer.headers.first(name: "age") != nil, "\(answer.body.prefix(300))")
-                    guard answer.status == 200, answer.headers.first(name: "warning") == nil else { break }
+                    return answer.status != 200 || answer.headers.first(name: "warning") != nil
                 }
                 for path in ["", "/overview", "/snapshots", "/audit-logs"].map({ "/api/workspaces/\(scene.unknown.id)\($0)" }) + ["/api/market/NONE/history"] {
                     let answer = try await scene.web.send(.GET, path)
@@ -130,13 +130,9 @@ import Vitals
 
             let began = MonotonicInstant.now()
             for path in scene.reads {
-                while true {
+                try await until("\(path) is fresh again", within: .seconds(20) - (.now() - began)) {
                     let answer = try await scene.web.send(.GET, path)
-                    if answer.status == 200, answer.headers.first(name: "warning") == nil { break }
-                    guard MonotonicInstant.now() - began < .seconds(20) else {
-                        Issue.record("\(path) is not fresh again: \(answer.status)")
-                        break
-                    }
+                    return answer.status == 200 && answer.headers.first(name: "warning") == nil
                 }
             }
         }

@@ -1,3 +1,4 @@
+import TestServers
 import Testing
 import Vitals
 
@@ -44,15 +45,15 @@ import Vitals
     }
 
     @Test(arguments: [false, true])
-    func `only a client that takes nothing over two beats is hung up on`(reads: Bool) async {
+    func `only a client that takes nothing over two beats is hung up on`(reads: Bool) async throws {
         let handover = Handover()
         let time = ManualTime()
         let hangUps = Counter()
         #expect(handover.offer([0]))
-        await withTaskGroup(of: Void.self) { group in
+        try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await EventStream.keepAlive(handover, time: time) { hangUps.add() } }
             for beat in 1...2 {
-                await time.untilSleeping()
+                try await time.untilAsleep()
                 #expect(hangUps.value == 0)
                 if reads {
                     // Always full, always moving: a busy stream.
@@ -62,7 +63,7 @@ import Vitals
                 time.advance(by: EventStream.heartbeat)
             }
             if reads {
-                await time.untilSleeping()
+                try await time.untilAsleep()
                 group.cancelAll()
             }
         }

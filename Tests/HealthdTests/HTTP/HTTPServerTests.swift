@@ -7,6 +7,7 @@ import NIOCore
 import NIOHTTP1
 @testable import Probes
 import Synchronization
+import TestServers
 import Testing
 import Vitals
 
@@ -217,7 +218,7 @@ import Vitals
         }
 
         mutating func readToEnd() async throws {
-            while try await pieces.next(isolation: #isolation) != nil {}
+            while let piece = try await pieces.next(isolation: #isolation) { text += String(buffer: piece) }
         }
     }
 
@@ -240,7 +241,7 @@ import Vitals
             #expect(response.headers.first(name: "content-length") == nil)
             var reader = Reader(response.body)
             try await reader.read(until: "retry: 2000\n: healthd\n\n")
-            await time.untilSleeping()
+            try await time.untilAsleep()
             time.advance(by: EventStream.heartbeat)
             try await reader.read(until: ": alive\n\n")
             source.yield(ServerSentEvent(id: "b-1", event: "step:started", data: "one\ntwo"))

@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import TestServers
 import Testing
 import Vitals
 
@@ -128,14 +129,17 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let manager = try FakeManager()
         let time = ManualTime()
         let notifier = SystemdNotifier(try manager.environment(), time: time, logger: quiet)
-        while notifier.failures.value == 0 { notifier.watchdog() }
+        try await until("the queue is full") {
+            notifier.watchdog()
+            return notifier.failures.value > 0
+        }
         notifier.reloading()
         notifier.ready()
         #expect(notifier.failures.value == 1)
         #expect(manager.received().allSatisfy { $0 == "WATCHDOG=1" })
-        await withTaskGroup { group in
+        try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await notifier.run(parts: { [] }) }
-            await time.untilSleeping()
+            try await time.untilAsleep()
             group.cancelAll()
         }
         #expect(manager.received().map { $0.prefix(9) } == ["RELOADING", "READY=1"])
@@ -146,7 +150,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let time = ManualTime()
         let notifier = SystemdNotifier(try manager.environment(watchdog: .seconds(4)), time: time, logger: quiet)
         let start = time.now()
-        await withTaskGroup { group in
+        try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 await notifier.run(parts: {
                     [
@@ -156,10 +160,10 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
                 })
             }
             for _ in 0..<8 {
-                await time.untilSleeping()
+                try await time.untilAsleep()
                 time.advance(by: .seconds(1))
             }
-            await time.untilSleeping()
+            try await time.untilAsleep()
             group.cancelAll()
         }
         let notices = manager.received()

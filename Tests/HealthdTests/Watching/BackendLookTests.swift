@@ -118,6 +118,7 @@ import Vitals
             let (over, end) = AsyncStream.makeStream(of: Void.self)
             group.addTask {
                 try await database.withTransaction(for: "first") { lease in
+                    defer { lock.finish() }
                     try await lease.execute("UPDATE rows SET n = 1 WHERE id = 1")
                     lock.finish()
                     for await _ in over {}
@@ -135,7 +136,10 @@ import Vitals
                 return Dictionary(uniqueKeysWithValues: holders.map { ($0["purpose"]?.stringValue ?? "", $0) })
             }
             // From the first look on after the second caller has reached the lock.
-            while try told()["second"]?["backend"]?["blockedBy"]?.text ?? "[]" == "[]" { _ = try await probe.measure() }
+            try await until("the second caller is seen to be blocked") {
+                _ = try await probe.measure()
+                return try told()["second"]?["backend"]?["blockedBy"]?.text ?? "[]" != "[]"
+            }
 
             let first = try #require(try told()["first"])
             let second = try #require(try told()["second"])
