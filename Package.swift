@@ -98,8 +98,10 @@ let package = Package(
 
         .testTarget(name: "VitalsTests", dependencies: ["Vitals"], swiftSettings: strict),
         .testTarget(name: "ProbesTests", dependencies: ["Probes", "Vitals", "TestServers"], swiftSettings: strict),
-        // Private servers for tests, in temporary folders; and how tests wait.
-        .target(name: "TestServers", dependencies: ["Vitals"], path: "Tests/TestServers", swiftSettings: strict),
+        // Private servers for tests, in temporary folders; how tests wait, and read what is logged.
+        .target(
+            name: "TestServers", dependencies: ["Vitals", .product(name: "Logging", package: "swift-log")], path: "Tests/TestServers",
+            swiftSettings: strict),
         .testTarget(name: "AppCoreTests", dependencies: ["AppCore", "Vitals", "TestServers"], swiftSettings: strict),
         .testTarget(
             name: "HealthdTests",

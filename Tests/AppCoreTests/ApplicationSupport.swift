@@ -23,7 +23,7 @@ struct TestApplication: Sendable {
         let loop = try EventLoop()
         defer { loop.shutdown() }
         let logger = Logger(label: "test")
-        let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": String(name)])
+        let endpoint = server.endpoint(["dbname": String(name)])
         // A minute: these tests look at what happens, not at how fast a busy machine is.
         let pool = Pool(PoolConfiguration(max: 8, deadline: .seconds(60)), endpoint: endpoint, loop: loop, logger: logger)
         let database = Database(pool: pool)

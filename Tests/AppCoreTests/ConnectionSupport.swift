@@ -1,24 +1,8 @@
-import Logging
 import TestServers
 import Testing
 import Vitals
 
 @testable import AppCore
-
-/// Runs `body` with a pool that is running, and ends both.
-func withRunningPool<Result: Sendable>(
-    _ configuration: PoolConfiguration, _ endpoint: PostgresEndpoint, _ body: @Sendable (Database) async throws -> Result
-) async throws -> Result {
-    let loop = try EventLoop()
-    defer { loop.shutdown() }
-    let pool = Pool(configuration, endpoint: endpoint, loop: loop, logger: Logger(label: "test"))
-    return try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask { await pool.run() }
-        let result = try await body(Database(pool: pool))
-        group.cancelAll()
-        return result
-    }
-}
 
 /// Opens one connection, lends it to `body` and closes it.
 func withConnection<Result: Sendable>(

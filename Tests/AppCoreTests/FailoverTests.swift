@@ -30,7 +30,7 @@ struct FailoverTests {
 
     @Test func `P9: writes succeed again within 2 s of the new primary`() async throws {
         let (primary, standby) = try await pair()
-        try await withRunningPool(PoolConfiguration(max: 4, min: 2), endpoint([primary, standby], "read-write")) { database in
+        try await withPool(PoolConfiguration(max: 4, min: 2), endpoint([primary, standby], "read-write")) { database in
             _ = try await untilWritten(database)
             #expect(try await isInRecovery(database) == false)
             try await primary.stop()
@@ -43,7 +43,7 @@ struct FailoverTests {
     @Test func `P9: the sessions of a server that takes no writes any more go at once`() async throws {
         let server = try await TestPostgres.start()
         try await server.superuserScript("CREATE TABLE written (n int); ALTER TABLE written OWNER TO app")
-        try await withRunningPool(PoolConfiguration(max: 4, min: 4), server.endpoint) { database in
+        try await withPool(PoolConfiguration(max: 4, min: 4), server.endpoint) { database in
             try await database.untilIdle(4)
             try await server.superuserScript("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
             try await database.withConnection(for: "holder") { _ in
@@ -61,7 +61,7 @@ struct FailoverTests {
 
     @Test func `P9: a transaction that its caller made read-only says nothing about the server`() async throws {
         let server = try await TestPostgres.start()
-        try await withRunningPool(PoolConfiguration(max: 3, min: 3), server.endpoint) { database in
+        try await withPool(PoolConfiguration(max: 3, min: 3), server.endpoint) { database in
             try await database.untilIdle(3)
             await #expect(throws: PostgresError.self) {
                 try await database.withConnection(for: "reader") {
@@ -77,7 +77,7 @@ struct FailoverTests {
         async throws
     {
         let (primary, standby) = try await pair()
-        try await withRunningPool(PoolConfiguration(max: 4, min: 2), endpoint([primary, standby], "read-write")) { database in
+        try await withPool(PoolConfiguration(max: 4, min: 2), endpoint([primary, standby], "read-write")) { database in
             _ = try await untilWritten(database)
             try await primary.demote()
             // Both are standbys: neither will do.
@@ -91,7 +91,7 @@ struct FailoverTests {
     @Test func `P9: a connection to another server ends the generation of those before it`() async throws {
         let (primary, standby) = try await pair()
         // The first that answers will do, so the pool lands on the standby when the primary is away, and returns.
-        try await withRunningPool(PoolConfiguration(max: 2, min: 2), endpoint([primary, standby], "any")) { database in
+        try await withPool(PoolConfiguration(max: 2, min: 2), endpoint([primary, standby], "any")) { database in
             try await database.untilIdle(2)
             try await primary.stop()
             try await until("the standby answers") { (try? await isInRecovery(database)) == true }
@@ -109,7 +109,7 @@ struct FailoverTests {
 
     @Test func `P9: a promoted standby is noticed on the connections that stand`() async throws {
         let (primary, standby) = try await pair()
-        try await withRunningPool(PoolConfiguration(max: 2, min: 2), standby.endpoint) { database in
+        try await withPool(PoolConfiguration(max: 2, min: 2), standby.endpoint) { database in
             try await database.untilIdle(2)
             try await primary.stop()
             try await standby.superuserScript("SELECT pg_promote()")
@@ -122,7 +122,7 @@ struct FailoverTests {
     @Test(arguments: ["standby", "prefer-standby", "read-only"])
     func `a pool for readers finds the standby`(attributes: String) async throws {
         let (primary, standby) = try await pair()
-        try await withRunningPool(PoolConfiguration(max: 2), endpoint([primary, standby], attributes)) { database in
+        try await withPool(PoolConfiguration(max: 2), endpoint([primary, standby], attributes)) { database in
             let isStandby = try await isInRecovery(database)
             #expect(isStandby == true)
         }

@@ -15,7 +15,7 @@ struct PgBouncerTests {
         try await server.superuserScript("ALTER ROLE app SET TimeZone = 'Europe/Paris'")
         let pooler = try await TestPgBouncer.start(before: server, serverConnections: serverConnections)
         let endpoint = server.endpoint(["host": pooler.socketDirectory, "port": "\(TestPgBouncer.port)"])
-        return try await withRunningPool(configuration, endpoint) { try await body($0, server) }
+        return try await withPool(configuration, endpoint) { try await body($0, server) }
     }
 
     @Test func `a pooler is noticed, and the server's process is not claimed to be known`() async throws {

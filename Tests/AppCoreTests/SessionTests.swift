@@ -40,7 +40,7 @@ struct SessionTests {
         let server = try await TestPostgres.start()
         try await server.superuserScript("ALTER ROLE app SET TimeZone = 'Europe/Paris'")
         let look = SQL(unescaped: "SELECT \(leak.look) AS leaked")
-        try await withRunningPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
             try await database.withConnection(for: "first") { lease in
                 for text in leak.does { try await lease.execute(SQL(unescaped: text)) }
                 if leak.isTold { lease.changesSession() }
@@ -60,7 +60,7 @@ struct SessionTests {
     @Test func `P10: a clean lease costs no round trip when it ends`() async throws {
         let server = try await TestPostgres.start()
         let last = "SELECT query FROM pg_stat_activity WHERE usename = 'app'"
-        try await withRunningPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
             _ = try await database.query("SELECT 'the last word'", for: "clean")
             #expect(try await server.superuserScript(last) == "SELECT 'the last word'")
             _ = try await database.withTransaction(for: "clean") { try await $0.execute("SET LOCAL statement_timeout = '7s'") }
@@ -73,7 +73,7 @@ struct SessionTests {
 
     @Test func `P10: after a session was restored its statements are prepared anew`() async throws {
         let server = try await TestPostgres.start()
-        try await withRunningPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
             for round in 0..<3 {
                 // In a transaction, where a name the server has forgotten would be an error.
                 try await database.withTransaction(for: "round") { lease in
@@ -86,7 +86,7 @@ struct SessionTests {
 
     @Test func `P10: a SET given up at its deadline does not leak either`() async throws {
         let server = try await TestPostgres.start()
-        try await withRunningPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
             try await database.untilIdle(1)
             await #expect(throws: PostgresError.self) {
                 _ = try await database.withConnection(for: "slow", within: .milliseconds(100)) { lease in

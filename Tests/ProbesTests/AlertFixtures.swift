@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Logging
 import Synchronization
+import TestServers
 import Vitals
 
 @testable import Probes
@@ -85,26 +86,6 @@ final class StandIn: NoticeSender {
     }
 }
 
-/// Collects what is logged, as a line each.
-struct LogLines: LogHandler {
-    let lines: Collected<String>
-    var metadata: Logger.Metadata = [:]
-    var logLevel = Logger.Level.trace
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        lines.add("\(event.level) \(event.message) \(event.metadata ?? [:])")
-    }
-
-    static func logger(_ lines: Collected<String> = Collected()) -> Logger {
-        Logger(label: "test") { _ in LogLines(lines: lines) }
-    }
-}
-
 /// A daemon's alert line, from samples to what receivers get.
 struct AlertLine: Sendable {
     let board: HealthBoard
@@ -116,7 +97,7 @@ struct AlertLine: Sendable {
 
     init(
         outbox: Outbox, receivers: [Receiver], sender: any NoticeSender, time: any TimeSource, policy: RetryPolicy = RetryPolicy(),
-        rules: [Rule] = [.quick, .answers("redis")], logger: Logger = LogLines.logger()
+        rules: [Rule] = [.quick, .answers("redis")], logger: Logger = LogLines().logger
     ) {
         board = HealthBoard(rules: rules, evidence: ["pool": { Self.evidence }], time: time)
         dispatcher = Dispatcher(

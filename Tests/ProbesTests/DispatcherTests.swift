@@ -8,7 +8,7 @@ import Vitals
     let time = ManualTime()
     let scratch: Scratch
     let sender = StandIn()
-    let lines = Collected<String>()
+    let lines = LogLines()
     let oncall: Receiver
 
     init() throws {
@@ -19,7 +19,7 @@ import Vitals
     private func line(_ receivers: [Receiver]? = nil, rules: [Rule] = [.quick, .answers("redis")]) throws -> AlertLine {
         AlertLine(
             outbox: try scratch.outbox(), receivers: receivers ?? [oncall], sender: sender, time: time, rules: rules,
-            logger: LogLines.logger(lines))
+            logger: lines.logger)
     }
 
     /// Runs the line while `body` plays; the process is "killed" when it returns.

@@ -13,7 +13,7 @@ import Vitals
 @Suite(.timeLimit(.minutes(1))) struct `A webhook` {
     let time = SystemTime()
     let scratch: Scratch
-    let lines = Collected<String>()
+    let lines = LogLines()
     /// As in production, only faster.
     let policy = RetryPolicy(backoff: Backoff(base: .milliseconds(10), cap: .milliseconds(50)), eager: .milliseconds(50))
 
@@ -86,7 +86,7 @@ import Vitals
         try await withSender { sender in
             let line = AlertLine(
                 outbox: try scratch.outbox(), receivers: [receiver], sender: sender, time: time, policy: policy,
-                logger: LogLines.logger(lines))
+                logger: lines.logger)
             try await running(line) { line in
                 line.pool(1.5, time: time)
                 try await until("three attempts were refused") { line.dispatcher.snapshot().receivers[0].attempts[.refused] ?? 0 >= 3 }
@@ -99,7 +99,7 @@ import Vitals
         try await withSender { sender in
             let line = AlertLine(
                 outbox: try scratch.outbox(), receivers: [receiver], sender: sender, time: time, policy: policy,
-                logger: LogLines.logger(lines))
+                logger: lines.logger)
             try await running(line) { line in
                 _ = try await server.request(2)
                 try await until("nothing is queued") { line.dispatcher.snapshot().receivers[0].queued == 0 }

@@ -44,7 +44,7 @@ struct BatcherTests {
     @Test(arguments: Place.allCases)
     func `concurrent short reads share round trips, and each gets its own rows`(place: Place) async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10), waiters: 2_000), server) { database in
+        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10), waiters: 2_000), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
             let before = database.pool.statistics()
             try await at(place, database) {
@@ -70,7 +70,7 @@ struct BatcherTests {
     @Test(arguments: Place.allCases)
     func `one statement that fails fails alone`(place: Place) async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10)), server) { database in
+        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10)), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
             for round in 0..<5 {
                 // A text of its own each time: after it has failed it does not ride for a while.
@@ -101,7 +101,7 @@ struct BatcherTests {
     @Test(arguments: Place.allCases)
     func `what a statement does takes effect exactly once, whatever becomes of its neighbours`(place: Place) async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10)), server) { database in
+        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10)), server.endpoint) { database in
             try await database.withConnection(for: "setup") { lease in
                 try await lease.script(
                     """
@@ -135,7 +135,7 @@ struct BatcherTests {
     @Test(arguments: Place.allCases)
     func `a text that turns slow holds nobody up, and gets its own answer`(place: Place) async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 4, min: 4, deadline: .seconds(20)), server) { database in
+        try await withPool(PoolConfiguration(max: 4, min: 4, deadline: .seconds(20)), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
             var least = Duration.seconds(60)
             // The best of three: what else the machine does must not count.
@@ -168,7 +168,7 @@ struct BatcherTests {
 
     @Test func `clearing a slow batch leaves whoever has its connection next alone`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in
             try await acquaint(database, "SELECT count(*) AS n FROM generate_series(1, \(10)::int)")
             try await expect(database, "SELECT count(*) AS n FROM generate_series(1, \(1_000_000)::int)", 1_000_000)
             // Longer than the time that the clearing gave itself.
@@ -180,7 +180,7 @@ struct BatcherTests {
     @Test(arguments: Place.allCases)
     func `P1: every rider of a frozen server is answered by its own deadline`(place: Place) async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 2, min: 2, deadline: .seconds(10), waiters: 100), server) { database in
+        try await withPool(PoolConfiguration(max: 2, min: 2, deadline: .seconds(10), waiters: 100), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
             server.freeze()
             let longest = Longest()
@@ -208,7 +208,7 @@ struct BatcherTests {
 
     @Test func `a rider with less time than those before it does not wait as long as they would`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
             try await withThrowingTaskGroup(of: Void.self) { group in
                 // While the first batch is under way, a long lease queues, and then two riders: the second has less time.
@@ -230,7 +230,7 @@ struct BatcherTests {
 
     @Test func `a rider that is cancelled leaves at once`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try await database.query("SELECT pg_sleep(1)", for: "holder") }
@@ -252,7 +252,7 @@ struct BatcherTests {
     @Test(arguments: Place.allCases)
     func `P13: a plan that a change of the table made stale heals for riders`(place: Place) async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 2, min: 2, deadline: .seconds(10)), server) { database in
+        try await withPool(PoolConfiguration(max: 2, min: 2, deadline: .seconds(10)), server.endpoint) { database in
             try await database.withConnection(for: "setup") { try await $0.script("CREATE TABLE heal (n int); INSERT INTO heal SELECT generate_series(0, 99)") }
             try await acquaint(database, "SELECT * FROM heal WHERE n = \(1)")
             for round in 0..<5 {
@@ -279,7 +279,7 @@ struct BatcherTests {
 
     @Test func `P13: a stale plan heals for the batch of one lease`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1), server) { database in
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
             try await database.withConnection(for: "test") { lease in
                 try await lease.script("CREATE TABLE heal (n int); INSERT INTO heal SELECT generate_series(0, 99)")
                 for round in 0..<5 {

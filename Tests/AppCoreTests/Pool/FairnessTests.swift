@@ -32,7 +32,7 @@ struct FairnessTests {
 
     @Test func `P5: 200 callers on 10 connections are served in the order in which they asked, and wait alike`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 10, min: 10, deadline: .seconds(30), waiters: 1_000), server) { database in
+        try await withPool(PoolConfiguration(max: 10, min: 10, deadline: .seconds(30), waiters: 1_000), server.endpoint) { database in
             try await database.untilIdle(10)
             var complaints: [String] = []
             // The best of three: a machine that stands still for a moment holds up whoever waits just then.

@@ -28,7 +28,7 @@ struct OverloadTests {
 
     private func withSmallPool(_ body: @Sendable (Database) async throws -> Void) async throws {
         let server = try await Shared.server.get()
-        try await withPool(PoolConfiguration(max: 4, min: 4, deadline: Self.budget), server) { database in
+        try await withPool(PoolConfiguration(max: 4, min: 4, deadline: Self.budget), server.endpoint) { database in
             try await database.untilIdle(4)
             try await body(database)
         }

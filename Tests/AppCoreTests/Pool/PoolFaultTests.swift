@@ -9,7 +9,7 @@ import Vitals
 struct PoolFaultTests {
     @Test func `P1: a frozen server holds nobody beyond the deadline, and the pool is whole within a second of its return`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 10, min: 10, deadline: .seconds(2)), server) { database in
+        try await withPool(PoolConfiguration(max: 10, min: 10, deadline: .seconds(2)), server.endpoint) { database in
             try await database.untilIdle(10)
             server.freeze()
             let times = await withTaskGroup(of: Duration.self) { group in
@@ -34,7 +34,7 @@ struct PoolFaultTests {
 
     @Test func `P3: a database that is down is told at once, to those who queue as well, and its return is noticed within 100 ms`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in
             _ = try await database.query("SELECT 1", for: "before")
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try? await database.query("SELECT pg_sleep(20)", for: "holder") }
@@ -90,7 +90,7 @@ struct PoolFaultTests {
 
     @Test func `P4: a busy pool is not a dead database, and says who holds it`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(5)), server) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(5)), server.endpoint) { database in
             try await database.untilIdle(1)
             // The pool has learned how long leases take.
             for _ in 0..<10 { _ = try await database.query("SELECT pg_sleep(0.05)", for: "usual") }

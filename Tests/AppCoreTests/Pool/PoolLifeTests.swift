@@ -95,7 +95,7 @@ struct PoolLifeTests {
     @Test func `P11: a lease that outlives the threshold is named with its place and statement, and once more when it comes back`() async throws {
         let server = try await TestPostgres.start()
         let lines = LogLines()
-        try await withPool(PoolConfiguration(max: 2, deadline: .milliseconds(100)), server, logger: lines.logger) { database in
+        try await withPool(PoolConfiguration(max: 2, deadline: .milliseconds(100)), server.endpoint, logger: lines.logger) { database in
             try await database.withConnection(for: "leaky", within: .seconds(20)) { lease in
                 _ = try await lease.query("SELECT 17 AS n")
                 try await until("a leak is suspected") { database.pool.statistics().leaksSuspected > 0 }
@@ -106,13 +106,13 @@ struct PoolLifeTests {
         let told = lines.all.filter { $0.contains("purpose=leaky") }
         #expect(told.count == 2)
         #expect(told.allSatisfy { $0.contains("statement=SELECT ? AS n") && $0.contains("taken at=AppCoreTests/PoolLifeTests.swift:") })
-        #expect(told.first?.hasPrefix("lease held unusually long") == true && told.last?.hasPrefix("lease came back after all") == true)
+        #expect(told.first?.hasPrefix("warning lease held unusually long") == true && told.last?.hasPrefix("warning lease came back after all") == true)
     }
 
     @Test func `P12: what happens is counted by outcome, timed in histograms, and told as the four events`() async throws {
         let server = try await TestPostgres.start()
         let events = Mutex<[String]>([])
-        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server, onEvent: { event in events.withLock { $0.append(event.name) } }) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server.endpoint, onEvent: { event in events.withLock { $0.append(event.name) } }) { database in
             try await database.untilIdle(1)
             try await database.withConnection(for: "first") { _ in }
             try await withThrowingTaskGroup(of: Void.self) { group in

@@ -46,7 +46,7 @@ struct PoolRaceTests {
         let seed = Self.number("PROVE_RACE_SEED", else: 6)
         let server = try await TestPostgres.start()
         let configuration = PoolConfiguration(max: 8, min: 2, deadline: .seconds(2), lifetime: .seconds(3), waiters: 34, reserved: 1)
-        try await withPool(configuration, server) { database in
+        try await withPool(configuration, server.endpoint) { database in
             try await database.untilIdle(2)
             let ledger = Ledger()
             let callers = 40

@@ -5,15 +5,14 @@ import Vitals
 
 @testable import AppCore
 
-/// A running pool on a test's server, ended with the test.
+/// Runs `body` with a pool that is running, and ends both.
 func withPool<Result: Sendable>(
-    _ configuration: PoolConfiguration, _ server: TestPostgres, logger: Logger = Logger(label: "test"),
+    _ configuration: PoolConfiguration, _ endpoint: PostgresEndpoint, logger: Logger = Logger(label: "test"),
     onPressure: @escaping @Sendable (PoolPressure) -> Void = { _ in }, onEvent: (@Sendable (PoolEvent) -> Void)? = nil,
     _ body: @Sendable (Database) async throws -> Result
 ) async throws -> Result {
     let loop = try EventLoop()
     defer { loop.shutdown() }
-    let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"])
     let pool = Pool(configuration, endpoint: endpoint, loop: loop, logger: logger, onPressure: onPressure, onEvent: onEvent)
     return try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await pool.run() }
@@ -64,29 +63,4 @@ final class Longest: Sendable {
     func note(_ duration: Duration) { longest.withLock { $0 = max($0, duration) } }
 
     var duration: Duration { longest.withLock { $0 } }
-}
-
-/// Keeps what is logged.
-final class LogLines: Sendable {
-    private let lines = Mutex<[String]>([])
-
-    var all: [String] { lines.withLock { $0 } }
-
-    var logger: Logger { Logger(label: "test") { _ in Handler(lines: self) } }
-
-    private struct Handler: LogHandler {
-        let lines: LogLines
-        var metadata: Logger.Metadata = [:]
-        var logLevel = Logger.Level.info
-
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { metadata[key] }
-            set { metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) {
-            let details = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
-            lines.lines.withLock { $0.append("\(event.message) \(details)") }
-        }
-    }
 }

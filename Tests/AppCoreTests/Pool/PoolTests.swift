@@ -10,7 +10,7 @@ import Vitals
 struct PoolTests {
     @Test func `answers queries with typed values`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 2), server) { database in
+        try await withPool(PoolConfiguration(max: 2), server.endpoint) { database in
             let id = "it's \"quoted\" \\ {x,y}"
             let when = WallTime(microsecondsSince1970: 1_700_000_000_123_456)
             let rows = try await database.query(
@@ -33,7 +33,7 @@ struct PoolTests {
 
     @Test func `P13: a statement is prepared at its second use and heals after the table changed`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1), server) { database in
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
             try await database.withConnection(for: "test") { lease in
                 try await lease.script("CREATE TABLE heal (a int); INSERT INTO heal VALUES (1)")
                 for _ in 0..<3 {
@@ -52,7 +52,7 @@ struct PoolTests {
 
     @Test func `the queue and the statement share one deadline, and the statement is cancelled on the server`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server.endpoint) { database in
             try await database.untilIdle(1)
             let started = MonotonicInstant.now()
             await #expect(throws: PostgresError.self) { try await database.query("SELECT pg_sleep(30)", for: "slow") }
@@ -66,7 +66,7 @@ struct PoolTests {
 
     @Test func `P14: a batch is one round trip, answered in order, and all or nothing`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1), server) { database in
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
             try await database.withConnection(for: "test") { lease in
                 try await lease.script("CREATE TABLE counted (n int PRIMARY KEY)")
                 let answers = try await lease.batch((1...10).map { "SELECT \($0)::int AS n" })
@@ -91,7 +91,7 @@ struct PoolTests {
 
     @Test func `a batch given up at its deadline leaves a connection that serves again`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server.endpoint) { database in
             try await database.untilIdle(1)
             await #expect(throws: PostgresError.self) {
                 _ = try await database.withConnection(for: "slow") { lease in
@@ -106,7 +106,7 @@ struct PoolTests {
 
     @Test func `a transaction left open is rolled back before the next caller`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1), server) { database in
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
             try await database.withConnection(for: "careless") { lease in
                 try await lease.script("CREATE TABLE left_open (a int); BEGIN; INSERT INTO left_open VALUES (1)")
             }
@@ -118,7 +118,7 @@ struct PoolTests {
     @Test func `saturation tells the holders, and its edges are told at once`() async throws {
         let server = try await TestPostgres.start()
         let edges = Mutex<[PoolPressure]>([])
-        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(700)), server, onPressure: { edge in edges.withLock { $0.append(edge) } }) { database in
+        try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(700)), server.endpoint, onPressure: { edge in edges.withLock { $0.append(edge) } }) { database in
             try await database.untilIdle(1)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try? await Work.$detail.withValue("task 7") { _ = try await database.query("SELECT pg_sleep(0.6)", for: "holder") } }
@@ -141,7 +141,7 @@ struct PoolTests {
 
     @Test func `P2: dead idle connections cost no caller an error`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 10, min: 10), server) { database in
+        try await withPool(PoolConfiguration(max: 10, min: 10), server.endpoint) { database in
             try await database.untilIdle(10)
             let opened = database.pool.statistics().opened
             try await server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'", database: "app")

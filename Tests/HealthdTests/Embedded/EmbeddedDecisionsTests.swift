@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import TestServers
 import Testing
 import Vitals
 
@@ -8,8 +9,6 @@ import Vitals
 private let user = ServerUser(name: "postgres", uid: 101, gid: 104, isSwitched: true)
 
 private func folder(_ path: String) -> ServerFolder { ServerFolder(path: path, user: user, time: ManualTime()) }
-
-private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 @Suite struct `A running process` {
     @Test(arguments: [
@@ -45,7 +44,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ])
     func `PostgreSQL is known by its program and its data folder`(arguments: [String], isOurs: Bool) {
         let server = EmbeddedPostgres(
-            folder: folder("/state/postgres"), programs: .init(postgresFolders: [], path: []), connections: 40, logger: quiet)
+            folder: folder("/state/postgres"), programs: .init(postgresFolders: [], path: []), connections: 40, logger: .quiet)
         #expect(server.isOurs(arguments) == isOurs)
     }
 
@@ -58,7 +57,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ] as [([String], String?, Bool)])
     func `Redis is known by its program, and its socket or its folder`(arguments: [String], workingDirectory: String?, isOurs: Bool)
     {
-        let server = EmbeddedRedis(folder: folder("/state/redis"), program: "/usr/bin/redis-server", logger: quiet)
+        let server = EmbeddedRedis(folder: folder("/state/redis"), program: "/usr/bin/redis-server", logger: .quiet)
         #expect(server.isOurs(arguments, workingDirectory: workingDirectory) == isOurs)
     }
 }

@@ -2,12 +2,11 @@ import AppCore
 import Glibc
 import Logging
 import Subprocess
+import TestServers
 import Testing
 import Vitals
 
 @testable import healthd
-
-private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A state folder below /tmp, reachable by every user, removed at the end with everything that still works in it.
 private func withState(_ body: (String) async throws -> Void) async throws {
@@ -28,7 +27,7 @@ private func strays(_ path: String) -> [RunningProcess] {
 }
 
 private func start(_ state: StateFolder, poolMax: Int = 10) async throws -> EmbeddedServers {
-    try await EmbeddedServers.start(state: state, poolMax: poolMax, time: SystemTime(), logger: quiet)
+    try await EmbeddedServers.start(state: state, poolMax: poolMax, time: SystemTime(), logger: .quiet)
 }
 
 private func psql(_ servers: EmbeddedServers, _ sql: String) async throws -> String {

@@ -42,8 +42,6 @@ private final class FakeManager {
     }
 }
 
-private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-
 @Suite struct `Systemd's environment` {
     @Test(
         arguments: [
@@ -81,7 +79,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 @Suite struct `Systemd notifier` {
     @Test func `does nothing when nobody listens`() async {
-        let notifier = SystemdNotifier(.none, time: ManualTime(), logger: quiet)
+        let notifier = SystemdNotifier(.none, time: ManualTime(), logger: .quiet)
         notifier.ready()
         notifier.status("x")
         notifier.watchdog()
@@ -91,7 +89,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test func `sends each notice in its own datagram`() throws {
         let manager = try FakeManager()
         let time = ManualTime(now: MonotonicInstant(nanoseconds: 5_000_000_000))
-        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: quiet)
+        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: .quiet)
         notifier.ready()
         notifier.reloading()
         notifier.extendTimeout(by: .seconds(3))
@@ -111,7 +109,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ])
     func `makes any text one line that fits`(text: String, notice: String) throws {
         let manager = try FakeManager()
-        let notifier = SystemdNotifier(try manager.environment(), time: ManualTime(), logger: quiet)
+        let notifier = SystemdNotifier(try manager.environment(), time: ManualTime(), logger: .quiet)
         notifier.status(text)
         #expect(manager.received() == [notice])
     }
@@ -119,7 +117,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test func `counts what nobody takes and never waits`() throws {
         let environment = try SystemdEnvironment(
             ["NOTIFY_SOCKET": "@healthd-test-nobody-\(UInt64.random(in: 0...UInt64.max))"], processID: 1)
-        let notifier = SystemdNotifier(environment, time: ManualTime(), logger: quiet)
+        let notifier = SystemdNotifier(environment, time: ManualTime(), logger: .quiet)
         notifier.ready()
         notifier.watchdog()
         #expect(notifier.failures.value == 2)
@@ -128,7 +126,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test func `keeps READY for later when the manager's queue is full, and pings not at all`() async throws {
         let manager = try FakeManager()
         let time = ManualTime()
-        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: quiet)
+        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: .quiet)
         try await until("the queue is full") {
             notifier.watchdog()
             return notifier.failures.value > 0
@@ -148,7 +146,7 @@ private let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test func `pings while parts make progress, then names the one that stalls and asks for the restart`() async throws {
         let manager = try FakeManager()
         let time = ManualTime()
-        let notifier = SystemdNotifier(try manager.environment(watchdog: .seconds(4)), time: time, logger: quiet)
+        let notifier = SystemdNotifier(try manager.environment(watchdog: .seconds(4)), time: time, logger: .quiet)
         let start = time.now()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
