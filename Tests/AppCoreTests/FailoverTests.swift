@@ -7,6 +7,19 @@ import Vitals
 /// A primary and a standby that change places: real servers, real promotion.
 @Suite("Failover")
 struct FailoverTests {
+    /// One server for what leaves it as it was.
+    private actor Shared {
+        static let server = Shared()
+        private var started: TestPostgres?
+
+        func get() async throws -> TestPostgres {
+            if let started { return started }
+            let server = try await TestPostgres.start()
+            started = server
+            return server
+        }
+    }
+
     private func pair() async throws -> (primary: TestPostgres, standby: TestPostgres) {
         let primary = try await TestPostgres.start()
         try await primary.superuserScript("CREATE TABLE written (n int); ALTER TABLE written OWNER TO app")
@@ -56,6 +69,34 @@ struct FailoverTests {
                 "SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()"
             )
             #expect(try await untilWritten(database) < .seconds(2))
+        }
+    }
+
+    @Test(arguments: [
+        ("57P01", true), ("57P02", true), ("57P03", true), ("08000", true), ("08003", true), ("08006", true), ("25006", true),
+        // The server is well and so is the connection: the statement was wrong, unlucky, cancelled or too much.
+        ("22012", false), ("23505", false), ("40001", false), ("42P01", false), ("53300", false), ("57014", false), ("25P02", false),
+    ])
+    func `P9: what says that the server goes away ends the connection, and nothing else does`(sqlState: String, ends: Bool) async throws {
+        #expect(ServerError(sqlState: sqlState, message: "").condemnsConnection == ends)
+        let server = try await Shared.server.get()
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
+            try await database.untilIdle(1)
+            let before = try await database.withConnection(for: "before") { $0.backendPID }
+            do {
+                try await database.withConnection(for: "raises") {
+                    try await $0.script("DO $$ BEGIN RAISE EXCEPTION 'as if' USING ERRCODE = '\(sqlState)'; END $$")
+                }
+                Issue.record("nothing was raised")
+            } catch {
+                #expect((error as? PostgresError)?.sqlState == sqlState)
+            }
+            let after = try await database.withConnection(for: "after") { $0.backendPID }
+            #expect((after != before) == ends)
+            let statistics = database.pool.statistics()
+            #expect(statistics.closed[.error] == (ends ? 1 : 0))
+            #expect(statistics.closed[.failover] == 0, "it is one connection that goes, not the server")
+            #expect(statistics.opened == (ends ? 2 : 1))
         }
     }
 

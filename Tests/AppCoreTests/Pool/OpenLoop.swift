@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import Testing
 import Vitals
 
 @testable import AppCore

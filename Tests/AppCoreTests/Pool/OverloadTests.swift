@@ -47,9 +47,13 @@ struct OverloadTests {
         return 80 / took.seconds
     }
 
-    private func visits(_ loop: OpenLoop, _ database: Database, _ workClass: WorkClass = .interactive) async throws -> Visits {
+    /// - Parameter look: called when each begins, with when it was meant to.
+    private func visits(
+        _ loop: OpenLoop, _ database: Database, _ workClass: WorkClass = .interactive, look: @escaping @Sendable (Duration) -> Void = { _ in }
+    ) async throws -> Visits {
         let visits = Mutex(Visits())
         try await loop.run { start, intended in
+            look(intended - start)
             let visit = await Visit.run(database, Self.work, workClass, within: Self.budget, start: start, intended: intended)
             visits.withLock { $0.all.append(visit) }
         }
@@ -102,21 +106,24 @@ struct OverloadTests {
     @Test func `O2: no statement is sent for a caller whose deadline has passed`() async throws {
         try await withSmallPool { database in
             try await database.withConnection(for: "setup") { try await $0.script("CREATE SEQUENCE sent; CREATE SEQUENCE sent_late") }
+            // The control: one that is sent late on purpose is seen to be late, also when it is cancelled in its sleep; one in time is not.
+            let now = SystemTime().wallNow()
+            _ = try await database.query(Self.noting(now + .seconds(10)), for: "in time")
+            #expect(try await counts(database) == [1, 0])
+            _ = try? await database.query(Self.noting(now + .seconds(-1), sleep: 30), for: "late on purpose", within: .milliseconds(100))
+            #expect(try await counts(database) == [2, 1])
             let capacity = try await capacity(database)
             let complaints = try await bestOfThree {
-                let lateBefore = try await count(database, "sent_late")
+                let before = try await counts(database)
                 let loop = OpenLoop(poissonEverySecond: capacity * 4, for: .seconds(1), seed: 2)
                 try await loop.run { start, intended in
-                    // Some have little time, some have plenty. What a sequence counts stays counted when the statement is cancelled.
+                    // Some have little time, some have plenty.
                     let budget = Duration.milliseconds(20 + intended.nanoseconds / 1_000 % 480)
                     let end = SystemTime().wallNow() + (intended + budget - .now())
-                    let sql: SQL = """
-                        SELECT nextval('sent'), pg_sleep(0.02),
-                               CASE WHEN statement_timestamp() > \(end)::timestamptz + interval '10 ms' THEN nextval('sent_late') END
-                        """
-                    _ = await Visit.run(database, sql, within: budget, start: start, intended: intended)
+                    _ = await Visit.run(database, Self.noting(end), within: budget, start: start, intended: intended)
                 }
-                let (sent, late) = (try await count(database, "sent"), try await count(database, "sent_late") - lateBefore)
+                let now = try await counts(database)
+                let (sent, late) = (now[0] - before[0], now[1] - before[1])
                 print("O2: \(sent) sent, \(late) late")
                 return (late > 0 ? ["\(late) statements were sent late"] : []) + (sent < 50 ? ["only \(sent) were sent"] : [])
             }
@@ -124,10 +131,23 @@ struct OverloadTests {
         }
     }
 
-    private func count(_ database: Database, _ sequence: String) async throws -> Int {
-        let rows = try await database.query(
-            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM \(unescaped: sequence)", for: "count", within: .seconds(2))
-        return try rows.first?.int("n") ?? 0
+    /// Notes that it was sent, and whether after `end`, before it sleeps: a sequence keeps what it counted when the statement is cancelled.
+    private static func noting(_ end: WallTime, sleep: Double = 0.02) -> SQL {
+        """
+        SELECT nextval('sent'), CASE WHEN statement_timestamp() > \(end)::timestamptz + interval '10 ms' THEN nextval('sent_late') END,
+               pg_sleep(\(sleep)::float8)
+        """
+    }
+
+    /// How many statements noted that they were sent, and that they were sent late.
+    private func counts(_ database: Database) async throws -> [Int] {
+        var counts: [Int] = []
+        for sequence in ["sent", "sent_late"] {
+            let rows = try await database.query(
+                "SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM \(unescaped: sequence)", for: "count", within: .seconds(2))
+            counts.append(try rows.first?.int("n") ?? 0)
+        }
+        return counts
     }
 
     @Test(arguments: [WorkClass.background, .interactive])
@@ -155,21 +175,29 @@ struct OverloadTests {
         try await withSmallPool { database in
             let capacity = try await capacity(database)
             let complaints = try await bestOfThree {
-                let (burst, calm) = (Duration.milliseconds(600), Duration.milliseconds(1_800))
+                let (burst, calm) = (Duration.milliseconds(600), Duration.milliseconds(10_600))
                 let loop =
                     OpenLoop(poissonEverySecond: capacity / 2, for: burst, seed: 4)
                     + (OpenLoop(poissonEverySecond: capacity * 10, for: calm - burst, seed: 5), after: burst)
                     + (OpenLoop(poissonEverySecond: capacity / 2, for: .milliseconds(2_800), seed: 6), after: calm)
-                let visits = try await visits(loop, database)
+                // The queue as each finds it who comes after the burst.
+                let found = Mutex<[(at: Duration, waiting: Int)]>([])
+                let visits = try await visits(loop, database) { at in
+                    if at >= calm { found.withLock { $0.append((at - calm, database.pool.statistics().waiting)) } }
+                }
+                let emptyAfter = found.withLock { $0.first { $0.waiting == 0 }?.at }
                 let (before, during) = (visits[.zero..<burst], visits[burst..<calm])
                 let after = visits[(calm + .seconds(2))..<(calm + .seconds(2.8))]
+                print("O4: the queue was empty \(emptyAfter?.text ?? "-") after the burst")
                 print("O4: before: \(before.figures); during: \(during.figures); after: \(after.figures)")
                 let (normal, then) = (before.served.map(\.took).quantile(0.95), after.served.map(\.took).quantile(0.95))
-                var found: [String] = []
-                if then > normal * 1.5 + .milliseconds(10) { found.append("p95 \(then.text), before the burst \(normal.text)") }
-                if after.served.count < after.all.count { found.append("\(after.all.count - after.served.count) are still turned away") }
-                if database.pool.statistics().waiting > 0 { found.append("somebody still waits") }
-                return found
+                var complaints: [String] = []
+                if emptyAfter ?? .seconds(60) > .seconds(2) { complaints.append("callers waited without a break for \(emptyAfter?.text ?? "all the time")") }
+                if then > normal * 1.5 + .milliseconds(10) { complaints.append("p95 \(then.text), before the burst \(normal.text)") }
+                if after.served.count < after.all.count { complaints.append("\(after.all.count - after.served.count) are still turned away") }
+                let statistics = database.pool.statistics()
+                if statistics.waiting > 0 || statistics.isOverloaded { complaints.append("\(statistics.waiting) still wait, overloaded: \(statistics.isOverloaded)") }
+                return complaints
             }
             #expect(complaints == [])
         }

@@ -1,6 +1,7 @@
 import Logging
 import Synchronization
 import TestServers
+import Testing
 import Vitals
 
 @testable import AppCore
@@ -49,8 +50,12 @@ func timed(_ body: () async throws -> Void) async rethrows -> Duration {
 }
 
 extension [Duration] {
-    /// The value below which this share of them lies.
-    func quantile(_ share: Double) -> Duration {
+    /// The value below which this share of them lies. Of nothing at all it is none, and the test fails.
+    func quantile(_ share: Double, sourceLocation: SourceLocation = #_sourceLocation) -> Duration {
+        guard !isEmpty else {
+            Issue.record("there is nothing of which to say the \(share) quantile", sourceLocation: sourceLocation)
+            return .zero
+        }
         let sorted = sorted()
         return sorted[Swift.min(sorted.count - 1, Int(Double(sorted.count) * share))]
     }

@@ -50,6 +50,35 @@ struct PoolTests {
         }
     }
 
+    @Test func `P13: inside a transaction the caller is told that its plan is stale, and nothing is tried again behind its back`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
+            let look: SQL = "SELECT * FROM heal WHERE a = \(1)"
+            try await database.withConnection(for: "test") { lease in
+                try await lease.script("CREATE TABLE heal (a int); INSERT INTO heal VALUES (1)")
+                for _ in 0..<3 { _ = try await lease.query(look) }
+                try await lease.execute("BEGIN")
+                try await lease.execute("ALTER TABLE heal ADD COLUMN b text DEFAULT 'new'")
+                do {
+                    _ = try await lease.query(look)
+                    Issue.record("a stale plan was executed")
+                } catch {
+                    #expect((error as? PostgresError)?.sqlState == "0A000")
+                }
+                // Tried again, it would have been told this at once, and never the reason.
+                do {
+                    _ = try await lease.query(look)
+                    Issue.record("an aborted transaction went on")
+                } catch {
+                    #expect((error as? PostgresError)?.sqlState == "25P02")
+                }
+                try await lease.execute("ROLLBACK")
+                #expect(try await lease.query(look).first?.int("a") == 1)
+            }
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
     @Test func `the queue and the statement share one deadline, and the statement is cancelled on the server`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 1, deadline: .milliseconds(300)), server.endpoint) { database in
@@ -86,6 +115,30 @@ struct PoolTests {
             let rows = try await database.query("SELECT count(*) AS n FROM counted", for: "test")
             #expect(try rows.first?.int("n") == 4)
             #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
+    @Test func `P14: ten statements in a batch take a third of the time of ten round trips, or less`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(30)), server.endpoint) { database in
+            let statements = (1...10).map { "SELECT \($0)::int AS n" as SQL }
+            // Where production's hot paths are. The best of five: others want the two cores as well.
+            let ratios = try await withTaskExecutorPreference(database.pool.loop) {
+                try await database.withConnection(for: "test") { lease in
+                    var ratios: [Double] = []
+                    for _ in 0..<5 {
+                        var alone = MonotonicInstant.now()
+                        for _ in 0..<50 { for statement in statements { _ = try await lease.query(statement) } }
+                        let singly = MonotonicInstant.now() - alone
+                        alone = .now()
+                        for _ in 0..<50 { _ = try await lease.batch(statements) }
+                        ratios.append(singly / (.now() - alone))
+                    }
+                    return ratios
+                }
+            }
+            print("P14: \(ratios)")
+            #expect(ratios.max() ?? 0 >= 3)
         }
     }
 
@@ -143,11 +196,27 @@ struct PoolTests {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 10, min: 10), server.endpoint) { database in
             try await database.untilIdle(10)
-            let opened = database.pool.statistics().opened
-            try await server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'", database: "app")
-            try await until("the ten are closed") { database.pool.statistics().closed[.error] ?? 0 >= 10 }
-            for _ in 0..<30 { #expect(try await timed { _ = try await database.query("SELECT 1", for: "after") } < .milliseconds(150)) }
-            #expect(database.pool.statistics().opened > opened)
+            let ours = try await server.superuserScript("SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE usename = 'app'")
+            try await server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN (\(ours))")
+            // They are gone when the server says so; nobody waits for the pool to have noticed.
+            let left = "SELECT count(*) FROM pg_stat_activity WHERE pid IN (\(ours))"
+            try await until("the backends are gone") { try await server.superuserScript(left) == "0" }
+            let times = try await withThrowingTaskGroup(of: Duration.self) { group in
+                for number in 0..<30 {
+                    group.addTask {
+                        try await timed {
+                            let rows = try await database.query("SELECT \(number)::int AS n", for: "after")
+                            #expect(try rows.first?.int("n") == number)
+                        }
+                    }
+                }
+                return try await group.reduce(into: [Duration]()) { $0.append($1) }
+            }
+            #expect(times.count == 30)
+            #expect(times.quantile(1) < .milliseconds(150))
+            let statistics = database.pool.statistics()
+            #expect(statistics.closed[.error] == 10)
+            #expect(statistics.queryErrorsBySQLStateClass.values.allSatisfy { $0 == 0 })
         }
     }
 }
