@@ -47,13 +47,16 @@ public final class Healthd: Sendable {
     ///   - settings: YAML for everything but `listen` and `state`.
     ///   - arguments: after `run --config FILE`.
     ///   - folder: that of an earlier one, to go on with its state.
+    ///   - word: what it prints by when the test wants it, instead of when it answers.
     public static func start(
-        _ settings: String, arguments: [String] = [], environment: [String: String] = [:], folder: TemporaryFolder? = nil, port: Int? = nil
+        _ settings: String, arguments: [String] = [], environment: [String: String] = [:], folder: TemporaryFolder? = nil, port: Int? = nil,
+        untilItSays word: String? = nil
     ) async throws -> Healthd {
         let healthd = try Healthd(settings, arguments: arguments, environment: environment, folder: folder, port: port)
         do {
-            try await eventually("healthd answers", within: .seconds(30)) {
+            try await eventually("healthd answers", within: .seconds(30), every: word == nil ? .milliseconds(10) : .milliseconds(1)) {
                 guard healthd.program.exitStatus == nil else { return true }
+                if let word { return healthd.output.contains(word) }
                 return try await healthd.web.get("/livez", within: .seconds(2)).status == 200
             }
         } catch {

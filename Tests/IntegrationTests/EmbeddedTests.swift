@@ -9,12 +9,14 @@ extension IntegrationTests {
     /// The start with nothing configured: a private PostgreSQL and Redis, and nothing of them left behind.
     @Suite struct EmbeddedTests {
         /// Processes, other than the daemon itself, that have the state folder in their command line or their working directory.
-        static func strays(of healthd: Healthd) -> [String] {
+        static func strays(of healthd: Healthd) -> [String] { strays(in: healthd.folder.path, besides: healthd.pid) }
+
+        static func strays(in folder: String, besides own: pid_t) -> [String] {
             ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { name in
-                guard let pid = pid_t(name), pid != healthd.pid else { return nil }
+                guard let pid = pid_t(name), pid != own else { return nil }
                 let words = (try? String(contentsOfFile: "/proc/\(name)/cmdline", encoding: .utf8))?.replacing("\0", with: " ") ?? ""
                 let directory = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(name)/cwd")) ?? ""
-                let isOurs = words.contains("\(healthd.folder.path)/state") || directory.hasPrefix("\(healthd.folder.path)/state")
+                let isOurs = words.contains("\(folder)/state") || directory.hasPrefix("\(folder)/state")
                 // The shell that watches over the daemon for these tests has the path in its words, too.
                 return isOurs && !words.hasPrefix("sh -c") ? "\(pid) \(words)" : nil
             }
@@ -33,6 +35,28 @@ extension IntegrationTests {
             #expect(!Self.strays(of: healthd).isEmpty)
             #expect(try await healthd.end(with: SIGINT) == 0)
             #expect(Self.strays(of: healthd) == [])
+        }
+
+        @Test func `Ctrl-C at any moment of planting the demo's data ends with 0, and leaves no process, socket or folder`() async throws {
+            var planted = 0
+            for moment in [0, 10, 20, 40, 60, 90] {
+                let (folder, pid, hadPlanted) = try await Self.interrupted(after: .milliseconds(moment))
+                planted += hadPlanted ? 1 : 0
+                #expect(Self.strays(in: folder, besides: pid) == [])
+                #expect(!FileManager.default.fileExists(atPath: folder))
+            }
+            #expect(planted <= 3, "three at least have to come while it plants")
+        }
+
+        /// Starts it, and interrupts it so long after the tables are there. Answers where it was, and whether it had planted its data by then.
+        private static func interrupted(after delay: Duration) async throws -> (folder: String, pid: pid_t, planted: Bool) {
+            let healthd = try await Healthd.start("", arguments: ["--embedded", "--demo"], untilItSays: "0002_performance_indexes.sql")
+            let began = MonotonicInstant.now()
+            try await until("the moment has come") { MonotonicInstant.now() - began >= delay }
+            #expect(try await healthd.end(with: SIGINT) == 0, "\(delay.text): \(healthd.output.suffix(2_000))")
+            let left = ["postgres/.s.PGSQL.5432", "postgres/.s.PGSQL.5432.lock", "postgres/data/postmaster.pid", "redis/redis.sock"]
+            #expect(left.filter { FileManager.default.fileExists(atPath: "\(healthd.state)/\($0)") } == [])
+            return (healthd.folder.path, healthd.pid, healthd.output.contains("demo data planted"))
         }
 
         @Test func `after a kill the next start adopts or cleans what was left`() async throws {
