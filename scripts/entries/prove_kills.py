@@ -2,6 +2,7 @@
 
 PROVE_KILLS (50) is how often. What counts as a notice is what healthd had written to its outbox when it was killed.
 """
+import contextlib
 import os
 import pathlib
 import random
@@ -16,31 +17,41 @@ from servers import Daemon, Receiver, folder, postgres, until
 SEED = 20_261_124
 
 
+def read(state, statement):
+    """What the outbox answers; healthd may be writing to it."""
+    with contextlib.closing(sqlite3.connect(f"file:{state}/healthd.sqlite?mode=ro", uri=True, timeout=5)) as connection:
+        return connection.execute(statement).fetchall()
+
+
 def notices(state):
-    """The notices in the outbox, by id, in their order."""
-    connection = sqlite3.connect(f"file:{state}/healthd.sqlite?mode=ro", uri=True, timeout=5)
-    try:
-        return connection.execute("SELECT id, fingerprint, status FROM alert_notices ORDER BY sequence").fetchall()
-    finally:
-        connection.close()
+    """Id, alert and status of the notices in the outbox, in their order."""
+    return read(state, "SELECT id, fingerprint, status FROM alert_notices ORDER BY sequence")
 
 
 def deliveries(state):
-    connection = sqlite3.connect(f"file:{state}/healthd.sqlite?mode=ro", uri=True, timeout=5)
-    try:
-        return dict(connection.execute("SELECT state, count(*) FROM alert_deliveries GROUP BY state").fetchall())
-    finally:
-        connection.close()
+    """How many there are in each state."""
+    return dict(read(state, "SELECT state, count(*) FROM alert_deliveries GROUP BY state"))
 
 
-def undelivered(state):
-    """Why deliveries ended otherwise than delivered, and how many for each reason."""
-    connection = sqlite3.connect(f"file:{state}/healthd.sqlite?mode=ro", uri=True, timeout=5)
-    try:
-        return connection.execute(
-            "SELECT state, answer, count(*) FROM alert_deliveries WHERE state != 'delivered' GROUP BY state, answer").fetchall()
-    finally:
-        connection.close()
+def ends(state):
+    """How the delivery of each notice ended, and why."""
+    return {id: (end, answer) for id, end, answer in read(
+        state, "SELECT n.id, d.state, d.answer FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice")}
+
+
+def stretches(written):
+    """The notices from each firing to its all-clear, the last of an alert perhaps without one: lists of ids, and whether it is over."""
+    open_ones, whole = {}, []
+    for id, fingerprint, status in written:
+        open_ones.setdefault(fingerprint, []).append(id)
+        if status == "resolved":
+            whole.append((open_ones.pop(fingerprint), True))
+    return whole + [(ids, False) for ids in open_ones.values()]
+
+
+def torn(written, dropped):
+    """The stretches of which a part was dropped, or all although they are not over."""
+    return [ids for ids, is_over in stretches(written) if set(ids) & dropped and not (is_over and set(ids) <= dropped)]
 
 
 def hold(daemon):
@@ -104,15 +115,14 @@ receivers:
 
         accepted = receiver.accepted()
         accepted_ids = [delivery["id"] for delivery in accepted]
-        states, others = deliveries(state), undelivered(state)
+        states, how = deliveries(state), ends(state)
         lost = [row for row in written if row[0] not in accepted_ids]
         report.check("a notice once written is never forgotten", set(seen) <= {row[0] for row in written}, f"{len(seen)} seen")
         # A receiver that is away for long gets the newest of each alert: whole stretches that are over are dropped, and say so.
-        dropped = sum(count for end, answer, count in others if end == "superseded" and "undelivered notices" in answer)
-        stretches = [status for id, _, status in written if id not in accepted_ids]
-        report.check("every notice was accepted, or dropped with its whole stretch by the bound on what may be undelivered",
-                     len(lost) == dropped and stretches.count("resolved") > 0 or not lost,
-                     f"{len(written)} written, {len(lost)} not accepted, deliveries {states}, {others}")
+        dropped = {id for id, (end, answer) in how.items() if end == "superseded" and "undelivered notices" in (answer or "")}
+        report.check("every notice was accepted, or dropped by the bound on what may be undelivered",
+                     {row[0] for row in lost} <= dropped, f"{len(written)} written, {len(lost)} not accepted, {len(dropped)} dropped, deliveries {states}")
+        report.check("what was dropped are whole stretches, from a firing to its all-clear", not torn(written, dropped), torn(written, dropped))
         by_id = {}
         for delivery in receiver.deliveries:
             by_id.setdefault(delivery["id"], set()).add(delivery["body"]["status"])
