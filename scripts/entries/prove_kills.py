@@ -118,7 +118,7 @@ receivers:
         states, how = deliveries(state), ends(state)
         lost = [row for row in written if row[0] not in accepted_ids]
         report.check("a notice once written is never forgotten", set(seen) <= {row[0] for row in written}, f"{len(seen)} seen")
-        # A receiver that is away for long gets the newest of each alert: whole stretches that are over are dropped, and say so.
+        # A receiver that is away for long gets the first and the newest of each alert: stretches in between are dropped whole, and say so.
         dropped = {id for id, (end, answer) in how.items() if end == "superseded" and "undelivered notices" in (answer or "")}
         report.check("every notice was accepted, or dropped by the bound on what may be undelivered",
                      {row[0] for row in lost} <= dropped, f"{len(written)} written, {len(lost)} not accepted, {len(dropped)} dropped, deliveries {states}")

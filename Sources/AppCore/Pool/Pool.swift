@@ -260,7 +260,7 @@ public final class Pool: Sendable {
             switch next {
             case .park: break
             case .hand(let id): grant = guarded.takeGrant(id)
-            case .close, .recover:
+            case .close, .recover, .retire:
                 if case .close = next { guarded.connections[slot] = nil }
                 if let (slot, id) = guarded.state.serveFromIdle(now: .now()) { other = guarded.takeGrant(id).map { (slot, $0) } }
             }
@@ -279,6 +279,8 @@ public final class Pool: Sendable {
             connection.close()
             meters.closed.add(for: isLeftBehind ? .failover : reason)
             addChore.yield(.connect)
+        case .retire(let turn):
+            if let turn { retire(at: turn) }
         }
         if let other { other.grant.tell(.success(other.slot)) }
     }

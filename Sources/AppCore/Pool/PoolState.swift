@@ -14,7 +14,8 @@ struct PoolState {
         case connecting
         case idle
         case leased
-        /// A cancelled statement or an open transaction is being cleared. Leads to idle, leased or empty.
+        /// Of no use to anybody now: a cancelled statement or an open transaction is being cleared (leads to idle, leased or empty), or its
+        /// lifetime is over and it waits for its turn to go (leads to empty).
         case recovering
     }
 
@@ -44,6 +45,8 @@ struct PoolState {
         case hand(to: WaiterID)
         case recover
         case close
+        /// It goes in its turn: `retireNext` is to be called then, unless it will be called already.
+        case retire(at: MonotonicInstant?)
     }
 
     let configuration: PoolConfiguration
@@ -135,8 +138,7 @@ struct PoolState {
             enter(.recovering, slot, now)
             return .recover
         }
-        if retirements.begin(connections[slot].retireAt, now: now) { return vacate(slot) }
-        return offer(slot, now: now)
+        return replaceOrOffer(slot, now: now)
     }
 
     /// The clearing ended: the connection is as good as new, or is to be closed.
@@ -144,7 +146,26 @@ struct PoolState {
         advance(to: now)
         numbers.recovering -= 1
         guard usable, !isShuttingDown, !isLeftBehind(slot) else { return vacate(slot) }
-        return offer(slot, now: now)
+        return replaceOrOffer(slot, now: now)
+    }
+
+    /// It came back as good as new, but maybe old.
+    private mutating func replaceOrOffer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
+        guard let end = connections[slot].retireAt, end <= now else { return offer(slot, now: now) }
+        if retirements.begin(now: now) { return vacate(slot) }
+        numbers.recovering += 1
+        enter(.recovering, slot, now)
+        return .retire(at: retirements.wait(slot, end: end, now: now))
+    }
+
+    /// Answers the connection to close for its age now, and when to ask again.
+    mutating func retireNext(now: MonotonicInstant) -> Retirements.Turn {
+        let turn = retirements.next(now: now)
+        guard let slot = turn.slot else { return turn }
+        advance(to: now)
+        numbers.recovering -= 1
+        _ = vacate(slot)
+        return turn
     }
 
     mutating func connected(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
@@ -299,7 +320,7 @@ struct PoolState {
         for slot in idle {
             if isLeftBehind(slot) {
                 closing.append((slot, .failover))
-            } else if retirements.begin(connections[slot].retireAt, now: now) {
+            } else if let end = connections[slot].retireAt, end <= now, retirements.begin(now: now) {
                 closing.append((slot, .lifetime))
             } else if now - connections[slot].since >= configuration.idleTimeout, total - closing.count > configuration.min {
                 closing.append((slot, .idle))
@@ -333,7 +354,9 @@ struct PoolState {
     mutating func shutDown(now: MonotonicInstant) -> (close: [Slot], refuse: [WaiterID]) {
         advance(to: now)
         isShuttingDown = true
-        let closing = idle
+        let retiring = retirements.clear()
+        numbers.recovering -= retiring.count
+        let closing = idle + retiring
         idle.removeAll()
         for slot in closing { _ = vacate(slot) }
         return (closing, line.clear())

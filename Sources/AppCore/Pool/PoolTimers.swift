@@ -1,7 +1,7 @@
 import Synchronization
 import Vitals
 
-/// What the clock does to the queue: callers whose time is up leave it, and a queue that lasts is told.
+/// What the clock does: callers whose time is up leave the queue, a queue that lasts is told, and connections go for their age.
 extension Pool {
     func armQueueTimer(_ guarded: inout Guarded, _ deadline: Deadline) {
         guard deadline.instant.nanoseconds < (guarded.queueTimerAt?.nanoseconds ?? .max) else { return }
@@ -25,6 +25,25 @@ extension Pool {
         }
         for (grant, error) in refused { grant.tell(.failure(error)) }
         if !refused.isEmpty { observePressure(.queueDeadline) }
+    }
+
+    /// Closes the connection whose turn it is then, and sees to the next.
+    func retire(at turn: MonotonicInstant) {
+        loop.schedule(at: turn) { [self] in
+            let now = MonotonicInstant.now()
+            let (connection, again) = guarded.withLock { guarded -> (PostgresConnection?, MonotonicInstant?) in
+                let turn = guarded.state.retireNext(now: now)
+                guard let slot = turn.slot else { return (nil, turn.again) }
+                defer { guarded.connections[slot] = nil }
+                return (guarded.connections[slot], turn.again)
+            }
+            if let connection {
+                connection.close()
+                meters.closed.add(for: .lifetime)
+                addChore.yield(.connect)
+            }
+            if let again { retire(at: again) }
+        }
     }
 
     func armPressureTimer(_ guarded: inout Guarded, since: MonotonicInstant) {

@@ -2,15 +2,27 @@ import Vitals
 
 /// When connections are replaced for their age: spread over the last tenth of their lifetime, and never two close together, so that a pool
 /// that opened all at once does not lose all at once.
+///
+/// One that comes back when it is too early for it is kept from all callers until its turn, the earliest end first: a lease more, and it
+/// would outlive its lifetime by more than the one it had. The ends are as far apart as the turns, so nobody waits for long.
 struct Retirements {
-    /// At least this long between two. Where it and `lifetime` cannot both be had, connections live a little longer.
+    /// At least this long between two.
     static let pause = Duration.milliseconds(250)
 
-    private var last: MonotonicInstant?
+    struct Turn: Equatable {
+        /// Who goes now.
+        var slot: Int?
+        /// When to ask for the next; nil when nobody waits.
+        var again: MonotonicInstant?
+    }
 
-    /// The end of a lifetime that begins now: up to a tenth early, and apart from the ends of all others.
+    private var last: MonotonicInstant?
+    private var waiting: [(end: MonotonicInstant, slot: Int)] = []
+
+    /// The end of a lifetime that begins now: up to a tenth early, and apart from the ends of all others. One turn is left for who comes back
+    /// beside another.
     static func end(of lifetime: Duration, from now: MonotonicInstant, others: [MonotonicInstant]) -> MonotonicInstant {
-        var end = now + .seconds(Double.random(in: 0.9...1) * lifetime.seconds)
+        var end = now + .seconds(Double.random(in: 0.9...1) * (lifetime - pause).seconds)
         for other in others.sorted(by: >) where other - end < pause {
             guard end - other < pause else { break }
             end = other - pause
@@ -18,11 +30,37 @@ struct Retirements {
         return end
     }
 
-    /// Whether a connection that is due at `end` goes now. If so the next one waits for the pause.
-    mutating func begin(_ end: MonotonicInstant?, now: MonotonicInstant) -> Bool {
-        guard let end, end <= now else { return false }
-        if let last, now < last + Self.pause { return false }
+    /// Whether a connection that is due goes now. If so the next one waits for the pause.
+    mutating func begin(now: MonotonicInstant) -> Bool {
+        guard waiting.isEmpty, turn(now) == now else { return false }
         last = now
         return true
     }
+
+    /// It is too early for a connection that is due.
+    ///
+    /// - Returns: when to ask for the `next`; nil when somebody will ask already.
+    mutating func wait(_ slot: Int, end: MonotonicInstant, now: MonotonicInstant) -> MonotonicInstant? {
+        defer { waiting.append((end, slot)) }
+        return waiting.isEmpty ? turn(now) : nil
+    }
+
+    /// Whose turn it is.
+    mutating func next(now: MonotonicInstant) -> Turn {
+        let turn = turn(now)
+        guard turn == now, let index = waiting.indices.min(by: { waiting[$0].end < waiting[$1].end }) else {
+            return Turn(slot: nil, again: waiting.isEmpty ? nil : turn)
+        }
+        last = now
+        let slot = waiting.remove(at: index).slot
+        return Turn(slot: slot, again: waiting.isEmpty ? nil : now + Self.pause)
+    }
+
+    /// All who wait, at once.
+    mutating func clear() -> [Int] {
+        defer { waiting = [] }
+        return waiting.map(\.slot)
+    }
+
+    private func turn(_ now: MonotonicInstant) -> MonotonicInstant { last.map { max(now, $0 + Self.pause) } ?? now }
 }

@@ -9,7 +9,7 @@ public import Vitals
 public struct Outbox: Sendable {
     let store: LocalStore
 
-    /// Undelivered notices kept per alert and receiver; beyond it the oldest complete firing-to-resolved stretches are dropped.
+    /// Undelivered notices kept per alert and receiver; beyond it complete firing-to-resolved stretches are dropped, but for the first.
     static let depth = 16
     /// Delivered and dropped rows are kept this long, for `/api/alerts` and for those who ask what was sent.
     static let retention = Duration.seconds(7 * 86_400)
@@ -114,23 +114,27 @@ public struct Outbox: Sendable {
                 """, arguments: [episode, receiver]) ?? false
     }
 
-    /// Drops whole stretches from the front, each ending in a resolved, so that what stays begins with a firing.
+    /// Drops whole stretches, each from its firing to its resolved, the oldest first. The very first stays: the receiver may have its firing,
+    /// or be about to take it, and waits for its end.
     private static func trim(_ receiver: String, _ fingerprint: String, at wall: WallTime, in database: Database) throws -> Int {
         let queued = try Row.fetchAll(
             database,
             sql: """
-                SELECT d.notice AS sequence, n.status AS status
+                SELECT d.notice AS sequence, d.episode AS episode, n.status AS status
                 FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
                 WHERE d.receiver = ? AND d.fingerprint = ? AND d.state = 'queued' ORDER BY d.notice
                 """, arguments: [receiver, fingerprint])
         guard queued.count > depth else { return 0 }
-        guard let cut = queued.dropLast(2).lastIndex(where: { ($0["status"] as String) == "resolved" }) else { return 0 }
+        let first: String = queued[0]["episode"]
+        let begun = queued.prefix { ($0["episode"] as String) == first }
+        guard let cut = queued.dropFirst(begun.count).dropLast(2).lastIndex(where: { ($0["status"] as String) == "resolved" }) else { return 0 }
+        let before: Int64 = begun.last?["sequence"] ?? 0
         let last: Int64 = queued[cut]["sequence"]
         try database.execute(
             sql: """
                 UPDATE alert_deliveries SET state = 'superseded', updated = ?, answer = 'more than \(depth) undelivered notices'
-                WHERE receiver = ? AND fingerprint = ? AND state = 'queued' AND notice <= ?
-                """, arguments: [wall.microsecondsSince1970, receiver, fingerprint, last])
+                WHERE receiver = ? AND fingerprint = ? AND state = 'queued' AND notice > ? AND notice <= ?
+                """, arguments: [wall.microsecondsSince1970, receiver, fingerprint, before, last])
         return database.changesCount
     }
 

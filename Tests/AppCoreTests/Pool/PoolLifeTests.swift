@@ -68,6 +68,15 @@ struct PoolLifeTests {
         var born: [Int: MonotonicInstant] = [:]
         var busyUntil: [Int: MonotonicInstant] = [:]
         var endings: [MonotonicInstant] = []
+        var turn: MonotonicInstant?
+        func ended(_ slot: Int) {
+            guard let birth = born[slot] else {
+                Issue.record("what never stood was closed")
+                return
+            }
+            #expect(now - birth <= lifetime + longestLease, "it lived \((now - birth).text)")
+            endings.append(now)
+        }
         while now < start + .seconds(300) {
             for slot in state.connectsDue(now: now) {
                 born[slot] = now
@@ -78,11 +87,20 @@ struct PoolLifeTests {
                 busyUntil[slot] = now + longestLease * Double.random(in: 0.1...1, using: &generator)
             }
             guard let (slot, until) = busyUntil.min(by: { ($0.value, $0.key) < ($1.value, $1.key) }) else { break }
+            if let next = turn, next <= until {
+                now = next
+                let retired = state.retireNext(now: now)
+                if let slot = retired.slot { ended(slot) }
+                turn = retired.again
+                continue
+            }
             now = until
             busyUntil[slot] = nil
-            if state.giveBack(slot, reusable: true, lost: false, now: now) == .close, let birth = born[slot] {
-                if longestLease < .seconds(1) { #expect(now - birth <= lifetime + longestLease, "it lived \((now - birth).text)") }
-                endings.append(now)
+            switch state.giveBack(slot, reusable: true, lost: false, now: now) {
+            case .close: ended(slot)
+            case .retire(let at): turn = turn ?? at
+            case .park: break
+            case .hand, .recover: Issue.record("nobody waits, and all is well")
             }
         }
         if lifetime == .zero {

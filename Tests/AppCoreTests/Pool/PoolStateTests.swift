@@ -211,8 +211,28 @@ struct PoolStateTests {
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(8_000)) == .park)
         _ = checkout(&state, at: at(8_001))
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(10_000)) == .close)
-        #expect(state.giveBack(1, reusable: true, lost: false, now: at(10_001)) == .park)
-        #expect(state.sweep(now: at(10_250)).map(\.reason) == [.lifetime])
+        // Too early for this one: nobody gets it any more, and it goes in its turn.
+        #expect(state.giveBack(1, reusable: true, lost: false, now: at(10_001)) == .retire(at: at(10_250)))
+        #expect(leased(checkout(&state, at: at(10_002))) == nil)
+        #expect(state.retireNext(now: at(10_249)) == .init(slot: nil, again: at(10_250)))
+        #expect(state.retireNext(now: at(10_250)) == .init(slot: 1, again: nil))
+        #expect(state.isEmpty)
+    }
+
+    @Test func `of those that wait for their turn the one that was due first goes first, and all of them when the pool ends`() throws {
+        var retirements = Retirements()
+        #expect(retirements.begin(now: at(0)) == true)
+        #expect(retirements.begin(now: at(249)) == false)
+        #expect(retirements.wait(5, end: at(-10), now: at(100)) == at(250))
+        #expect(retirements.wait(6, end: at(-30), now: at(110)) == nil)
+        #expect(retirements.wait(7, end: at(-20), now: at(120)) == nil)
+        #expect(retirements.next(now: at(250)) == .init(slot: 6, again: at(500)))
+        // Whoever is due now must not go before them.
+        #expect(retirements.begin(now: at(600)) == false)
+        #expect(retirements.next(now: at(600)) == .init(slot: 7, again: at(850)))
+        #expect(retirements.clear() == [5])
+        #expect(retirements.next(now: at(900)) == .init(slot: nil, again: nil))
+        #expect(retirements.begin(now: at(900)) == true)
     }
 
     @Test func `a shut down pool refuses everyone and closes what comes back`() {
@@ -266,7 +286,7 @@ struct PoolStateTests {
                 #expect(waiting.remove(id) != nil, "served a waiter that does not wait")
                 leases.insert(slot)
             case .recover: recovering.insert(slot)
-            case .park, .close: break
+            case .park, .close, .retire: break
             }
         }
         for step in 0..<20_000 {
