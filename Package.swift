@@ -44,6 +44,7 @@ let package = Package(
         .target(
             name: "Vitals",
             dependencies: [
+                "CLinux",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],

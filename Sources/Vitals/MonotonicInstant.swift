@@ -1,8 +1,8 @@
-import Dispatch
+import CLinux
 
 /// A point on the machine's monotonic clock: for ages and deadlines, never for rows or notices.
 ///
-/// Source: `CLOCK_MONOTONIC`, through Dispatch; it does not jump when the wall clock is set, and stops while the machine is suspended.
+/// Source: `CLOCK_MONOTONIC`; it does not jump when the wall clock is set, and stops while the machine is suspended.
 public struct MonotonicInstant: Sendable, Hashable, Comparable {
     public var nanoseconds: Int64
 
@@ -11,15 +11,18 @@ public struct MonotonicInstant: Sendable, Hashable, Comparable {
     }
 
     public static func now() -> MonotonicInstant {
-        MonotonicInstant(nanoseconds: Int64(DispatchTime.now().uptimeNanoseconds))
+        MonotonicInstant(nanoseconds: monotonic_nanoseconds())
     }
 
     public static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
 
     /// Saturates instead of trapping, so that `now + .seconds(.max)` means "never".
-    public static func + (instant: Self, duration: Duration) -> Self {
-        let (sum, overflow) = instant.nanoseconds.addingReportingOverflow(duration.nanoseconds)
-        return Self(nanoseconds: overflow ? (duration < .zero ? .min : .max) : sum)
+    public static func + (instant: Self, duration: Duration) -> Self { instant.advanced(byNanoseconds: duration.nanoseconds) }
+
+    /// The same as `self + duration`, without the 128-bit arithmetic of `Duration`: for what is done at every statement.
+    public func advanced(byNanoseconds amount: Int64) -> Self {
+        let (sum, overflow) = nanoseconds.addingReportingOverflow(amount)
+        return Self(nanoseconds: overflow ? (amount < 0 ? .min : .max) : sum)
     }
 
     public static func - (instant: Self, duration: Duration) -> Self { instant + (.zero - duration) }

@@ -4,10 +4,13 @@ public import Vitals
 public struct Database: Sendable {
     public let pool: Pool
     private let time: any TimeSource
+    /// In nanoseconds: what a caller has that says nothing else.
+    private let deadline: Int64
 
     public init(pool: Pool, time: any TimeSource = SystemTime()) {
         self.pool = pool
         self.time = time
+        deadline = pool.configuration.deadline.nanoseconds
     }
 
     /// Runs `body` with a connection of its own.
@@ -66,7 +69,7 @@ public struct Database: Sendable {
 
     private func caller(_ purpose: Purpose, _ budget: Duration?, _ file: StaticString, _ line: UInt) -> Caller {
         let now = time.now()
-        let own = Deadline(now + (budget ?? pool.configuration.deadline))
+        let own = Deadline(now.advanced(byNanoseconds: budget?.nanoseconds ?? deadline))
         return Caller(
             purpose: purpose, workClass: Work.workClass, detail: Work.detail, site: CallSite(file: file, line: line), since: now,
             deadline: Deadline.current.map { min($0, own) } ?? own)
