@@ -10,6 +10,7 @@ import statistics
 import typing
 
 from coprocess import Coprocess, NoAnswer
+from server_use import ServerUse
 from servers import folder, postgres, unused_port
 
 POOL = 10
@@ -65,6 +66,7 @@ VALUES = [
 ]
 
 FIGURES = {"ops_s": "operations per second", "cpu_us_op": "µs of CPU per operation", "p99_to_p50": "p99 divided by p50"}
+FIGURES_SHOWN = ("ops_s", "p50_us", "p99_us", "p99_to_p50", "cpu_us_op", "server_us_op", "server_switches_op")
 HOLDS = {">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b}
 
 
@@ -112,15 +114,21 @@ def start(report, healthd, port, log_folder, stack):
 class Measured:
     """The answers of all rounds, by cell and run; a missing one is None."""
 
-    def __init__(self):
+    def __init__(self, server):
+        self.server = server
         self.answers = {}
         self.failures = {}
 
     def ask(self, coprocess, cell, run, seconds):
         try:
+            before = self.server.now()
             answer = coprocess.measure(run.mode, POOL, cell.callers, seconds)
+            used = self.server.now().since(before)
+            # In the first round of a cell a just-in-time compiler's warm-up is in it; the median is of the others.
+            operations = answer["ops_s"] * seconds
+            answer.update(p99_to_p50=answer["p99_us"] / answer["p50_us"], server_us_op=used.seconds * 1e6 / operations,
+                          server_switches_op=used.switches / operations)
             answer = {figure: round(value, 4) for figure, value in answer.items()}
-            answer["p99_to_p50"] = round(answer["p99_us"] / answer["p50_us"], 4)
         except NoAnswer as error:
             self.failures.setdefault(run.who, []).append(f"{run.mode} with {cell.callers} callers: {error}")
             answer = None
@@ -137,8 +145,8 @@ class Measured:
         return statistics.median(quotients) if quotients else None
 
 
-def measure(report, running, rounds, seconds):
-    measured = Measured()
+def measure(report, running, server, rounds, seconds):
+    measured = Measured(server)
     for number in range(rounds):
         report.say(f"round {number + 1} of {rounds}")
         for cell in CELLS:
@@ -152,16 +160,16 @@ def show(report, measured):
     for cell in CELLS:
         raw = Run("raw", cell.raw)
         report.say("")
-        report.say(f"{cell.name:15} {'ops/s':>9} {'of raw':>7} {'p50 µs':>9} {'p99 µs':>9} {'p99/p50':>8} {'CPU µs/op':>10}")
+        report.say(f"{cell.name:15} {'ops/s':>9} {'of raw':>7} {'p50 µs':>9} {'p99 µs':>9} {'p99/p50':>8} {'CPU µs/op':>10} {'server µs/op':>13} {'switches/op':>12}")
         for run in cell.order(0):
             if measured.median(cell.name, run, "ops_s") is None:
                 continue
-            row = {figure: measured.median(cell.name, run, figure) for figure in ("ops_s", "p50_us", "p99_us", "p99_to_p50", "cpu_us_op")}
+            row = {figure: measured.median(cell.name, run, figure) for figure in FIGURES_SHOWN}
             row["of_raw"] = measured.quotient(cell.name, run, raw, "ops_s")
             report.figures["medians"].setdefault(cell.name, {})[str(run)] = {key: value and round(value, 3) for key, value in row.items()}
             of_raw = f"{row['of_raw']:.2f}" if row["of_raw"] else ""
             report.say(f"  {run!s:13} {row['ops_s']:9.0f} {of_raw:>7} {row['p50_us']:9.2f} {row['p99_us']:9.2f} "
-                       f"{row['p99_to_p50']:8.2f} {row['cpu_us_op']:10.2f}")
+                       f"{row['p99_to_p50']:8.2f} {row['cpu_us_op']:10.2f} {row['server_us_op']:13.2f} {row['server_switches_op']:12.3f}")
     report.say("")
 
 
@@ -189,9 +197,9 @@ def judge(report, measured, running):
 def run(report, healthd):
     rounds, seconds = int(os.environ.get("BENCH_ROUNDS", "5")), float(os.environ.get("BENCH_SECONDS", "1.0"))
     port = unused_port()
-    with postgres(port, connections=300), folder("pool") as logs, contextlib.ExitStack() as stack:
+    with postgres(port, connections=300) as server, folder("pool") as logs, contextlib.ExitStack() as stack:
         running = start(report, healthd, port, logs, stack)
-        measured = measure(report, running, rounds, seconds)
+        measured = measure(report, running, ServerUse(server), rounds, seconds)
         report.figures.update(pool=POOL, rounds=rounds, seconds=seconds, answers=measured.answers, medians={}, idle_share={})
         show(report, measured)
         judge(report, measured, running)
