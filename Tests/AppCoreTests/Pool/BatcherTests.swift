@@ -239,6 +239,24 @@ struct BatcherTests {
         }
     }
 
+    @Test func `those who ask for themselves take no room in the batches to come`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10)), server.endpoint) { database in
+            try await acquaint(database, "SELECT \(1)::int * 2 AS n")
+            let before = database.pool.statistics().batchedStatements
+            try await at(.loop, database) {
+                for _ in 0..<(BatchPlan.largest + 100) {
+                    // Both in one turn; the second has less time than the first, so it does not wait in the same batch.
+                    async let patient = number(database, "SELECT \(1)::int * 2 AS n", within: .seconds(10))
+                    async let hasty = number(database, "SELECT \(2)::int * 2 AS n", within: .seconds(5))
+                    let answers = try await (patient, hasty)
+                    #expect(answers == (2, 4))
+                }
+            }
+            #expect(database.pool.statistics().batchedStatements - before > BatchPlan.largest)
+        }
+    }
+
     @Test func `a rider that is cancelled leaves at once`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in

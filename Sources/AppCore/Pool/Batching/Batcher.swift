@@ -27,11 +27,12 @@ final class Batcher: Sendable {
 
         /// Those who leave now, in order of arrival.
         mutating func take(_ count: Int) -> [Batch.Rider] {
-            plan.left(count)
             guard count < gathered.count else {
+                plan.left(plan.count)
                 defer { gathered = [] }
                 return gathered
             }
+            plan.left(count)
             defer { gathered.removeFirst(count) }
             return Array(gathered.prefix(count))
         }
@@ -108,7 +109,10 @@ final class Batcher: Sendable {
             }
             // Whoever has less time than the first asks for itself, as those do who come while the batch queues.
             let hurried = state.gathered.filter { $0.caller.deadline < first.deadline }
-            if !hurried.isEmpty { state.gathered.removeAll { $0.caller.deadline < first.deadline } }
+            if !hurried.isEmpty {
+                state.gathered.removeAll { $0.caller.deadline < first.deadline }
+                state.plan.left(hurried.count)
+            }
             state.boarding = .queueing(until: first.deadline)
             return (first, hurried)
         }
@@ -191,6 +195,8 @@ final class Batcher: Sendable {
         proceed(pool)
     }
 
+    /// Whoever waits leaves with the next batch that does, or when all have returned that were under way when he came: within `stall`.
+    ///
     /// At the end of the turn: those who were just answered ask again until then, and small groups that follow each other become one.
     private func proceed(_ pool: Pool) {
         let mustLeave = state.withLock { state in
