@@ -72,7 +72,8 @@ def run(report, healthd):
 
             def workspaces():
                 answer = daemon.json("/api/workspaces")
-                return [item["id"] for item in (answer if isinstance(answer, list) else answer["workspaces"])]
+                # Until the tables are there the answer is an error.
+                return [item["id"] for item in answer.get("workspaces", [])]
 
             ids = until("there are workspaces", workspaces, limit=60)
             results, problems = [], []
