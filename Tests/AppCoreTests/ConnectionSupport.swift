@@ -25,3 +25,15 @@ extension TestPostgres {
         PostgresEndpoint(keywords: ["host": socketDirectory, "user": "app", "dbname": "app"].merging(keywords) { $1 })
     }
 }
+
+/// One server for several tests, started by the first that asks.
+actor SharedServer {
+    private var started: TestPostgres?
+
+    func get() async throws -> TestPostgres {
+        if let started { return started }
+        let server = try await TestPostgres.start()
+        started = server
+        return server
+    }
+}

@@ -8,17 +8,7 @@ import Vitals
 @Suite("Failover")
 struct FailoverTests {
     /// One server for what leaves it as it was.
-    private actor Shared {
-        static let server = Shared()
-        private var started: TestPostgres?
-
-        func get() async throws -> TestPostgres {
-            if let started { return started }
-            let server = try await TestPostgres.start()
-            started = server
-            return server
-        }
-    }
+    private static let shared = SharedServer()
 
     private func pair() async throws -> (primary: TestPostgres, standby: TestPostgres) {
         let primary = try await TestPostgres.start()
@@ -79,7 +69,7 @@ struct FailoverTests {
     ])
     func `P9: what says that the server goes away ends the connection, and nothing else does`(sqlState: String, ends: Bool) async throws {
         #expect(ServerError(sqlState: sqlState, message: "").condemnsConnection == ends)
-        let server = try await Shared.server.get()
+        let server = try await Self.shared.get()
         try await withPool(PoolConfiguration(max: 1), server.endpoint) { database in
             try await database.untilIdle(1)
             let before = try await database.withConnection(for: "before") { $0.backendPID }

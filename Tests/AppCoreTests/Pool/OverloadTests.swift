@@ -14,20 +14,10 @@ struct OverloadTests {
     private static let work: SQL = "SELECT pg_sleep(0.02)"
 
     /// One server for all tests of the suite: each has a pool of its own.
-    private actor Shared {
-        static let server = Shared()
-        private var started: TestPostgres?
-
-        func get() async throws -> TestPostgres {
-            if let started { return started }
-            let server = try await TestPostgres.start()
-            started = server
-            return server
-        }
-    }
+    private static let shared = SharedServer()
 
     private func withSmallPool(_ body: @Sendable (Database) async throws -> Void) async throws {
-        let server = try await Shared.server.get()
+        let server = try await Self.shared.get()
         try await withPool(PoolConfiguration(max: 4, min: 4, deadline: Self.budget), server.endpoint) { database in
             try await database.untilIdle(4)
             try await body(database)
