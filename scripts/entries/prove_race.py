@@ -12,18 +12,33 @@ import time
 SUITES = "PoolRaceTests|BatcherTests|BatchPlanTests|PoolTests|PoolStateTests|PoolFaultTests|PoolLifeTests|AdmissionTests|FairnessTests"
 REPORT = "WARNING: ThreadSanitizer"
 
-# Four tasks add to one number: under a lock that they wait for, or under none.
+# Four tasks add to one number: under a lock that they wait for, to one that a continuation hands them, or to one that is anybody's.
 COUNT = """
+import Dispatch
 import Synchronization
 final class Cell: @unchecked Sendable { let lock = Mutex(()); var number = 0 }
+func handed(by queue: DispatchQueue) async -> Cell {
+    await withCheckedContinuation { continuation in
+        queue.async {
+            let cell = Cell()
+            cell.number = 1
+            continuation.resume(returning: cell)
+        }
+    }
+}
 @main struct Count {
     static func main() async {
-        let (cell, isLocked) = (Cell(), CommandLine.arguments.count > 1)
+        let (cell, how) = (Cell(), CommandLine.arguments[1])
         await withTaskGroup(of: Void.self) { group in
-            for _ in 0..<4 {
+            for caller in 0..<4 {
                 group.addTask {
+                    let queue = DispatchQueue(label: "\(caller)")
                     for _ in 0..<50_000 {
-                        if isLocked { cell.lock.withLock { _ in cell.number += 1 } } else { cell.number += 1 }
+                        switch how {
+                        case "locked": cell.lock.withLock { _ in cell.number += 1 }
+                        case "handed": await handed(by: queue).number += 1
+                        default: cell.number += 1
+                        }
                     }
                 }
             }
@@ -34,13 +49,14 @@ final class Cell: @unchecked Sendable { let lock = Mutex(()); var number = 0 }
 
 
 def sees(report, scratch, environment):
-    """That the sanitizer, told about Swift's libraries, sees a race where there is one, and none where there is a lock."""
+    """That the sanitizer, told about Swift's libraries, sees a race where there is one, and none where a lock or a continuation orders it."""
     source, program = scratch / "count.swift", scratch / "count"
     source.write_text(COUNT)
     subprocess.run(["swiftc", "-parse-as-library", "-sanitize=thread", source, "-o", program], check=True)
-    bare, locked = (subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, check=False).stderr.count(REPORT)
-                    for arguments in ([], ["locked"]))
-    report.check("the sanitizer sees a race where there is one, and none under a lock", bare > 0 and locked == 0, f"{bare} and {locked} reports")
+    bare, locked, handed = (subprocess.run([program, how], env=environment, capture_output=True, text=True, check=False).stderr.count(REPORT)
+                            for how in ("bare", "locked", "handed"))
+    report.check("the sanitizer sees a race where there is one, none under a lock, and none in what a continuation hands over",
+                 bare > 0 and locked == 0 and handed == 0, f"{bare}, {locked} and {handed} reports")
 
 
 def run(report, _healthd):

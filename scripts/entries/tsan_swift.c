@@ -5,62 +5,77 @@
    Source: swift, stdlib/public/Synchronization/Mutex/LinuxImpl.swift (Swift 6.3).
 
    Continuations: one that is resumed before its task has come to wait for it goes on without a job, and only jobs are told to the sanitizer.
-   Source: swift, stdlib/public/Concurrency/Task.cpp, swift_continuation_await. */
+   The library calls its own swift_continuation_resume and _await directly, so that they cannot be replaced for a CheckedContinuation. Its
+   two resume methods can: self is the address of a reference to the canary, whose first field is the task. The task has seen it when it
+   gives back the frame of withCheckedContinuation, before it looks at what it got; between the two it calls nothing that has a frame.
+   Source: swift, stdlib/public/Concurrency/CheckedContinuation.swift (Swift 6.3). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
 
 #define LOCK "$s15Synchronization12_MutexHandleV9_lockSlowyys6UInt32VF"
 #define UNLOCK "$s15Synchronization12_MutexHandleV11_unlockSlowyyF"
+#define RESUME_RETURNING "$sScC6resume9returningyxn_tF"
+#define RESUME_THROWING "$sScC6resume8throwingyq_n_tF"
+#define SWIFT __attribute__((swiftcall))
 #define SELF __attribute__((swift_context))
 
-typedef __attribute__((swiftcall)) void lock_slow(uint32_t, SELF void *);
-typedef __attribute__((swiftcall)) void unlock_slow(SELF void *);
+struct canary { void *metadata, *references, *task; };
 
-static void tell(const char *name, void *mutex) {
-    void (*annotate)(void *) = (void (*)(void *))dlsym(RTLD_DEFAULT, name);
-    if (annotate) annotate(mutex);
+typedef SWIFT void lock_slow(uint32_t thread, SELF void *mutex);
+typedef SWIFT void unlock_slow(SELF void *mutex);
+typedef SWIFT void resume(void *value, void *type, SELF struct canary **continuation);
+typedef SWIFT void deallocate(void *frame);
+typedef void annotate(void *address);
+
+SWIFT extern void *swift_task_getCurrent(void) __attribute__((weak));
+
+static annotate *acquire, *release;
+static lock_slow *real_lock;
+static unlock_slow *real_unlock;
+static resume *real_returning, *real_throwing;
+static deallocate *real_deallocate;
+
+__attribute__((constructor)) static void find(void) {
+    acquire = (annotate *)dlsym(RTLD_DEFAULT, "__tsan_acquire");
+    release = (annotate *)dlsym(RTLD_DEFAULT, "__tsan_release");
+    real_lock = (lock_slow *)dlsym(RTLD_NEXT, LOCK);
+    real_unlock = (unlock_slow *)dlsym(RTLD_NEXT, UNLOCK);
+    real_returning = (resume *)dlsym(RTLD_NEXT, RESUME_RETURNING);
+    real_throwing = (resume *)dlsym(RTLD_NEXT, RESUME_THROWING);
+    real_deallocate = (deallocate *)dlsym(RTLD_NEXT, "swift_task_dealloc");
 }
 
-__attribute__((swiftcall)) void preloaded_lock(uint32_t thread, SELF void *mutex) __asm__(LOCK);
-__attribute__((swiftcall)) void preloaded_unlock(SELF void *mutex) __asm__(UNLOCK);
-
-__attribute__((swiftcall)) void preloaded_lock(uint32_t thread, SELF void *mutex) {
-    static _Atomic(lock_slow *) real;
-    if (!real) real = (lock_slow *)dlsym(RTLD_NEXT, LOCK);
-    real(thread, mutex);
-    tell("__tsan_acquire", mutex);
+static void tell(annotate *what, void *address) {
+    if (what) what(address);
 }
 
-__attribute__((swiftcall)) void preloaded_unlock(SELF void *mutex) {
-    static _Atomic(unlock_slow *) real;
-    if (!real) real = (unlock_slow *)dlsym(RTLD_NEXT, UNLOCK);
-    tell("__tsan_release", mutex);
-    real(mutex);
+SWIFT void preloaded_lock(uint32_t thread, SELF void *mutex) __asm__(LOCK);
+SWIFT void preloaded_unlock(SELF void *mutex) __asm__(UNLOCK);
+SWIFT void preloaded_returning(void *value, void *type, SELF struct canary **continuation) __asm__(RESUME_RETURNING);
+SWIFT void preloaded_throwing(void *value, void *type, SELF struct canary **continuation) __asm__(RESUME_THROWING);
+
+SWIFT void preloaded_lock(uint32_t thread, SELF void *mutex) {
+    real_lock(thread, mutex);
+    tell(acquire, mutex);
 }
 
-typedef __attribute__((swiftcall)) void resume(void *);
-typedef __attribute__((swiftcall)) void resume_with_error(void *, void *);
-typedef __attribute__((swiftasynccall)) void await(void *);
-__attribute__((swiftcall)) extern void *swift_task_getCurrent(void) __attribute__((weak));
-
-__attribute__((swiftcall)) void swift_continuation_resume(void *task) {
-    tell("__tsan_release", task);
-    ((resume *)dlsym(RTLD_NEXT, "swift_continuation_resume"))(task);
+SWIFT void preloaded_unlock(SELF void *mutex) {
+    tell(release, mutex);
+    real_unlock(mutex);
 }
 
-__attribute__((swiftcall)) void swift_continuation_throwingResume(void *task) {
-    tell("__tsan_release", task);
-    ((resume *)dlsym(RTLD_NEXT, "swift_continuation_throwingResume"))(task);
+SWIFT void preloaded_returning(void *value, void *type, SELF struct canary **continuation) {
+    tell(release, (*continuation)->task);
+    real_returning(value, type, continuation);
 }
 
-__attribute__((swiftcall)) void swift_continuation_throwingResumeWithError(void *task, void *error) {
-    tell("__tsan_release", task);
-    ((resume_with_error *)dlsym(RTLD_NEXT, "swift_continuation_throwingResumeWithError"))(task, error);
+SWIFT void preloaded_throwing(void *value, void *type, SELF struct canary **continuation) {
+    tell(release, (*continuation)->task);
+    real_throwing(value, type, continuation);
 }
 
-__attribute__((swiftasynccall)) void swift_continuation_await(void *context) {
-    tell("__tsan_acquire", swift_task_getCurrent());
-    await *real = (await *)dlsym(RTLD_NEXT, "swift_continuation_await");
-    __attribute__((musttail)) return real(context);
+SWIFT void swift_task_dealloc(void *frame) {
+    tell(acquire, swift_task_getCurrent());
+    real_deallocate(frame);
 }
