@@ -66,7 +66,7 @@ VALUES = [
 ]
 
 FIGURES = {"ops_s": "operations per second", "cpu_us_op": "µs of CPU per operation", "p99_to_p50": "p99 divided by p50"}
-FIGURES_SHOWN = ("ops_s", "p50_us", "p99_us", "p99_to_p50", "cpu_us_op", "server_us_op", "server_switches_op")
+FIGURES_SHOWN = ("ops_s", "p50_us", "p99_us", "p99_to_p50", "cpu_us_op", "server_us_op", "server_switches_op", "cores")
 HOLDS = {">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b}
 
 
@@ -127,7 +127,8 @@ class Measured:
             # In the first round of a cell a just-in-time compiler's warm-up is in it; the median is of the others.
             operations = answer["ops_s"] * seconds
             answer.update(p99_to_p50=answer["p99_us"] / answer["p50_us"], server_us_op=used.seconds * 1e6 / operations,
-                          server_switches_op=used.switches / operations)
+                          server_switches_op=used.switches / operations,
+                          cores=used.seconds / seconds + answer["cpu_us_op"] * answer["ops_s"] / 1e6)
             answer = {figure: round(value, 4) for figure, value in answer.items()}
         except NoAnswer as error:
             self.failures.setdefault(run.who, []).append(f"{run.mode} with {cell.callers} callers: {error}")
@@ -160,7 +161,7 @@ def show(report, measured):
     for cell in CELLS:
         raw = Run("raw", cell.raw)
         report.say("")
-        report.say(f"{cell.name:15} {'ops/s':>9} {'of raw':>7} {'p50 µs':>9} {'p99 µs':>9} {'p99/p50':>8} {'CPU µs/op':>10} {'server µs/op':>13} {'switches/op':>12}")
+        report.say(f"{cell.name:15} {'ops/s':>9} {'of raw':>7} {'p50 µs':>9} {'p99 µs':>9} {'p99/p50':>8} {'CPU µs/op':>10} {'server µs/op':>13} {'switches/op':>12} {'cores':>6}")
         for run in cell.order(0):
             if measured.median(cell.name, run, "ops_s") is None:
                 continue
@@ -169,7 +170,7 @@ def show(report, measured):
             report.figures["medians"].setdefault(cell.name, {})[str(run)] = {key: value and round(value, 3) for key, value in row.items()}
             of_raw = f"{row['of_raw']:.2f}" if row["of_raw"] else ""
             report.say(f"  {run!s:13} {row['ops_s']:9.0f} {of_raw:>7} {row['p50_us']:9.2f} {row['p99_us']:9.2f} "
-                       f"{row['p99_to_p50']:8.2f} {row['cpu_us_op']:10.2f} {row['server_us_op']:13.2f} {row['server_switches_op']:12.3f}")
+                       f"{row['p99_to_p50']:8.2f} {row['cpu_us_op']:10.2f} {row['server_us_op']:13.2f} {row['server_switches_op']:12.3f} {row['cores']:6.2f}")
     report.say("")
 
 

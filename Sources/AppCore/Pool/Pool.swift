@@ -227,7 +227,8 @@ public final class Pool: Sendable {
         }
         var suspect: (caller: Caller, age: Duration)?
         settle(slot, connection, closing: lost ? .error : .lifetime) { [reusable, lost] state in
-            suspect = state.suspect(slot, now: now)
+            // Asked first: to call it copies the whole state.
+            if state.connections[slot].reportedAsLeak { suspect = state.suspect(slot, now: now) }
             return state.giveBack(slot, reusable: reusable, lost: lost, now: now)
         }
         if let suspect {

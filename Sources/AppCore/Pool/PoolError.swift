@@ -1,7 +1,9 @@
 import Vitals
 
 /// Why there is no connection: the pool is busy, the database is down, or the program stops. Never one in the clothes of another.
-public enum PoolError: Error, Sendable {
+public indirect enum PoolError: Error, Sendable {
+    // Indirect: the numbers of a refusal would make every answer that may be one as large as they are.
+
     /// All connections are in use and the caller's time, or the queue's room, is up. The database answers.
     case saturated(PoolPicture, waited: Duration, retryAfter: Duration, reason: ShedReason = .expired)
 

@@ -36,8 +36,7 @@ struct PoolState {
     enum Checkout {
         case lease(Slot)
         case wait
-        // Indirect: the numbers of a refusal would make every answer as large as itself.
-        indirect case refuse(PoolError)
+        case refuse(PoolError)
     }
 
     enum GiveBack: Equatable {
