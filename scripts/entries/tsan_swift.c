@@ -6,8 +6,9 @@
 
    Continuations: one that is resumed before its task has come to wait for it goes on without a job, and only jobs are told to the sanitizer.
    The library calls its own swift_continuation_resume and _await directly, so that they cannot be replaced for a CheckedContinuation. Its
-   two resume methods can: self is the address of a reference to the canary, whose first field is the task. The task has seen it when it
-   gives back the frame of withCheckedContinuation, before it looks at what it got; between the two it calls nothing that has a frame.
+   two resume methods can: self is the address of a reference to the canary, whose first field is the task. The task is told of it whenever
+   it gives back a frame: that of withCheckedContinuation goes before it looks at what it got, and none goes between handing the continuation
+   out and waiting for it, because the closure in which that happens cannot suspend.
    Source: swift, stdlib/public/Concurrency/CheckedContinuation.swift (Swift 6.3). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
