@@ -15,15 +15,15 @@ struct SaturationMeter: Sendable {
     private var baseline: Baseline?
     private var lastShare = 0.0
 
-    /// A share over less time than this says little; an extra look does not move the baseline.
-    static let shortestWindow = Duration.milliseconds(200)
+    /// A share over less time than this says little, and would tell of a burst before `sustainedWait` can: an extra look does not move the
+    /// baseline.
+    static let shortestWindow = Duration.milliseconds(500)
     static let sustainedWait = Duration.milliseconds(250)
 
     mutating func saturation(_ pool: PoolStatistics, at now: MonotonicInstant) -> Double {
         let turnedAway = [PoolAcquireOutcome.timeout, .refused].reduce(0) { $0 + (pool.acquire[$1]?.count ?? 0) }
         guard let before = baseline else {
             baseline = Baseline(at: now, busySeconds: pool.busySeconds, turnedAway: turnedAway)
-            lastShare = Double(pool.leased) / Double(pool.max)
             return lastShare
         }
         let elapsed = now - before.at
