@@ -56,7 +56,7 @@ struct Program: Sendable {
         let pool = Pool(
             configuration.pool, endpoint: servers.postgres, loop: loop, logger: logger.part("pool"), onPressure: { relay.tell($0) },
             onEvent: PoolLog(logger: logger.part("pool")).record)
-        database = Database(pool: pool, time: time)
+        database = Database(pool: pool)
         cacheConnection = servers.redis.map {
             RedisConnection($0, deadline: configuration.cache.deadline, loop: loop, time: time, logger: logger.part("cache"))
         }

@@ -1,15 +1,13 @@
-public import Vitals
+import Vitals
 
 /// The application's way to PostgreSQL: a purpose, a deadline, a connection for as long as a closure runs.
 public struct Database: Sendable {
     public let pool: Pool
-    private let time: any TimeSource
     /// In nanoseconds: what a caller has that says nothing else.
     private let deadline: Int64
 
-    public init(pool: Pool, time: any TimeSource = SystemTime()) {
+    public init(pool: Pool) {
         self.pool = pool
-        self.time = time
         deadline = pool.configuration.deadline.nanoseconds
     }
 
@@ -68,7 +66,7 @@ public struct Database: Sendable {
     }
 
     private func caller(_ purpose: Purpose, _ budget: Duration?, _ file: StaticString, _ line: UInt) -> Caller {
-        let now = time.now()
+        let now = MonotonicInstant.now()
         let own = Deadline(now.advanced(byNanoseconds: budget?.nanoseconds ?? deadline))
         return Caller(
             purpose: purpose, workClass: Work.workClass, detail: Work.detail, site: CallSite(file: file, line: line), since: now,
