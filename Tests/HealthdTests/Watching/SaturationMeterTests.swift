@@ -20,8 +20,7 @@ import Vitals
             var pool = HTTPSamples.pool(leased: 2, max: 2, waiting: look.waits == nil ? 0 : 1)
             pool.busySeconds = look.busy
             pool.oldestWait = look.waits.map { .milliseconds($0) }
-            pool.acquire = [.refused: HTTPSamples.histogram(0)]
-            if look.turnedAway > 0 { pool.acquire = [.refused: HistogramSnapshot(bounds: [], counts: [look.turnedAway], sum: 0)] }
+            pool.acquire = [.refused: HistogramSnapshot(bounds: [], counts: [look.turnedAway], sum: 0)]
             let shown = meter.saturation(pool, at: MonotonicInstant(nanoseconds: Int64(look.at) * 1_000_000))
             #expect(abs(shown - look.shows) < 1e-9, "at \(look.at) ms", sourceLocation: sourceLocation)
         }
