@@ -23,4 +23,12 @@ struct `Test servers` {
         try await server.startAgain()
         #expect(try await server.command("SET", "a", "1") == "OK")
     }
+
+    /// A receiver that was to come back found a client's connection on its port.
+    @Test func `a port is handed out once, and is none of those for outgoing connections`() throws {
+        let ports = try (1...200).map { _ in try unusedPort() }
+        // Where `net.ipv4.ip_local_port_range` begins unless a host is told otherwise.
+        #expect(ports.allSatisfy { $0 < 32_768 })
+        #expect(Set(ports).count == ports.count)
+    }
 }

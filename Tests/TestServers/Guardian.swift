@@ -116,18 +116,3 @@ public struct TestServerError: Error, CustomStringConvertible {
         self.description = description
     }
 }
-
-/// A TCP port nobody listened on a moment ago.
-public func unusedPort() throws -> Int {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let bound = withUnsafeMutablePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) == 0 && getsockname(descriptor, $0, &size) == 0 }
-    }
-    guard bound else { throw TestServerError("no free port, errno \(errno)") }
-    return Int(UInt16(bigEndian: address.sin_port))
-}
