@@ -5,10 +5,10 @@ import Vitals
 extension Program {
     static let loopBeat = Duration.seconds(1)
 
-    /// Makes the event loop turn though nothing else may: only then does its silence mean something.
+    /// Makes the event loop turn though nothing else may.
     func beat() async {
         while (try? await time.sleep(for: Self.loopBeat)) != nil {
-            loop.schedule(at: time.now()) {}
+            loop.turn()
         }
     }
 

@@ -84,6 +84,34 @@ struct SessionTests {
         }
     }
 
+    @Test func `who gives up a batch that has been answered leaves the next statement alone`() async throws {
+        final class Owner: Sendable {}
+        let server = try await TestPostgres.start()
+        try await withConnection(server.endpoint) { connection in
+            let (first, second) = (Owner(), Owner())
+            func send(_ statement: SQL, for owner: Owner) async -> Operation.Answer {
+                await withCheckedContinuation { continuation in
+                    #expect(connection.send([statement], for: owner) { continuation.resume(returning: $0) })
+                }
+            }
+            #expect(await send("SELECT 1", for: first).error == nil)
+            let later = Deadline(.now() + .seconds(30))
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { _ = try await connection.query("SELECT pg_sleep(0.1)", until: later) }
+                try await until("the next statement runs") { connection.condition == .needsRecovery }
+                connection.giveUp(for: first)
+                try await group.waitForAll()
+            }
+            async let answer = send("SELECT pg_sleep(30)", for: second)
+            try await until("the next batch runs") { connection.condition == .needsRecovery }
+            connection.giveUp(for: first)
+            #expect(!connection.isAbandoned)
+            connection.giveUp(for: second)
+            guard case .deadlineExceeded = await answer.error else { throw PostgresError.notSent("the batch was not given up") }
+            #expect(connection.isAbandoned)
+        }
+    }
+
     @Test func `P10: a SET given up at its deadline does not leak either`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in

@@ -44,7 +44,7 @@ public final class Pool: Sendable {
     static let sustainedWait = Duration.milliseconds(250)
 
     /// - Parameters:
-    ///   - onPressure: called from the caller's or the loop's thread at each edge; must be quick and must not call back.
+    ///   - onPressure: called from the caller's thread or one of the loop's at each edge; must be quick and must not call back.
     ///   - onEvent: the application's four events; must be quick.
     public init(
         _ configuration: PoolConfiguration, endpoint: PostgresEndpoint, loop: EventLoop, logger: Logging.Logger,

@@ -132,7 +132,7 @@ extension Pool {
         }
     }
 
-    /// Called on the loop's thread when a batch has had no answer for a while. False when it has come meanwhile.
+    /// Called on a thread of the loop when a batch has had no answer for a while. False when it has come meanwhile.
     func unblock(_ batch: Batch) -> Bool {
         guard let deadlines = batch.stalled() else { return false }
         for deadline in Set(deadlines) {

@@ -35,9 +35,11 @@ extension PostgresConnection {
         responder.tell(Operation.Answer(error: reason ?? .deadlineExceeded(after: .now() - startedAt)))
     }
 
-    /// Answers whoever waits that there is no answer, and leaves the statement to `recover`.
-    func giveUp() {
-        abandon { _ in true }
+    /// Tells the owner of what runs that there is no answer, and leaves the statement to `recover`. What runs for others is left alone: the
+    /// answer may have come meanwhile, and the connection have gone to somebody else.
+    func giveUp(for owner: AnyObject) {
+        let id = ObjectIdentifier(owner)
+        abandon { $0.responder.isOwner(id) }
     }
 
     /// Returns when the server has finished what was given up, or at the deadline.

@@ -99,15 +99,14 @@ final class Handshake: EventHandler {
         state.current = current
         state.timer = shares[hosts.index(of: current)].map { share in
             loop.schedule(at: .now() + share) { [self] in
-                let isStillAsked = self.state.withLock { $0.current == current }
-                if isStillAsked { finish(.silent(current, after: share)) }
+                finish(.silent(current, after: share)) { $0.current == current }
             }
         }
     }
 
-    private func finish(_ outcome: Outcome) {
+    private func finish(_ outcome: Outcome, if condition: (State) -> Bool = { _ in true }) {
         let continuation = state.withLock { state -> CheckedContinuation<Outcome, Never>? in
-            guard let continuation = state.continuation else { return nil }
+            guard condition(state), let continuation = state.continuation else { return nil }
             if state.socket >= 0 { loop.deregister(state.socket, handler: self) }
             if let timer = state.timer { loop.cancel(timer) }
             state.continuation = nil

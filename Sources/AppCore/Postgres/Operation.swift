@@ -12,15 +12,17 @@ struct Operation {
     /// Who is told.
     enum Responder: Sendable {
         case caller(CheckedContinuation<Answer, Never>)
-        /// Called on the loop's thread, or on the sender's when the statement could not be sent.
-        case closure(@Sendable (Answer) -> Void)
+        /// Called on a thread of the loop, or on the sender's when the statement could not be sent.
+        case owner(ObjectIdentifier, @Sendable (Answer) -> Void)
 
         func tell(_ answer: Answer) {
             switch self {
             case .caller(let continuation): continuation.resume(returning: answer)
-            case .closure(let body): body(answer)
+            case .owner(_, let body): body(answer)
             }
         }
+
+        func isOwner(_ id: ObjectIdentifier) -> Bool { if case .owner(id, _) = self { true } else { false } }
     }
 
     enum Request {

@@ -47,7 +47,7 @@ final class PostgresConnection: EventHandler {
         }
     }
 
-    /// Called once, on the loop's thread, if the server closes the connection while nobody uses it.
+    /// Called once, on a thread of the loop, if the server closes the connection while nobody uses it.
     func whenLostWhileIdle(_ body: @escaping @Sendable (PostgresConnection) -> Void) {
         let lostAlready = state.withLock { state in
             if state.phase == .lost { return true }
@@ -88,13 +88,14 @@ final class PostgresConnection: EventHandler {
         return answer.rows
     }
 
-    /// Independent statements in one round trip; `body` gets their answers, on the loop's thread, or at once when the connection breaks.
+    /// Independent statements in one round trip; `body` gets their answers, on a thread of the loop, or at once when the connection breaks.
     ///
-    /// There is no deadline: whoever sends this way watches over it, with `cancel(until:)` and `giveUp()`.
+    /// There is no deadline: whoever sends this way watches over it, with `cancel(until:)` and `giveUp(for:)`.
     ///
+    /// - Parameter owner: lives until `body` has been called.
     /// - Returns: false when the server has not got them and will not: then `body` is not called.
-    func send(_ statements: [SQL], _ body: @escaping @Sendable (Operation.Answer) -> Void) -> Bool {
-        switch begin(.batch(statements), until: .never, .closure(body)) {
+    func send(_ statements: [SQL], for owner: AnyObject, _ body: @escaping @Sendable (Operation.Answer) -> Void) -> Bool {
+        switch begin(.batch(statements), until: .never, .owner(ObjectIdentifier(owner), body)) {
         case .sent: return true
         case .notSent: return false
         case .broken(let error):

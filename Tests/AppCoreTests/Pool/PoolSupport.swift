@@ -7,12 +7,14 @@ import Vitals
 @testable import AppCore
 
 /// Runs `body` with a pool that is running, and ends both.
+///
+/// - Parameter threads: of its event loop; as many as a program has when nil.
 func withPool<Result: Sendable>(
-    _ configuration: PoolConfiguration, _ endpoint: PostgresEndpoint, logger: Logger = Logger(label: "test"),
+    _ configuration: PoolConfiguration, _ endpoint: PostgresEndpoint, threads: Int? = nil, logger: Logger = Logger(label: "test"),
     onPressure: @escaping @Sendable (PoolPressure) -> Void = { _ in }, onEvent: (@Sendable (PoolEvent) -> Void)? = nil,
     _ body: @Sendable (Database) async throws -> Result
 ) async throws -> Result {
-    let loop = try EventLoop()
+    let loop = try EventLoop(threads: threads)
     defer { loop.shutdown() }
     let pool = Pool(configuration, endpoint: endpoint, loop: loop, logger: logger, onPressure: onPressure, onEvent: onEvent)
     return try await withThrowingTaskGroup(of: Void.self) { group in

@@ -56,7 +56,7 @@ struct UnsentTests {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try await connection.query("SELECT pg_sleep(0.2)", until: later) }
                 try await until("the statement runs") { connection.condition == .needsRecovery }
-                #expect(connection.send(["SELECT 1"]) { _ in answers.withLock { $0 += 1 } } == false)
+                #expect(connection.send(["SELECT 1"], for: server) { _ in answers.withLock { $0 += 1 } } == false)
                 try await group.waitForAll()
             }
             #expect(answers.withLock { $0 } == 0)

@@ -102,11 +102,9 @@ final class Batch: Sendable {
         }
     }
 
-    /// The server does not even cancel: whoever still waits learns that there is no answer. Called on the loop's thread.
+    /// The server does not even cancel: whoever still waits learns that there is no answer.
     func giveUp() {
-        // Once answered, the connection may be somebody else's.
-        guard !isAnswered else { return }
-        connection.giveUp()
+        connection.giveUp(for: self)
     }
 
     /// - Returns: whether the answer came meanwhile, and the connection is now to be given back.

@@ -3,7 +3,7 @@ import Vitals
 
 /// Gathers single statements of concurrent callers and sends them together: one round trip, one lease, one Sync for all.
 ///
-/// A statement asked for on the loop's thread is gathered until the end of the loop's turn; elsewhere it leaves at once when no batch is
+/// A statement asked for on a thread of the loop is gathered until the end of that thread's turn; elsewhere it leaves at once when no batch is
 /// under way, and with the next one otherwise (`BatchLanes`). Each batch is a lease of its own and queues like everybody else, so whoever
 /// waits for a connection gets it in turn; what comes while it queues rides with it.
 final class Batcher: Sendable {
@@ -153,7 +153,7 @@ final class Batcher: Sendable {
 
     private func send(_ batch: Batch, _ pool: Pool) {
         let timer = loop.schedule(at: batch.sentAt + Self.stall) { [self] in stalled(batch, pool) }
-        let isSent = batch.connection.send(batch.riders.map(\.sql)) { [self] answer in
+        let isSent = batch.connection.send(batch.riders.map(\.sql), for: batch) { [self] answer in
             loop.cancel(timer)
             arrived(batch, answer, pool)
         }
