@@ -19,6 +19,12 @@ public final class Pool: Sendable {
             defer { waiting[id.place] = nil }
             return waiting[id.place]
         }
+
+        /// What is in a slot that has just been leased.
+        func granted(_ slot: PoolState.Slot) -> Granted {
+            guard let connection = connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
+            return Granted(slot: slot, connection: connection)
+        }
     }
 
     enum Chore: Sendable {
@@ -80,17 +86,16 @@ public final class Pool: Sendable {
         _ caller: Caller, asking: MonotonicInstant, _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {
         // What stands ready costs no call that could suspend.
-        let grant = if let ready = take(caller, asking) { ready } else { try await wait(caller, asking) }
-        meters.record(grant.hasWaited ? .waited : .immediate, since: asking, now: grant.at)
-        observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: grant.at - asking))
-        var lease = Lease(grant.connection, deadline: caller.deadline, meters: meters)
-        defer { end(grant.slot, grant.connection, purpose: caller.purpose, granted: grant.at) }
+        let lent = if let ready = take(caller, asking) { ready } else { try await wait(caller, asking) }
+        meters.record(lent.hasWaited ? .waited : .immediate, since: asking, now: lent.at)
+        observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: lent.at - asking))
+        var lease = Lease(lent.granted.connection, deadline: caller.deadline, meters: meters)
+        defer { end(lent.granted.slot, lent.granted.connection, purpose: caller.purpose, granted: lent.at) }
         return try await body(&lease)
     }
 
     private struct Lent {
-        var slot: PoolState.Slot
-        var connection: PostgresConnection
+        var granted: Granted
         var at: MonotonicInstant
         var hasWaited = false
     }
@@ -99,38 +104,25 @@ public final class Pool: Sendable {
     private func take(_ caller: Caller, _ asking: MonotonicInstant) -> Lent? {
         var now = asking
         while true {
-            let ready = guarded.withLock { guarded -> (PoolState.Slot, PostgresConnection)? in
-                guard let slot = guarded.state.takeIdle(caller, now: now) else { return nil }
-                guard let connection = guarded.connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
-                return (slot, connection)
-            }
-            guard let (slot, connection) = ready else { return nil }
+            let ready = guarded.withLock { guarded in guarded.state.takeIdle(caller, now: now).map { guarded.granted($0) } }
+            guard let ready else { return nil }
             // Granted in the instant in which it asked: the clock need not be read again.
-            guard connection.isLost else { return Lent(slot: slot, connection: connection, at: now) }
+            guard ready.connection.isLost else { return Lent(granted: ready, at: now) }
             now = .now()
-            giveBack(slot, connection, now)
+            giveBack(ready.slot, ready.connection, now)
         }
     }
 
-    /// The connection in a slot that has been granted.
-    private func connection(in slot: PoolState.Slot) -> PostgresConnection {
-        guard let connection = guarded.withLock({ $0.connections[slot] }) else { preconditionFailure("slot \(slot) was granted but is empty") }
-        return connection
-    }
-
     /// A connection for a batch: `body` gets it at once, or in its turn, or learns why there is none.
-    func lend(_ caller: Caller, _ body: @escaping @Sendable (Swift.Result<(PoolState.Slot, PostgresConnection), PoolError>) -> Void) {
+    func lend(_ caller: Caller, _ body: @escaping @Sendable (Swift.Result<Granted, PoolError>) -> Void) {
         let waiter = Mutex<PoolState.WaiterID?>(nil)
         enqueue(caller, waiter, Grant { [self] result in
-            switch result {
-            case .success(let slot):
+            if case .success = result {
                 let now = MonotonicInstant.now()
                 meters.record(waiter.withLock { $0 } == nil ? .immediate : .waited, since: caller.since, now: now)
                 observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: now - caller.since))
-                body(.success((slot, connection(in: slot))))
-            case .failure(let error):
-                body(.failure(error))
             }
+            body(result)
         })
     }
 
@@ -151,15 +143,14 @@ public final class Pool: Sendable {
 
     private func wait(_ caller: Caller, _ asking: MonotonicInstant) async throws -> Lent {
         while true {
-            let slot = try await turn(of: caller, asking)
-            let lent = Lent(slot: slot, connection: connection(in: slot), at: .now(), hasWaited: true)
-            guard lent.connection.isLost else { return lent }
-            giveBack(slot, lent.connection, lent.at)
+            let lent = Lent(granted: try await turn(of: caller, asking), at: .now(), hasWaited: true)
+            guard lent.granted.connection.isLost else { return lent }
+            giveBack(lent.granted.slot, lent.granted.connection, lent.at)
         }
     }
 
     /// Queues until it is the caller's turn.
-    private func turn(of caller: Caller, _ asking: MonotonicInstant) async throws -> PoolState.Slot {
+    private func turn(of caller: Caller, _ asking: MonotonicInstant) async throws -> Granted {
         let waiter = Mutex<PoolState.WaiterID?>(nil)
         do {
             return try await withTaskCancellationHandler {
@@ -178,13 +169,13 @@ public final class Pool: Sendable {
     }
 
     private func enqueue(_ caller: Caller, _ waiter: borrowing Mutex<PoolState.WaiterID?>, _ grant: Grant) {
-        enum Next { case tell(Swift.Result<PoolState.Slot, PoolError>), waiting(isFirst: Bool, wantsConnection: Bool) }
+        enum Next { case tell(Swift.Result<Granted, PoolError>), waiting(isFirst: Bool, wantsConnection: Bool) }
         let now = MonotonicInstant.now()
         let next = guarded.withLock { guarded -> Next in
             // A cancellation that came before the waiter was stored found nothing to cancel.
             if grant.isTask, Task.isCancelled { return .tell(.failure(.cancelled)) }
             switch guarded.state.checkout(caller, now: now) {
-            case .lease(let slot): return .tell(.success(slot))
+            case .lease(let slot): return .tell(.success(guarded.granted(slot)))
             case .refuse(let error): return .tell(.failure(error))
             case .wait:
                 let id = guarded.state.enqueue(caller, now: now)
@@ -259,20 +250,22 @@ public final class Pool: Sendable {
             let isLeftBehind = guarded.state.isLeftBehind(slot)
             let next = decide(&guarded.state)
             var grant: Grant?
-            var other: (slot: PoolState.Slot, grant: Grant)?
+            var other: (grant: Grant, granted: Granted)?
             switch next {
             case .park: break
             case .hand(let id): grant = guarded.takeGrant(id)
             case .close, .recover, .retire:
                 if case .close = next { guarded.connections[slot] = nil }
-                if let (slot, id) = guarded.state.serveFromIdle(now: .now()) { other = guarded.takeGrant(id).map { (slot, $0) } }
+                if let (slot, id) = guarded.state.serveFromIdle(now: .now()) {
+                    other = guarded.takeGrant(id).map { ($0, guarded.granted(slot)) }
+                }
             }
             return (next, grant, other, isLeftBehind)
         }
         switch next {
         // Its server may have gone after it was looked at, and before it was idle: then nobody was told.
         case .park: if connection.isLost { lostWhileIdle(slot, connection) }
-        case .hand: grant?.tell(.success(slot))
+        case .hand: grant?.tell(.success(Granted(slot: slot, connection: connection)))
         case .recover:
             // When the pool has ended nobody clears it any more.
             if case .terminated = addChore.yield(.recover(slot, connection)) {
@@ -285,6 +278,6 @@ public final class Pool: Sendable {
         case .retire(let turn):
             if let turn { retire(at: turn) }
         }
-        if let other { other.grant.tell(.success(other.slot)) }
+        if let other { other.grant.tell(.success(other.granted)) }
     }
 }

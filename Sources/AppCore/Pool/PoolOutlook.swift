@@ -10,7 +10,9 @@ extension PoolState {
     /// What a newcomer would wait; nil when too little is known for a guess.
     func estimatedWait(of workClass: WorkClass, now: MonotonicInstant) -> Duration? {
         guard var estimate = WaitEstimate(tallies.averageHeld) else { return nil }
-        for connection in connections where connection.phase == .leased { estimate.add(leaseOfAge: now - connection.since) }
+        for slot in connections.indices where connections[slot].phase == .leased {
+            estimate.add(leaseOfAge: now.nanoseconds(since: connections[slot].since))
+        }
         estimate.add(free: numbers.recovering + idle.count)
         return estimate.wait(behind: line.count(before: workClass), limit: configuration.limit(of: workClass))
     }

@@ -250,9 +250,10 @@ struct PoolState {
         guard line.count > 0 else { return nil }
         for workClass in WorkClass.allCases where configuration.allows(workClass, numbers) {
             guard let oldest = line.oldest(of: workClass) else { continue }
-            let newestFirst = admission.prefersNewest(oldestRemaining: oldest.deadline.remaining(at: now), lease: tallies.averageHeld.mean)
+            let newestFirst = admission.isOverloaded
+                && admission.prefersNewest(oldestRemaining: oldest.deadline.remaining(at: now), lease: tallies.averageHeld.mean)
             // Of those that somebody waits for: background work waits for its own limit as well, in a pool that is far from full.
-            let longest = [WorkClass.critical, .interactive].compactMap { line.oldest(of: $0)?.since }.min()
+            let longest = line.oldestSince(upTo: .interactive)
             guard let (id, caller) = line.next(of: workClass, newestFirst: newestFirst) else { continue }
             if let longest { admission.served(whileOldestWaited: now - longest, now: now) }
             lease(slot, caller, now: now)

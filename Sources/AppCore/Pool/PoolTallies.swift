@@ -33,7 +33,8 @@ struct PoolTallies {
 /// while a lasting change is followed within a dozen values.
 struct MovingAverage {
     private(set) var count = 0
-    private var nanoseconds: Int64 = 0
+    /// 0 before the first value.
+    private(set) var nanoseconds: Int64 = 0
 
     /// Nil before the first value.
     var mean: Duration? { count > 0 ? .nanoseconds(nanoseconds) : nil }

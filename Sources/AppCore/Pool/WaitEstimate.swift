@@ -3,27 +3,30 @@ import Vitals
 /// What a newcomer would wait: until as many leases have ended as callers come before it.
 ///
 /// Each connection comes free once in a mean lease, or in the age its lease has reached if that is more: one that is stuck counts for little.
+///
+/// In nanoseconds throughout: it is made under the pool's lock, for everybody who queues.
 struct WaitEstimate {
-    /// Seconds of a mean lease.
+    /// Of a mean lease.
     private let typical: Double
     private var connections = 0
-    private var endsPerSecond = 0.0
+    private var endsPerNanosecond = 0.0
 
     /// Nil before enough leases have ended to know how long they take.
     init?(_ held: MovingAverage) {
-        guard held.count >= 8, let mean = held.mean else { return nil }
-        typical = max(1e-6, mean.seconds)
+        guard held.count >= 8 else { return nil }
+        typical = max(1_000, Double(held.nanoseconds))
     }
 
-    mutating func add(leaseOfAge age: Duration) {
+    /// - Parameter age: nanoseconds.
+    mutating func add(leaseOfAge age: Int64) {
         connections += 1
-        endsPerSecond += 1 / max(typical, age.seconds)
+        endsPerNanosecond += 1 / max(typical, Double(age))
     }
 
     /// Connections that are about to serve.
     mutating func add(free count: Int) {
         connections += count
-        endsPerSecond += Double(count) / typical
+        endsPerNanosecond += Double(count) / typical
     }
 
     /// - Parameters:
@@ -31,8 +34,9 @@ struct WaitEstimate {
     ///   - limit: connections that the newcomer's class may have; what comes free beyond is for others.
     /// - Returns: nil while no connection stands.
     func wait(behind callers: Int, limit: Int) -> Duration? {
-        guard endsPerSecond > 0 else { return nil }
+        guard endsPerNanosecond > 0 else { return nil }
         let share = min(1, Double(limit) / Double(connections))
-        return .seconds(Double(callers + 1) / (endsPerSecond * share))
+        // A century at most: the clock of an `Int64` goes on for three.
+        return .nanoseconds(Int64(min(3e18, Double(callers + 1) / (endsPerNanosecond * share))))
     }
 }

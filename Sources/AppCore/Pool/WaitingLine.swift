@@ -91,7 +91,17 @@ struct WaitingLine {
 
     func oldest(of workClass: WorkClass) -> Caller? { queues[workClass.index].first.flatMap { places[$0.place].caller } }
 
-    var oldestSince: MonotonicInstant? { WorkClass.allCases.lazy.compactMap { oldest(of: $0)?.since }.min() }
+    var oldestSince: MonotonicInstant? { oldestSince(upTo: .background) }
+
+    /// Since when somebody of this class or a more urgent one has waited.
+    func oldestSince(upTo workClass: WorkClass) -> MonotonicInstant? {
+        var earliest: MonotonicInstant?
+        for index in 0...workClass.index {
+            guard let first = queues[index].first, let since = places[first.place].caller?.since else { continue }
+            earliest = earliest.map { min($0, since) } ?? since
+        }
+        return earliest
+    }
 
     var earliestDeadline: Deadline? { places.lazy.compactMap(\.caller?.deadline).min() }
 

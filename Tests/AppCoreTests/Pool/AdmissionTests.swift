@@ -276,7 +276,7 @@ struct AdmissionTests {
         if WaitEstimate(held) != nil { Issue.record("too few to know") }
         held.record(nanoseconds: 100_000_000)
         var estimate = try #require(WaitEstimate(held))
-        for age in row.ages { estimate.add(leaseOfAge: .milliseconds(age)) }
+        for age in row.ages { estimate.add(leaseOfAge: Int64(age) * 1_000_000) }
         estimate.add(free: row.free)
         let wait = estimate.wait(behind: row.behind, limit: row.limit)
         #expect(wait.map { ($0.seconds * 1_000).rounded() } == row.becomes.map { ($0.seconds * 1_000).rounded() })

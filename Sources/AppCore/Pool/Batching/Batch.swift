@@ -31,10 +31,10 @@ final class Batch: Sendable {
     let sentAt: MonotonicInstant
     private let state = Mutex(State())
 
-    init(_ riders: [Rider], on connection: PostgresConnection, slot: PoolState.Slot, sentAt: MonotonicInstant) {
+    init(_ riders: [Rider], on granted: Granted, sentAt: MonotonicInstant) {
         self.riders = riders
-        self.slot = slot
-        self.connection = connection
+        slot = granted.slot
+        connection = granted.connection
         self.sentAt = sentAt
     }
 

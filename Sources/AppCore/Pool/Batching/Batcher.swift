@@ -120,7 +120,7 @@ final class Batcher: Sendable {
         for rider in hurried { rider.seat.tell(.alone) }
     }
 
-    private func depart(with grant: Result<(PoolState.Slot, PostgresConnection), PoolError>, _ pool: Pool) {
+    private func depart(with grant: Result<Granted, PoolError>, _ pool: Pool) {
         let riders = state.withLock { state in
             state.boarding = .waiting
             guard case .success = grant else { return state.take(state.gathered.count) }
@@ -135,17 +135,17 @@ final class Batcher: Sendable {
                 // Whoever has time left asks for itself.
                 rider.seat.tell(isLate ? .failure(error) : .alone)
             }
-        case .success(let (slot, connection)):
+        case .success(let granted):
             // Nothing is sent for those who have gone, or whose time is up: they learn that where there is no time left for anybody.
             let present = riders.filter { rider in
                 if rider.caller.deadline.hasPassed(at: now) { rider.seat.tell(.alone) }
                 return rider.seat.isTaken
             }
             if present.isEmpty {
-                pool.giveBack(slot, connection, now)
+                pool.giveBack(granted.slot, granted.connection, now)
                 ended(nil, pool)
             } else {
-                send(Batch(present, on: connection, slot: slot, sentAt: now), pool)
+                send(Batch(present, on: granted, sentAt: now), pool)
                 proceed(pool)
             }
         }
