@@ -64,6 +64,60 @@ struct `Event loop` {
         }
     }
 
+    @Test func `an answer of PostgreSQL that is there in time counts, though its thread is late`() async throws {
+        let server = try await TestPostgres.start()
+        let loop = try EventLoop(threads: 2)
+        defer { loop.shutdown() }
+        try await besideLateThread(of: loop) {
+            try await PostgresConnector(
+                endpoint: server.endpoint, applicationName: "test", loop: loop, calls: BlockingCalls(limit: 8, loop: loop)
+            ).connect(until: Deadline(.now() + .seconds(10)))
+        } ask: { connection, deadline in
+            let rows = try await connection.query("SELECT 1 AS n", until: deadline)
+            #expect(try rows.first?.int("n") == 1)
+            #expect(connection.condition == .reusable)
+            connection.close()
+        }
+    }
+
+    @Test func `an answer of Redis that is there in time counts, though its thread is late`() async throws {
+        let server = try await TestRedis.start()
+        let loop = try EventLoop(threads: 2)
+        defer { loop.shutdown() }
+        try await besideLateThread(of: loop) {
+            let link = try RedisLink(connectingTo: .unix(path: server.socketPath), loop: loop)
+            _ = try await link.command(["PING"], until: Deadline(.now() + .seconds(10)))
+            return link
+        } ask: { link, deadline in
+            let reply = try await link.command(["ECHO", "a"], until: deadline)
+            #expect(reply == .string([97]))
+            #expect(link.failure == nil)
+            link.close()
+        }
+    }
+
+    /// Asks for something while the thread that would receive the answer hangs. The timers' thread goes on.
+    private func besideLateThread<Connection: Sendable>(
+        of loop: EventLoop, connect: () async throws -> Connection, ask: (Connection, Deadline) async throws -> Void
+    ) async throws {
+        // Each to the thread that has fewer: the first, the second, the first, the second.
+        let timers = try Socket(loop)
+        let connection = try await connect()
+        let third = try Socket(loop)
+        let gate = try Gate()
+        let late = try Socket(loop) { gate.wait() }
+        late.poke()
+        try await until("it hangs") { gate.isReached }
+        defer { gate.open() }
+        for socket in [timers, third] {
+            socket.poke()
+            try await until("the timers' thread goes on") { !socket.seenOn.isEmpty }
+        }
+        let deadline = Deadline(.now() + .milliseconds(200))
+        try await ask(connection, deadline)
+        #expect(deadline.hasPassed(at: .now()), "its thread was not late: the test shows nothing")
+    }
+
     @Test func `a number that another has taken over stays with it`() async throws {
         let loop = try EventLoop(threads: 2)
         defer { loop.shutdown() }

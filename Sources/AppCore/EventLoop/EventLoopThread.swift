@@ -4,9 +4,10 @@ import HeapModule
 import Synchronization
 import Vitals
 
-/// One thread of the loop: its sockets, its jobs, its timers.
+/// One thread of the loop: its sockets, its jobs, and the first one's timers.
 ///
-/// A turn: jobs, what they left for the turn's end, then epoll, what has become ready, and timers that are due.
+/// A turn: jobs, what they left for the turn's end, then epoll, what has become ready, and timers that are due. So a timer comes after the
+/// answer that its own thread could have read, but not after that of another: whoever gives up looks at the socket first.
 final class EventLoopThread: Sendable {
     typealias Events = EventLoop.Events
     typealias TimerID = EventLoop.TimerID
@@ -31,6 +32,8 @@ final class EventLoopThread: Sendable {
         /// True from just before epoll_wait until after it: only then is the eventfd worth a write.
         var sleeping = false
         var stopping = false
+        /// Nothing is kept any more: nobody would call it.
+        var isOver = false
     }
 
     private let state = Mutex(State())
@@ -43,13 +46,15 @@ final class EventLoopThread: Sendable {
     private static let roundsPerTurn = 16
 
     init() throws {
-        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw EventLoopError(call: "epoll_create1", errno: errno) }
-        wakeup = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
+        let wakeup = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         guard wakeup >= 0 else {
-            defer { close(epoll) }
-            throw EventLoopError(call: "eventfd", errno: errno)
+            let problem = EventLoopError(call: "eventfd", errno: errno)
+            close(epoll)
+            throw problem
         }
+        (self.epoll, self.wakeup) = (epoll, wakeup)
         var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(fd: wakeup))
         epoll_ctl(epoll, EPOLL_CTL_ADD, wakeup, &event)
     }
@@ -82,7 +87,11 @@ final class EventLoopThread: Sendable {
     // MARK: Sockets
 
     func register(_ descriptor: Int32, _ interest: Events, handler: any EventHandler) {
-        state.withLock { $0.handlers[descriptor] = handler }
+        let isKept = state.withLock { state in
+            if !state.isOver { state.handlers[descriptor] = handler }
+            return !state.isOver
+        }
+        guard isKept else { return }
         var event = epoll_event(events: interest.rawValue, data: epoll_data_t(fd: descriptor))
         if epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) != 0 && errno == EEXIST {
             epoll_ctl(epoll, EPOLL_CTL_MOD, descriptor, &event)
@@ -111,6 +120,7 @@ final class EventLoopThread: Sendable {
         change { state in
             let id = TimerID(number: state.nextTimer)
             state.nextTimer += 1
+            guard !state.isOver else { return id }
             state.timerBodies[id] = body
             state.timers.insert(Timer(instant: instant, id: id))
             return id
@@ -122,7 +132,9 @@ final class EventLoopThread: Sendable {
     }
 
     func atTurnEnd(_ body: @escaping @Sendable () -> Void) {
-        change { $0.turnEndActions.append(body) }
+        change { state in
+            if !state.isOver { state.turnEndActions.append(body) }
+        }
     }
 
     func enqueue(_ job: UnownedJob) {
@@ -212,12 +224,15 @@ final class EventLoopThread: Sendable {
         }
     }
 
-    /// Whoever is still registered or has a timer may hold the loop, and would be held by it for ever.
+    /// Whoever is still registered, has a timer or something for a turn's end may hold the loop, and would be held by it for ever.
     private func forget() {
         // Let go of outside the lock: what ends may deregister itself.
         let rest = state.withLock { state in
-            defer { (state.handlers, state.timerBodies) = ([:], [:]) }
-            return (state.handlers, state.timerBodies)
+            defer {
+                state.isOver = true
+                (state.handlers, state.timerBodies, state.turnEndActions) = ([:], [:], [])
+            }
+            return (state.handlers, state.timerBodies, state.turnEndActions)
         }
         withExtendedLifetime(rest) {}
     }

@@ -19,7 +19,14 @@ extension PostgresConnection {
             arm(&state, operation.deadline)
             return false
         }
-        if expired { abandon { $0.deadline.hasPassed(at: now) } }
+        guard expired else { return }
+        takeWhatHasCome()
+        abandon { $0.deadline.hasPassed(at: now) }
+    }
+
+    /// The answer may be there, and only the thread that is to read it be late: asked before anything is given up.
+    func takeWhatHasCome() {
+        ready(.readable)
     }
 
     /// Answers the caller now and leaves the statement to `recover`.

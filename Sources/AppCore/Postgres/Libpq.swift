@@ -14,7 +14,8 @@ public enum LibraryVersions {
 
 /// Owner of one `PGconn`.
 ///
-/// Unchecked: libpq allows one thread at a time in a connection; every use is under the lock of the `PostgresConnection` that owns it.
+/// Unchecked: libpq allows one thread at a time in a connection; every use is under the lock of its owner, a `Handshake` and then a
+/// `PostgresConnection`.
 final class LibpqConnection: @unchecked Sendable {
     enum ConnectStep { case reading, writing, established, failed }
     enum FlushResult { case done, wouldBlock, failed }

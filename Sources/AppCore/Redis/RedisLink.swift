@@ -151,15 +151,23 @@ final class RedisLink: EventHandler {
 
     private func timerFired() {
         let now = MonotonicInstant.now()
-        let late = state.withLock { state -> Bool in
-            if let at = state.timerAt, at > now { return false }
+        let (somebodyIsLate, isConnecting) = state.withLock { state in
+            if let at = state.timerAt, at > now { return (false, false) }
             state.timerAt = nil
-            guard let earliest = state.pending.map(\.deadline).min() else { return false }
-            if earliest.hasPassed(at: now) { return true }
-            arm(&state, earliest)
-            return false
+            return (isLate(&state, now), state.isConnecting)
         }
-        if late { end("no answer in time", isTimeout: true) }
+        guard somebodyIsLate else { return }
+        // The reply may have come, and only the thread that is to read it be late.
+        if !isConnecting { ready(.readable) }
+        end("no answer in time", isTimeout: true) { self.isLate(&$0, now) }
+    }
+
+    /// Whether somebody's time is up; if not, the timer is set for the next.
+    private func isLate(_ state: inout State, _ now: MonotonicInstant) -> Bool {
+        guard let earliest = state.pending.map(\.deadline).min() else { return false }
+        if earliest.hasPassed(at: now) { return true }
+        arm(&state, earliest)
+        return false
     }
 
     // MARK: The end
@@ -184,10 +192,10 @@ final class RedisLink: EventHandler {
 
     func close() { end("closed") }
 
-    private func end(_ reason: String, isTimeout: Bool = false) {
+    private func end(_ reason: String, isTimeout: Bool = false, if condition: (inout State) -> Bool = { _ in true }) {
         let now = MonotonicInstant.now()
         let (pending, ended) = state.withLock { state -> (Deque<Pending>, CheckedContinuation<Void, Never>?) in
-            guard state.context != nil else { return ([], nil) }
+            guard state.context != nil, condition(&state) else { return ([], nil) }
             loop.deregister(socket, handler: self)
             state.context = nil
             state.failure = reason

@@ -63,6 +63,19 @@ struct UnsentTests {
         }
     }
 
+    /// When the thread that sends is held up for longer than a batch may take.
+    @Test func `a batch that is not sent gives its connection back once, though it is being cancelled`() async throws {
+        let server = try await TestPostgres.start()
+        try await withConnection(server.endpoint) { connection in
+            func batch() -> Batch { Batch([], on: Granted(slot: 0, connection: connection), sentAt: .now()) }
+            #expect(batch().wasNotSent(), "nobody cancels it: whoever could not send it gives back")
+            let slow = batch()
+            #expect(slow.stalled() != nil)
+            #expect(!slow.wasNotSent(), "whoever cancels it gives back")
+            #expect(slow.cancellationEnded())
+        }
+    }
+
     @Test func `a connection whose cancel request is still on its way goes to nobody else`() async throws {
         let server = try await TestPostgres.start()
         try await withConnection(server.endpoint) { connection in

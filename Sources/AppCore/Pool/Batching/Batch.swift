@@ -56,9 +56,15 @@ final class Batch: Sendable {
     }
 
     /// The server has not got it: everybody runs alone.
-    func wasNotSent() {
-        state.withLock { $0.isAnswered = true }
+    ///
+    /// - Returns: as `answered`: a thread that was held up on the way to send may find it being cancelled.
+    func wasNotSent() -> Bool {
+        let mayGiveBack = state.withLock { state in
+            state.isAnswered = true
+            return !state.isCancelling
+        }
         for rider in riders { rider.seat.tell(.alone) }
+        return mayGiveBack
     }
 
     /// Counts what the caller gets; what runs again is counted there.

@@ -3,15 +3,15 @@ import Vitals
 
 /// Gathers single statements of concurrent callers and sends them together: one round trip, one lease, one Sync for all.
 ///
-/// A statement asked for on a thread of the loop is gathered until the end of that thread's turn; elsewhere it leaves at once when no batch is
-/// under way, and with the next one otherwise (`BatchLanes`). Each batch is a lease of its own and queues like everybody else, so whoever
+/// A statement asked for on a thread of the loop leaves at the end of that thread's turn, with what is gathered until then on any; elsewhere
+/// it leaves at once when no batch is under way, and with the next one otherwise (`BatchLanes`). Each batch is a lease of its own and queues like everybody else, so whoever
 /// waits for a connection gets it in turn; what comes while it queues rides with it.
 final class Batcher: Sendable {
     /// How far the batch is that takes up whoever comes now.
     private enum Boarding {
         /// Nothing is planned: it leaves when there are enough, or with the return of another.
         case waiting
-        /// The loop's turn ends soon. Leads to queueing.
+        /// The turn of one of the loop's threads ends soon. Leads to queueing.
         case turnEnd
         /// The batch waits for a connection, until its first caller's deadline at most. Leads to waiting.
         case queueing(until: Deadline)
@@ -159,8 +159,7 @@ final class Batcher: Sendable {
         }
         guard isSent else {
             loop.cancel(timer)
-            batch.wasNotSent()
-            pool.giveBack(batch)
+            if batch.wasNotSent() { pool.giveBack(batch) }
             return ended(batch, pool)
         }
         batches.add()
@@ -208,6 +207,7 @@ final class Batcher: Sendable {
     }
 
     private func stalled(_ batch: Batch, _ pool: Pool) {
+        batch.connection.takeWhatHasCome()
         guard pool.unblock(batch) else { return }
         let waiting = state.withLock { state -> [Batch.Rider] in
             // A statement that could not be sent is answered on its caller's thread, maybe just now: then the next is on its way.
