@@ -31,6 +31,7 @@ class Coprocess:
 
     def measure(self, mode, pool, callers, seconds):
         self._count_idling()
+        before = self._times()
         # Ends a program that hangs; then its output ends, too, and with it the wait for a line.
         watch = threading.Timer(seconds + PATIENCE, self.process.kill)
         watch.start()
@@ -44,10 +45,14 @@ class Coprocess:
             watch.cancel()
         if not line:
             raise NoAnswer(f"ended with {end(self.process)}: {self._last_words()}")
-        self.quiet_since = (time.monotonic(), self._cpu())
+        after = self._times()
+        self.quiet_since = (time.monotonic(), sum(after))
         answer = json.loads(line)
         if "error" in answer:
             raise NoAnswer(answer["error"])
+        # The kernel counts in hundredths of a second: the share is taken from it, the sum from the program.
+        user, system = (later - earlier for later, earlier in zip(after, before))
+        answer["user_us_op"] = answer["cpu_us_op"] * user / max(TICK, user + system)
         return answer
 
     @property
@@ -67,18 +72,19 @@ class Coprocess:
 
     def _count_idling(self):
         if self.quiet_since and self.process.poll() is None:
-            now = (time.monotonic(), self._cpu())
+            now = (time.monotonic(), sum(self._times()))
             self.waited += now[0] - self.quiet_since[0]
             self.waited_cpu += now[1] - self.quiet_since[1]
             self.quiet_since = now
 
-    def _cpu(self):
+    def _times(self):
+        """Seconds in its own code and in the kernel."""
         try:
             # After the name, which may contain blanks; proc(5) counts from 1, utime is 14 and stime 15.
             fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
         except FileNotFoundError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) * TICK
+            return 0.0, 0.0
+        return int(fields[11]) * TICK, int(fields[12]) * TICK
 
     def _last_words(self):
         lines = [line.strip() for line in open(self.log, errors="replace") if line.strip()]
