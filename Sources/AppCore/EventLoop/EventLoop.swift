@@ -29,7 +29,7 @@ public final class EventLoop: TaskExecutor {
     /// Which thread watches a socket, by index.
     private let watching = Mutex<[Int32: Int]>([:])
 
-    /// Beyond this many threads the pool's lock would be what they wait for.
+    /// They share the pool's lock. Two were measured (docs/BENCHMARKS.md), more were not.
     private static let mostThreads = 4
 
     /// Starts the threads; `shutdown()` ends them.
@@ -64,8 +64,8 @@ public final class EventLoop: TaskExecutor {
 
     // MARK: Sockets
 
-    /// Calls `handler` whenever `descriptor` is ready, always on the same thread: the one that watched fewest when it was registered.
-    /// The handler is kept until `deregister`.
+    /// Calls `handler` whenever `descriptor` is ready, until `deregister` on the same thread: the one that watched fewest. Keeps the handler
+    /// until then.
     ///
     /// May be called again for a descriptor that is registered already: libraries close a socket and open another under its number.
     public func register(_ descriptor: Int32, _ interest: Events, handler: any EventHandler) {
