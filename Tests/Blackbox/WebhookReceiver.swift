@@ -1,4 +1,3 @@
-import Crypto
 import FoundationEssentials
 import NIOCore
 import NIOHTTP1
@@ -27,7 +26,7 @@ public final class WebhookReceiver: Sendable {
             guard let timestamp = headers["webhook-timestamp"], let signature = headers["webhook-signature"],
                 let key = Data(base64Encoded: secret.hasPrefix("whsec_") ? String(secret.dropFirst(6)) : secret)
             else { return false }
-            let code = HMAC<SHA256>.authenticationCode(for: Data("\(id).\(timestamp).\(body)".utf8), using: SymmetricKey(data: key))
+            let code = SHA256.authenticationCode(for: "\(id).\(timestamp).\(body)".utf8, key: key)
             return signature.split(separator: " ").contains(Substring("v1," + Data(code).base64EncodedString()))
         }
     }

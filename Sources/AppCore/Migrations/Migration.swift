@@ -1,5 +1,5 @@
 import CMigrations
-import Crypto
+import Vitals
 
 /// One file of `migrations/`, as it was when this program was built.
 public struct Migration: Sendable, Hashable {
@@ -13,9 +13,7 @@ public struct Migration: Sendable, Hashable {
     }
 
     /// SHA-256 of the file, in hexadecimal. Every byte counts, comments too: what was applied is what can be read.
-    public var checksum: String {
-        SHA256.hash(data: Array(text.utf8)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    }
+    public var checksum: String { SHA256.hexadecimal(text) }
 
     /// The files of this program, in the order in which they are applied.
     public static let embedded: [Migration] = (0..<healthd_migrations_count()).map { index in

@@ -1,10 +1,9 @@
-import Crypto
 import FoundationEssentials
 public import Vitals
 
 /// A key that notices are signed with.
 struct SigningKey {
-    private let key: SymmetricKey
+    private let key: [UInt8]
 
     /// `whsec_` and base64, or any other text taken as the key's bytes; nil when empty or not base64 after the prefix.
     init?(_ secret: Secret) {
@@ -12,15 +11,15 @@ struct SigningKey {
         let prefix = "whsec_"
         if text.hasPrefix(prefix) {
             guard let bytes = Data(base64Encoded: String(text.dropFirst(prefix.count))), !bytes.isEmpty else { return nil }
-            key = SymmetricKey(data: bytes)
+            key = Array(bytes)
         } else {
             guard !text.isEmpty else { return nil }
-            key = SymmetricKey(data: Data(text.utf8))
+            key = Array(text.utf8)
         }
     }
 
     func signature(of content: Data) -> String {
-        "v1," + Data(HMAC<SHA256>.authenticationCode(for: content, using: key)).base64EncodedString()
+        "v1," + Data(SHA256.authenticationCode(for: content, key: key)).base64EncodedString()
     }
 }
 

@@ -1,5 +1,4 @@
 import AppCore
-import Crypto
 import Probes
 import Vitals
 
@@ -12,14 +11,7 @@ extension Configuration {
     }
 
     /// SHA-256 of `lines` in hexadecimal. Two daemons with the same digest run with the same settings, their secrets aside.
-    var digest: String {
-        SHA256.hash(data: Array(lines.joined(separator: "\n").utf8))
-            .map { byte in
-                let hex = String(byte, radix: 16)
-                return hex.count == 1 ? "0\(hex)" : hex
-            }
-            .joined()
-    }
+    var digest: String { SHA256.hexadecimal(lines.joined(separator: "\n")) }
 
     /// Key by key, as the file would have it.
     var settings: [String: String] {
