@@ -63,20 +63,21 @@ struct PgBouncerTests {
         try await withPooler(serverConnections: 4, PoolConfiguration(max: 8, min: 8, deadline: .seconds(20))) { database, _ in
             try await database.untilIdle(database.pool.configuration.min)
             _ = try await database.query("SET TimeZone = 'Asia/Tokyo'", for: "changes")
-            let seen = try await withThrowingTaskGroup(of: (Int, String).self) { group in
+            struct Seen: Sendable { var backend: Int, zone: String }
+            let seen = try await withThrowingTaskGroup(of: Seen.self) { group in
                 for _ in 0..<4 {
                     group.addTask {
                         // Long enough for all four to be at work at once.
                         let rows = try await database.query(
                             "SELECT pg_backend_pid() AS pid, current_setting('TimeZone') AS zone, pg_sleep(0.2)", for: "look")
                         let row = try #require(rows.first)
-                        return (try row.int("pid"), try row.string("zone"))
+                        return Seen(backend: try row.int("pid"), zone: try row.string("zone"))
                     }
                 }
                 return try await group.reduce(into: []) { $0.append($1) }
             }
-            #expect(Set(seen.map(\.0)).count == 4)
-            #expect(Set(seen.map(\.1)) == ["UTC"])
+            #expect(Set(seen.map(\.backend)).count == 4)
+            #expect(Set(seen.map(\.zone)) == ["UTC"])
         }
     }
 

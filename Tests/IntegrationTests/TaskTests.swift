@@ -46,18 +46,21 @@ extension IntegrationTests {
             let ids = try await Self.workspaces(web)
             try #require(!ids.isEmpty)
 
-            let statuses = try await withThrowingTaskGroup(of: (String, Int).self) { group in
+            struct Told: Sendable { var what: String, status: Int }
+            let statuses = try await withThrowingTaskGroup(of: Told.self) { group in
                 for index in 0..<50 {
-                    group.addTask { ("task", try await Self.submit(web, ids[index % ids.count]).status) }
+                    group.addTask { Told(what: "task", status: try await Self.submit(web, ids[index % ids.count]).status) }
                 }
                 for index in 0..<100 {
-                    group.addTask { ("overview", try await web.get("/api/workspaces/\(ids[index % ids.count])/overview", within: .seconds(20)).status) }
+                    group.addTask {
+                        Told(what: "overview", status: try await web.get("/api/workspaces/\(ids[index % ids.count])/overview", within: .seconds(20)).status)
+                    }
                 }
                 return try await group.reduce(into: []) { $0.append($1) }
             }
             #expect(statuses.count == 150)
-            #expect(statuses.filter { $0.0 == "task" }.allSatisfy { $0.1 == 201 }, "\(statuses)")
-            #expect(statuses.filter { $0.0 == "overview" }.allSatisfy { $0.1 == 200 }, "\(statuses)")
+            #expect(statuses.filter { $0.what == "task" }.allSatisfy { $0.status == 201 }, "\(statuses)")
+            #expect(statuses.filter { $0.what == "overview" }.allSatisfy { $0.status == 200 }, "\(statuses)")
 
             try await eventually("all tasks are done", within: .seconds(60), every: .milliseconds(200)) {
                 try await neighbours.count("SELECT count(*) FROM agent_tasks WHERE state NOT IN ('completed', 'failed')") == 0

@@ -71,17 +71,11 @@ struct PostgresConnector: Sendable {
         guard !names.isEmpty else { return (list, []) }
         let now = MonotonicInstant.now()
         let limit = list.entries.count > 1 ? Deadline(now + deadline.remaining(at: now) / 2) : deadline
-        let answers = await withTaskGroup(of: (String, Result<[String], any Error>).self) { group in
+        let answers = await withTaskGroup(of: Resolution.self) { group in
             for name in names {
-                group.addTask { [calls] in
-                    do {
-                        return (name, .success(try await NameResolver(calls: calls).addresses(of: name, until: limit)))
-                    } catch {
-                        return (name, .failure(error))
-                    }
-                }
+                group.addTask { [calls] in await Resolution(of: name, by: NameResolver(calls: calls), until: limit) }
             }
-            return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+            return await group.reduce(into: [:]) { $0[$1.name] = $1.addresses }
         }
         var entries: [HostEntry] = []
         var complaints: [String] = []
@@ -97,5 +91,23 @@ struct PostgresConnector: Sendable {
             }
         }
         return (HostList(entries: entries), complaints)
+    }
+}
+
+/// What came of looking one name up.
+///
+/// Not a tuple: swiftc 6.3.1 with -O loses what an asynchronous closure returns if that is a tuple with a reference in it, made in both arms
+/// of a do/catch around an `await`. The parent then reads what was never written. TidyTests keeps task groups of tuples out.
+private struct Resolution: Sendable {
+    let name: String
+    let addresses: Result<[String], any Error>
+
+    init(of name: String, by resolver: NameResolver, until limit: Deadline) async {
+        self.name = name
+        do {
+            addresses = .success(try await resolver.addresses(of: name, until: limit))
+        } catch {
+            addresses = .failure(error)
+        }
     }
 }
