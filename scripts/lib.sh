@@ -2,7 +2,8 @@
 #
 #   need_swift            a Swift 6.3 toolchain in PATH, or one line that says how to get it
 #   need_packages NAME…   Debian packages, installed from apt when missing (and only then)
-#   build_release NAME…   healthd and other products, optimised, their standard library inside; sets $healthd, which the others lie beside
+#   build_release NAME…   the program as it is shipped; sets $healthd. And other products, into .build-release/release/
+#   build_tests           every test, optimised
 #   say TEXT              a line about what the script is doing
 
 # Without it trait flags reach the compiler in random order, and some dependencies are rebuilt for nothing.
@@ -78,19 +79,30 @@ without_starting_services() {
     return "$status"
 }
 
-# Static and dynamic builds would overwrite each other's intermediate files: each has a folder of its own.
-# HEALTHD_BINARY names a release that was built elsewhere; then nothing is built.
+# The program as it is shipped, and the parts as they are tested: both optimised. The toolchain has no static library for tests, and static
+# and dynamic builds would overwrite each other's intermediate files, so each has a folder of its own.
+release_flags=(--configuration release --static-swift-stdlib --scratch-path "$root/.build-release")
+test_flags=(--configuration release --scratch-path "$root/.build-tests")
+
+# Built once, and found again. HEALTHD_BINARY names one that was built elsewhere.
 build_release() {
-    local product scratch=$root/.build-release
-    if [ -n "${HEALTHD_BINARY:-}" ]; then
-        healthd=$HEALTHD_BINARY
-        return 0
-    fi
-    say "building (the first time takes about ten minutes on two cores)"
+    local product products=("$@")
+    healthd=${HEALTHD_BINARY:-$root/.build-release/release/healthd}
+    [ -n "${HEALTHD_BINARY:-}" ] || products=(healthd "$@")
     # One after the other: of several --product options swift build takes the last.
-    for product in healthd "$@"; do
-        (cd "$root" && swift build --configuration release --static-swift-stdlib --scratch-path "$scratch" --product "$product") ||
+    for product in "${products[@]}"; do
+        say "building $product (the first time takes about ten minutes on two cores)"
+        (cd "$root" && swift build "${release_flags[@]}" --product "$product") ||
             give_up "the build of $product failed; the compiler's messages are above"
     done
-    healthd=$scratch/release/healthd
 }
+
+# Warnings are errors in our own targets: Package.swift says so. HEALTHD_TESTABLE is explained there, too.
+build_tests() {
+    (cd "$root" && HEALTHD_TESTABLE=1 swift build "${test_flags[@]}" --build-tests) || give_up "the build of the tests failed; the compiler's messages are above"
+}
+
+# minutes FROM TO: between two values of $SECONDS.
+minutes() { awk -v seconds=$(($2 - $1)) 'BEGIN { printf "%.1f", seconds / 60 }'; }
+
+sha256() { sha256sum <"$1" | cut -d' ' -f1; }

@@ -19,8 +19,7 @@ actor Neighbours {
 
 /// healthd as an administrator installs it: the unit of this tree, its binary in /usr/bin, one configuration file; in a lab.
 ///
-/// The drop-in changes what a test has to: WatchdogSec, so that tests are short, and where the binary of a debug build finds the
-/// libraries of the toolchain.
+/// The drop-in changes WatchdogSec, so that tests are short.
 struct InstalledHealthd: Sendable {
     static let watchdog = Duration.seconds(2)
 
@@ -37,8 +36,7 @@ struct InstalledHealthd: Sendable {
         _ settings: String = "", poolMax: Int = 4, start: Bool = true, _ body: (InstalledHealthd) async throws -> R
     ) async throws -> R {
         let (postgres, redis) = try await Neighbours.shared.started()
-        let binary = try Healthd.binary
-        let lab = try await SystemdLab.boot(showing: ["/usr/bin/healthd": binary, "/usr/lib/healthd-test-runtime": try await runtime(of: binary)])
+        let lab = try await SystemdLab.boot(showing: ["/usr/bin/healthd": try Healthd.binary])
         let port = try unusedPort()
         let installed = InstalledHealthd(lab: lab, web: Web(port: port), port: port, postgres: postgres, redis: redis)
         do {
@@ -55,22 +53,12 @@ struct InstalledHealthd: Sendable {
         }
     }
 
-    /// The folder with the toolchain's libraries that a debug build is linked to.
-    private static func runtime(of binary: String) async throws -> String {
-        let libraries = try await TestServers.run("ldd", [binary])
-        guard let line = libraries.split(separator: "\n").first(where: { $0.contains("libswiftCore.so") }),
-            let path = line.split(separator: " ").first(where: { $0.hasPrefix("/") })
-        else { return "/usr/lib" }
-        return path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
-    }
-
     private func writeFiles(_ settings: String, poolMax: Int) throws {
         let unit = try String(contentsOfFile: "\(Healthd.root)/systemd/healthd.service", encoding: .utf8)
         try lab.write(unit, to: "/etc/systemd/system/healthd.service")
         let dropIn = """
             [Service]
             WatchdogSec=\(Self.watchdog.components.seconds)
-            Environment=LD_LIBRARY_PATH=/usr/lib/healthd-test-runtime
             """
         try lab.write(dropIn, to: "/etc/systemd/system/healthd.service.d/test.conf")
         try configure(settings, poolMax: poolMax)

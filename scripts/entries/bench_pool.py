@@ -5,7 +5,6 @@ takes part, for instance fifo,ours; raw always does.
 """
 import contextlib
 import os
-import pathlib
 import statistics
 import typing
 
@@ -70,7 +69,7 @@ FIGURES_SHOWN = ("ops_s", "p50_us", "p99_us", "p99_to_p50", "cpu_us_op", "user_u
 HOLDS = {">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b}
 
 
-def command(who, root, healthd):
+def command(who, root):
     """How an implementation is started; scripts/peers.sh made what is in .build-bench."""
     built, peers = root / ".build-bench", root / "Benchmarks" / "peers"
     jars = [f"/usr/share/java/{name}.jar" for name in ("HikariCP", "postgresql", "slf4j-api", "slf4j-nop")]
@@ -82,7 +81,7 @@ def command(who, root, healthd):
         "hikari": ["java", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-cp", ":".join([str(built / "classes"), *jars]), "HikariPool"],
         "node-pg": ["node", peers / "node_pg_pool.js"],
         "psycopg": [built / "venv" / "bin" / "python", "-B", peers / "psycopg_async_pool.py"],
-        "ours": [pathlib.Path(healthd).with_name("poolbench")],
+        "ours": [root / ".build-release" / "release" / "poolbench"],
     }[who]
 
 
@@ -94,7 +93,7 @@ def those_who_take_part():
     return ["raw", *(who for who in POOLS if not only or who in only)]
 
 
-def start(report, healthd, port, log_folder, stack):
+def start(report, port, log_folder, stack):
     """The implementations that answer a first short question; each of the others is a failed check."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     environment.update(PGHOST="127.0.0.1", PGPORT=str(port), PGUSER="app", PGDATABASE="app",
@@ -102,7 +101,7 @@ def start(report, healthd, port, log_folder, stack):
     running = {}
     for who in those_who_take_part():
         try:
-            coprocess = Coprocess(command(who, report.root, healthd), environment, f"{log_folder}/{who}.log")
+            coprocess = Coprocess(command(who, report.root), environment, f"{log_folder}/{who}.log")
             stack.callback(coprocess.end)
             coprocess.measure("query", POOL, 1, 0.1)
             running[who] = coprocess
@@ -195,11 +194,11 @@ def judge(report, measured, running):
                          value is not None and HOLDS[relation](value, bound), "not measured" if value is None else f"{value:.2f}")
 
 
-def run(report, healthd):
+def run(report, _healthd):
     rounds, seconds = int(os.environ.get("BENCH_ROUNDS", "5")), float(os.environ.get("BENCH_SECONDS", "1.0"))
     port = unused_port()
     with postgres(port, connections=300) as server, folder("pool") as logs, contextlib.ExitStack() as stack:
-        running = start(report, healthd, port, logs, stack)
+        running = start(report, port, logs, stack)
         measured = measure(report, running, ServerUse(server), rounds, seconds)
         report.figures.update(pool=POOL, rounds=rounds, seconds=seconds, answers=measured.answers, medians={}, idle_share={})
         show(report, measured)
