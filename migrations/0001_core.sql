@@ -9,7 +9,7 @@ CREATE TABLE workflow_users (
 );
 
 CREATE TABLE workflows (
-    id                uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY CHECK (id > 0),
     user_id           uuid NOT NULL REFERENCES workflow_users ON DELETE CASCADE,
     name              text NOT NULL CHECK (name <> ''),
     ticker            text NOT NULL CHECK (ticker ~ '^[A-Z][A-Z0-9.-]{0,9}$'),
@@ -37,7 +37,7 @@ CREATE TABLE market_snapshots (
 
 CREATE TABLE workspace_data_snapshots (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    workspace_id   uuid NOT NULL REFERENCES workflows ON DELETE CASCADE,
+    workspace_id   bigint NOT NULL REFERENCES workflows ON DELETE CASCADE,
     snapshot_type  text NOT NULL CHECK (snapshot_type <> ''),
     payload        jsonb NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now()
@@ -45,7 +45,7 @@ CREATE TABLE workspace_data_snapshots (
 
 CREATE TABLE ai_audit_logs (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    workspace_id  uuid NOT NULL REFERENCES workflows ON DELETE CASCADE,
+    workspace_id  bigint NOT NULL REFERENCES workflows ON DELETE CASCADE,
     task_id       uuid,
     action        text NOT NULL,
     summary       text NOT NULL,
@@ -70,7 +70,7 @@ CREATE TABLE financial_statements (
 
 CREATE TABLE agent_tasks (
     id               uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    workspace_id     uuid NOT NULL REFERENCES workflows ON DELETE CASCADE,
+    workspace_id     bigint NOT NULL REFERENCES workflows ON DELETE CASCADE,
     type             text NOT NULL,
     params           jsonb NOT NULL DEFAULT '{}',
     -- created: waits for somebody to start it. queued: waits for a worker.

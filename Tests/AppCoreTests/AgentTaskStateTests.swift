@@ -34,9 +34,13 @@ struct `Task states` {
     }
 }
 
+extension Workspace.ID {
+    static let first = Self(rawValue: 1)!
+}
+
 extension AgentTask {
     static func sample(seed: UInt64 = 1) -> AgentTask {
         var generator = SplitMix64(seed: seed)
-        return AgentTask(id: .random(using: &generator), workspaceID: .random(using: &generator))
+        return AgentTask(id: .random(using: &generator), workspaceID: .first)
     }
 }

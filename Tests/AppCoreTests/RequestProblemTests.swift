@@ -51,12 +51,12 @@ struct `Request problems` {
 
     @Test func `identifiers are UUIDs in lower case`() {
         var generator = SplitMix64(seed: 1)
-        let id = Workspace.ID.random(using: &generator)
-        #expect(Workspace.ID(rawValue: id.rawValue) == id)
+        let id = WorkspaceUser.ID.random(using: &generator)
+        #expect(WorkspaceUser.ID(rawValue: id.rawValue) == id)
         #expect(id.rawValue.split(separator: "-")[2].hasPrefix("4"))
-        #expect(Workspace.ID(rawValue: "0B9C0000-0000-4000-8000-00000000000A")?.rawValue == "0b9c0000-0000-4000-8000-00000000000a")
+        #expect(WorkspaceUser.ID(rawValue: "0B9C0000-0000-4000-8000-00000000000A")?.rawValue == "0b9c0000-0000-4000-8000-00000000000a")
         for text in ["", "0b9c", "0b9c0000-0000-4000-8000-00000000000g", "0b9c00000000-4000-8000-00000000000a-", "{0b9c0000-0000-4000-8000-000000000}"] {
-            #expect(Workspace.ID(rawValue: text) == nil, "\(text)")
+            #expect(WorkspaceUser.ID(rawValue: text) == nil, "\(text)")
         }
     }
 }

@@ -101,6 +101,76 @@ struct SeedTests {
         #expect(first == second)
     }
 
+    @Test func `the first workspace is number 1, the others follow, and the next one made comes after them`() async throws {
+        let server = try await TestPostgres.start()
+        try await withDatabase(on: server) { database in
+            _ = try await plant(database)
+            let planted = try await database.query("SELECT id, name FROM workflows ORDER BY id", for: "test")
+            #expect(try planted.map { row in try row.int("id") } == Array(1...Seed.Scale.small.workspaces))
+            // A name ends in the place of its entry.
+            for row in planted { #expect(try row.string("name").hasSuffix(" \(row.int("id"))")) }
+            let workspaces = WorkspaceStore(database: database, cache: TieredCache(redis: nil))
+            let made = try await workspaces.create(NewWorkspace(name: "mine", ticker: "ACME"))
+            #expect(made.id.rawValue == Seed.Scale.small.workspaces + 1)
+        }
+    }
+
+    @Test func `after a seed that was interrupted the first workspace is number 1 all the same`() async throws {
+        let server = try await TestPostgres.start()
+        try await withDatabase(on: server) { database in
+            // A table that refuses its rows stands for a kill at that moment: the workspaces had been numbered by then.
+            try await database.execute("ALTER TABLE ai_audit_logs ADD CONSTRAINT closed CHECK (false)", for: "test")
+            await #expect(throws: PostgresError.self) { try await plant(database) }
+            try await database.execute("ALTER TABLE ai_audit_logs DROP CONSTRAINT closed", for: "test")
+            _ = try await plant(database)
+            #expect(try await number(database, "SELECT min(id) AS n FROM workflows") == 1)
+        }
+    }
+
+    @Test func `beside workspaces that were there a seed takes the next numbers, and its data are theirs`() async throws {
+        let server = try await TestPostgres.start()
+        try await withDatabase(on: server) { database in
+            let workspaces = WorkspaceStore(database: database, cache: TieredCache(redis: nil))
+            for name in ["one", "two"] { _ = try await workspaces.create(NewWorkspace(name: name, ticker: "MINE")) }
+            _ = try await plant(database)
+            #expect(try await number(database, "SELECT max(id) AS n FROM workflows") == Seed.Scale.small.workspaces + 2)
+            #expect(try await number(database, "SELECT count(*) AS n FROM ai_audit_logs WHERE workspace_id <= 2") == 0)
+            let strange = try await number(
+                database,
+                "SELECT count(*) AS n FROM workspace_data_snapshots s JOIN workflows w ON w.id = s.workspace_id WHERE s.payload->>'ticker' <> w.ticker")
+            #expect(strange == 0)
+        }
+    }
+
+    @Test func `a workspace that is made while a seed begins keeps its number`() async throws {
+        let server = try await TestPostgres.start()
+        try await withDatabase(on: server) { database in
+            let held = AsyncStream.makeStream(of: Void.self)
+            let goOn = AsyncStream.makeStream(of: Void.self)
+            // Its owner is not one that the seed's lock would make it wait for.
+            try await database.execute("INSERT INTO workflow_users (email, name) VALUES ('a@b', 'a')", for: "test")
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    // Has taken number 1, and nobody else sees it yet.
+                    try await database.withTransaction(for: "test", within: .seconds(60)) { lease in
+                        try await lease.execute("INSERT INTO workflows (user_id, name, ticker) SELECT id, 'mine', 'MINE' FROM workflow_users")
+                        held.continuation.yield()
+                        for await _ in goOn.stream { break }
+                    }
+                }
+                for await _ in held.stream { break }
+                group.addTask { _ = try await plant(database) }
+                try await until("the seed waits for it") {
+                    try await number(database, "SELECT count(*) AS n FROM pg_locks WHERE NOT granted") > 0
+                }
+                goOn.continuation.yield()
+                try await group.waitForAll()
+            }
+            #expect(try await number(database, "SELECT id AS n FROM workflows WHERE name = 'mine'") == 1)
+            #expect(try await number(database, "SELECT count(DISTINCT id) AS n FROM workflows") == Seed.Scale.small.workspaces + 1)
+        }
+    }
+
     @Test func `a second seed changes nothing, of whichever scale and day`() async throws {
         let server = try await TestPostgres.start()
         try await withDatabase(on: server) { database in

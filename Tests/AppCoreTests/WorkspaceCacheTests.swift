@@ -1,3 +1,4 @@
+import FoundationEssentials
 import TestServers
 import Testing
 import Vitals
@@ -47,6 +48,28 @@ struct WorkspaceCacheTests {
         }
     }
 
+    @Test func `a workspace is kept under its number, and its tasks, snapshots and log carry it`() async throws {
+        let server = try await TestPostgres.start()
+        let redis = try await TestRedis.start()
+        try await TestApplication.with(server, redis: redis) { application in
+            try await application.untilRedisIsUp()
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            #expect(workspace.id == .first)
+            #expect(try await application.workspaces.find(workspace.id) == workspace)
+            try await until("it is in Redis") { try await redis.command("--raw", "KEYS", "*").contains("workspace:1\n") }
+            // Through Redis alone, as another process would.
+            let elsewhere = TieredCache(redis: application.redis)
+            #expect(try await WorkspaceStore(database: application.database, cache: elsewhere).find(workspace.id) == workspace)
+
+            let snapshot = try await application.workspaces.addSnapshot(workspace.id, NewDataSnapshot(type: "note", payload: [:]))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment", autoStart: false))
+            #expect([snapshot.workspaceID, task.workspaceID] == [workspace.id, workspace.id])
+            for encoded in [try JSONEncoder().encode(snapshot), try JSONEncoder().encode(task)] {
+                #expect(JSONValue(utf8: Array(encoded))?["workspaceId"] == 1)
+            }
+        }
+    }
+
     @Test func `reads go on while Redis is frozen or gone`() async throws {
         let server = try await TestPostgres.start()
         let redis = try await TestRedis.start()
@@ -67,7 +90,7 @@ struct WorkspaceCacheTests {
     @Test func `what does not exist, and what does not fit, is said`() async throws {
         let server = try await TestPostgres.start()
         try await TestApplication.with(server) { application in
-            let nobody = try #require(Workspace.ID(rawValue: "00000000-0000-0000-0000-000000000000"))
+            let nobody = try #require(Workspace.ID(rawValue: .max))
             await #expect(throws: RequestProblem.self) { _ = try await application.workspaces.find(nobody) }
             await #expect(throws: RequestProblem.self) { _ = try await application.workspaces.create(NewWorkspace(name: "", ticker: "ACME")) }
         }

@@ -53,7 +53,7 @@ extension IntegrationTests {
             let healthd = try await Healthd.start(neighbours.settings())
             try await eventually("calm") { try await healthd.verdict("redis") == "healthy" }
             let list = try await healthd.web.get("/api/workspaces").json
-            let ids = (list.items.isEmpty ? list["workspaces"].items : list.items).compactMap { $0["id"].string }
+            let ids = (list.items.isEmpty ? list["workspaces"].items : list.items).compactMap { $0["id"].int }
             try #require(!ids.isEmpty)
             let redis = neighbours.redis
 

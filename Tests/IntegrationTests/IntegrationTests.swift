@@ -11,6 +11,7 @@ actor SharedServers {
     static let shared = SharedServers()
 
     private var servers: (postgres: TestPostgres, redis: TestRedis)?
+    private var tests = 0
 
     private func started() async throws -> (postgres: TestPostgres, redis: TestRedis) {
         if let servers { return servers }
@@ -19,10 +20,16 @@ actor SharedServers {
         return started
     }
 
-    /// A database of its own for one test, and the Redis of all.
+    private func nextTest() -> Int {
+        tests += 1
+        return tests
+    }
+
+    /// A database of its own for one test, in PostgreSQL and in Redis: workspace 1 is another one in each.
     static func forOneTest() async throws -> Neighbourhood {
         let (postgres, redis) = try await shared.started()
-        return Neighbourhood(postgres: postgres, redis: redis, database: try await postgres.makeDatabase())
+        return Neighbourhood(
+            postgres: postgres, redis: redis, database: try await postgres.makeDatabase(), redisDatabase: await shared.nextTest())
     }
 }
 
@@ -32,11 +39,12 @@ struct Neighbourhood: Sendable {
     let redis: TestRedis
     /// The connection string of the database.
     let database: String
+    let redisDatabase: Int
 
     /// Servers of one test's own, to be stopped and frozen.
     static func ofItsOwn() async throws -> Neighbourhood {
         let postgres = try await TestPostgres.start()
-        return Neighbourhood(postgres: postgres, redis: try await TestRedis.start(tcp: true), database: postgres.connectionString)
+        return Neighbourhood(postgres: postgres, redis: try await TestRedis.start(tcp: true), database: postgres.connectionString, redisDatabase: 0)
     }
 
     func settings(poolMax: Int = 10, more: String = "") -> String {
@@ -44,7 +52,7 @@ struct Neighbourhood: Sendable {
         database:
           url: "\(database)"
           pool: { max: \(poolMax), min: 1 }
-        cache: { url: "redis://127.0.0.1:\(redis.tcpPort ?? 0)" }
+        cache: { url: "redis://127.0.0.1:\(redis.tcpPort ?? 0)/\(redisDatabase)" }
         \(more)
         """
     }

@@ -12,7 +12,7 @@ extension IntegrationTests {
             let healthd = try await Healthd.start(neighbours.settings(), environment: ["HEALTHD_DATABASE_POOL_DEADLINE": "9s"])
             let web = healthd.web
             try await eventually("calm") { try await healthd.verdict("postgres") == "healthy" }
-            let ids = try await web.get("/api/workspaces?limit=2").json["workspaces"].items.compactMap { $0["id"].string }
+            let ids = try await web.get("/api/workspaces?limit=2").json["workspaces"].items.compactMap { $0["id"].int }
             try #require(ids.count == 2)
 
             // Somebody outside holds the row, and a request of ours waits for it.

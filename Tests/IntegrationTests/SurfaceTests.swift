@@ -46,7 +46,7 @@ extension IntegrationTests {
 
             let list = try await web.get("/api/workspaces").json
             let workspaces = list.items.isEmpty ? list["workspaces"].items : list.items
-            let first = try #require(workspaces.first?["id"].string)
+            let first = try #require(workspaces.first?["id"].int)
             let overview = try await web.get("/api/workspaces/\(first)/overview")
             #expect(overview.status == 200)
             #expect(try await web.get("/api/workspaces/\(first)/snapshots").status == 200)
@@ -54,7 +54,7 @@ extension IntegrationTests {
 
             let made = try await web.post("/api/workspaces", #"{"name":"Long semis","ticker":"NVDA","thesis":"Data centres"}"#)
             #expect(made.status == 201, "\(made.text)")
-            let id = try #require(try made.json["id"].string)
+            let id = try #require(try made.json["id"].int)
             let changed = try await web.send(
                 "PATCH", "/api/workspaces/\(id)", headers: ["content-type": "application/json"], body: #"{"name":"Short semis"}"#, within: .seconds(5))
             #expect(changed.status == 200, "\(changed.text)")
@@ -62,10 +62,25 @@ extension IntegrationTests {
             #expect(try await web.get("/api/workspaces/\(id)").json["name"].string == "Short semis")
         }
 
+        @Test func `the seed's first workspace is number 1, and takes a task`() async throws {
+            let neighbours = try await SharedServers.forOneTest()
+            try await neighbours.prepare()
+            let healthd = try await Healthd.start(neighbours.settings())
+            let web = healthd.web
+            let overview = try await web.get("/api/workspaces/1/overview")
+            #expect(overview.status == 200, "\(overview.text)")
+            #expect(try overview.json["workspace"]["id"].int == 1)
+            let made = try await web.post("/api/agents/tasks", #"{"workspaceId": 1, "type": "thesis-validation", "params": {}}"#)
+            #expect(made.status == 201, "\(made.text)")
+            #expect(try made.json["workspaceId"].int == 1)
+            #expect(try await web.post("/api/agents/tasks", #"{"workspaceId": 9007199254740993, "type": "thesis-validation"}"#).status == 404)
+        }
+
         @Test(arguments: [
             ("/api/agents/tasks", #"{"type":"risk-assessment"}"#, "workspaceId"),
-            ("/api/agents/tasks", #"{"workspaceId":"00000000-0000-0000-0000-000000000000","type":"no-such-type"}"#, "type"),
-            ("/api/agents/tasks", #"{"workspaceId":7,"type":"risk-assessment"}"#, "workspaceId"),
+            ("/api/agents/tasks", #"{"workspaceId":1,"type":"no-such-type"}"#, "type"),
+            ("/api/agents/tasks", #"{"workspaceId":"00000000-0000-0000-0000-000000000000","type":"risk-assessment"}"#, "workspaceId"),
+            ("/api/agents/tasks", #"{"workspaceId":9223372036854775808,"type":"risk-assessment"}"#, "workspaceId"),
             ("/api/workspaces", #"{"ticker":"NVDA"}"#, "name"),
         ])
         func `a bad body is a 400 that names the field`(path: String, body: String, field: String) async throws {

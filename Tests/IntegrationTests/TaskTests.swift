@@ -6,13 +6,13 @@ import Vitals
 extension IntegrationTests {
     /// Agent tasks and overviews, many at once.
     @Suite struct TaskTests {
-        static func workspaces(_ web: Web) async throws -> [String] {
+        static func workspaces(_ web: Web) async throws -> [Int] {
             let list = try await web.get("/api/workspaces").json
-            return (list.items.isEmpty ? list["workspaces"].items : list.items).compactMap { $0["id"].string }
+            return (list.items.isEmpty ? list["workspaces"].items : list.items).compactMap { $0["id"].int }
         }
 
-        static func submit(_ web: Web, _ workspace: String, _ type: String = "risk-assessment") async throws -> Web.Answer {
-            try await web.post("/api/agents/tasks", #"{"workspaceId":"\#(workspace)","type":"\#(type)","params":{}}"#, within: .seconds(20))
+        static func submit(_ web: Web, _ workspace: Int, _ type: String = "risk-assessment") async throws -> Web.Answer {
+            try await web.post("/api/agents/tasks", #"{"workspaceId":\#(workspace),"type":"\#(type)","params":{}}"#, within: .seconds(20))
         }
 
         @Test(arguments: ["thesis-validation", "earnings-analysis", "risk-assessment"])

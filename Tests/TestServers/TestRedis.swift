@@ -31,7 +31,7 @@ public final class TestRedis: Sendable {
         launch() {
             rm -f "$folder/redis.sock"
             $as_server redis-server --port "$port" --bind 127.0.0.1 --unixsocket "$folder/redis.sock" --unixsocketperm 777 \\
-                --save '' --appendonly no --dir "$folder" --daemonize no ${password:+--requirepass "$password"} >>"$folder/redis.log" 2>&1 &
+                --databases 256 --save '' --appendonly no --dir "$folder" --daemonize no ${password:+--requirepass "$password"} >>"$folder/redis.log" 2>&1 &
             pid=$!
         }
         ready() { redis-cli -s "$folder/redis.sock" ping | grep -E 'PONG|NOAUTH'; }

@@ -81,14 +81,32 @@ public struct Seed: Sendable {
                 \(users[range].map(\.rawValue))::uuid[], \(range.map { "user\($0 + 1)\(Self.domain)" })::text[], \(range.map { "User \($0 + 1)" })::text[])
             """
         }
-        try await insert(count: workspaces.all.count, into: "workflows", &done, &lease) { range in workspaces.statement(range) }
+        try await beginNumbersAnew(&lease)
+        var ids: [Workspace.ID] = []
+        try await insert(count: workspaces.all.count, into: "workflows", &done, &lease) { range in
+            workspaces.statement(range)
+        } returned: { rows in
+            // Numbers grow in the order of the entries; rows need not come back in it.
+            ids += try rows.map { row in try Workspace.ID(row, "id") }.sorted()
+        }
         try await insertMarket(market, &generator, &done, &lease)
-        let history = SeedHistory(workspaces: workspaces.all, end: end)
+        let history = SeedHistory(workspaces: workspaces.all, ids: ids, end: end)
         try await insert(count: scale.snapshots, into: "workspace_data_snapshots", &done, &lease) { range in
             history.snapshots(range, using: &generator)
         }
         try await insert(count: scale.auditLogs, into: "ai_audit_logs", &done, &lease) { range in history.auditLogs(range, using: &generator) }
         return done
+    }
+
+    /// Lets the first workspace of an empty table be number 1, also after a seed that was interrupted: its rows went, and the numbers it
+    /// had taken did not come back.
+    ///
+    /// Waits for whoever is making a workspace now, and lets nobody else take a number until the seed is done.
+    private func beginNumbersAnew(_ lease: inout Lease) async throws {
+        guard try await lease.query("SELECT FROM workflows LIMIT 1").isEmpty else { return }
+        try await lease.execute("ALTER SEQUENCE workflows_id_seq RESTART")
+        // One that was made before we had the sequence to ourselves.
+        try await lease.execute("SELECT setval('workflows_id_seq', max(id)) FROM workflows HAVING max(id) IS NOT NULL")
     }
 
     private func insertMarket(_ market: SeedMarket, _ generator: inout SplitMix64, _ done: inout Int, _ lease: inout Lease) async throws {
@@ -121,11 +139,12 @@ public struct Seed: Sendable {
     }
 
     private func insert(
-        count: Int, into table: String, _ done: inout Int, _ lease: inout Lease, _ statement: (Range<Int>) -> SQL
+        count: Int, into table: String, _ done: inout Int, _ lease: inout Lease, _ statement: (Range<Int>) -> SQL,
+        returned: (Rows) throws -> Void = { _ in }
     ) async throws {
         for start in stride(from: 0, to: count, by: Self.batch) {
             let range = start..<min(count, start + Self.batch)
-            try await lease.execute(statement(range))
+            try returned(try await lease.query(statement(range)))
             done += range.count
             progress(Progress(table: table, done: done, total: scale.rows))
         }

@@ -3,7 +3,6 @@ import Vitals
 /// The workspaces of a seed, and who owns them.
 struct SeedWorkspaces {
     struct Entry {
-        var id: Workspace.ID
         var user: WorkspaceUser.ID
         var ticker: String
         var name: String
@@ -25,7 +24,7 @@ struct SeedWorkspaces {
             let age = generator.uniform(1, 700)
             let draw = generator.unit()
             return Entry(
-                id: .random(using: &generator), user: users[owners.draw(using: &generator)], ticker: company.ticker,
+                user: users[owners.draw(using: &generator)], ticker: company.ticker,
                 name: "\(company.ticker) \(Self.topics[generator.index(below: Self.topics.count)]) \(number + 1)",
                 status: draw < 0.85 ? "active" : draw < 0.95 ? "paused" : "archived", thesis: Self.thesis(company, using: &generator),
                 createdAt: end + .seconds(-age * 86_400),
@@ -46,26 +45,32 @@ struct SeedWorkspaces {
         }
     }
 
+    /// The database numbers them, in their order.
     func statement(_ range: Range<Int>) -> SQL {
         let rows = all[range]
         return """
-            INSERT INTO workflows (id, user_id, name, ticker, status, thesis, created_at, updated_at, last_accessed_at)
-            SELECT id, owner, name, ticker, status, thesis, created, created, accessed FROM unnest(
-                \(rows.map(\.id))::uuid[], \(rows.map(\.user))::uuid[], \(rows.map(\.name))::text[], \(rows.map(\.ticker))::text[],
-                \(rows.map(\.status))::text[], \(rows.map(\.thesis))::text[], \(rows.map(\.createdAt))::timestamptz[],
-                \(rows.map(\.accessedAt))::timestamptz[]) AS seed (id, owner, name, ticker, status, thesis, created, accessed)
+            INSERT INTO workflows (user_id, name, ticker, status, thesis, created_at, updated_at, last_accessed_at)
+            SELECT owner, name, ticker, status, thesis, created, created, accessed FROM unnest(
+                \(rows.map(\.user))::uuid[], \(rows.map(\.name))::text[], \(rows.map(\.ticker))::text[], \(rows.map(\.status))::text[],
+                \(rows.map(\.thesis))::text[], \(rows.map(\.createdAt))::timestamptz[], \(rows.map(\.accessedAt))::timestamptz[])
+                WITH ORDINALITY AS seed (owner, name, ticker, status, thesis, created, accessed, place)
+            ORDER BY place RETURNING id
             """
     }
 }
 
 /// What has gathered in workspaces: much in a few, little in most.
 struct SeedHistory {
-    let workspaces: [SeedWorkspaces.Entry]
-    let end: WallTime
+    private let workspaces: [SeedWorkspaces.Entry]
+    /// Of each of them.
+    private let ids: [Workspace.ID]
+    private let end: WallTime
     private let hot: Zipf
 
-    init(workspaces: [SeedWorkspaces.Entry], end: WallTime) {
+    init(workspaces: [SeedWorkspaces.Entry], ids: [Workspace.ID], end: WallTime) {
+        precondition(ids.count == workspaces.count, "every workspace has a number")
         self.workspaces = workspaces
+        self.ids = ids
         self.end = end
         hot = Zipf(count: workspaces.count)
     }
@@ -78,14 +83,15 @@ struct SeedHistory {
     }
 
     func snapshots(_ range: Range<Int>, using generator: inout SplitMix64) -> SQL {
-        var ids: [Workspace.ID] = []
+        var owners: [Workspace.ID] = []
         var types: [String] = []
         var payloads: [String] = []
         var times: [WallTime] = []
         for number in range {
             // Each workspace has at least one; the rest falls where it falls.
-            let workspace = workspaces[number < workspaces.count ? number : hot.draw(using: &generator)]
-            ids.append(workspace.id)
+            let index = number < workspaces.count ? number : hot.draw(using: &generator)
+            let workspace = workspaces[index]
+            owners.append(ids[index])
             types.append(Self.snapshotTypes[generator.index(below: Self.snapshotTypes.count)])
             let payload: JSONValue = [
                 "ticker": .string(workspace.ticker), "score": .rounded(generator.uniform(-1, 1), 3),
@@ -97,26 +103,27 @@ struct SeedHistory {
         }
         return """
             INSERT INTO workspace_data_snapshots (workspace_id, snapshot_type, payload, created_at)
-            SELECT * FROM unnest(\(ids)::uuid[], \(types)::text[], \(payloads)::jsonb[], \(times)::timestamptz[])
+            SELECT * FROM unnest(\(owners)::bigint[], \(types)::text[], \(payloads)::jsonb[], \(times)::timestamptz[])
             """
     }
 
     func auditLogs(_ range: Range<Int>, using generator: inout SplitMix64) -> SQL {
-        var ids: [Workspace.ID] = []
+        var owners: [Workspace.ID] = []
         var actions: [String] = []
         var summaries: [String] = []
         var times: [WallTime] = []
         for _ in range {
-            let workspace = workspaces[hot.draw(using: &generator)]
+            let index = hot.draw(using: &generator)
+            let workspace = workspaces[index]
             let action = Self.actions[generator.index(below: Self.actions.count)]
-            ids.append(workspace.id)
+            owners.append(ids[index])
             actions.append(action)
             summaries.append("\(action) for \(workspace.ticker): \(1 + generator.index(below: 40)) items, \(Int(generator.uniform(200, 9_000))) tokens")
             times.append(moment(in: workspace, using: &generator))
         }
         return """
             INSERT INTO ai_audit_logs (workspace_id, action, summary, created_at)
-            SELECT * FROM unnest(\(ids)::uuid[], \(actions)::text[], \(summaries)::text[], \(times)::timestamptz[])
+            SELECT * FROM unnest(\(owners)::bigint[], \(actions)::text[], \(summaries)::text[], \(times)::timestamptz[])
             """
     }
 }

@@ -1,4 +1,4 @@
-/// The identity of one kind of row: a task's does not fit where a workspace's is wanted.
+/// The identity of one kind of row: a task's does not fit where a user's is wanted.
 ///
 /// Text form of a UUID, in lower case as PostgreSQL prints it.
 public struct Identifier<Subject>: Sendable, Hashable, RawRepresentable, LosslessStringConvertible, Codable, SQLParameter {

@@ -54,9 +54,16 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
         output.append(UInt8(ascii: "\""))
     }
 
-    /// Nil when the text is not one JSON value (RFC 8259) or nests deeper than 64.
-    public init?(text: some StringProtocol) {
-        var reader = JSONReader(bytes: Array(text.utf8))
+    /// How deep lists and objects may nest: the reader has one frame of the stack for each.
+    static let depthLimit = 64
+
+    /// Nil when the text is not one JSON value (RFC 8259) or nests deeper than `depthLimit`.
+    public init?(text: some StringProtocol) { self.init(utf8: Array(text.utf8)) }
+
+    /// The same; a byte order mark at the start is passed over.
+    init?(utf8 bytes: [UInt8]) {
+        var reader = JSONReader(bytes: bytes)
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { reader.position = 3 }
         guard let value = reader.value(depth: 0), reader.isAtEnd() else { return nil }
         self = value
     }
@@ -89,7 +96,7 @@ private struct JSONReader {
     }
 
     mutating func value(depth: Int) -> JSONValue? {
-        guard depth < 64 else { return nil }
+        guard depth < JSONValue.depthLimit else { return nil }
         skipBlanks()
         switch next {
         case UInt8(ascii: "{"): return object(depth: depth)

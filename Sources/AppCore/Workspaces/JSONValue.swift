@@ -18,6 +18,11 @@ public enum JSONValue: Sendable, Hashable {
         return text
     }
 
+    var boolValue: Bool? {
+        guard case .bool(let flag) = self else { return nil }
+        return flag
+    }
+
     public var doubleValue: Double? {
         switch self {
         case .integer(let value): Double(value)

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import Vitals
 
 /// What is wrong with what a client asked for; never our fault and never worth a retry as it is.
@@ -20,14 +19,17 @@ public enum RequestProblem: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// Decodes a JSON body, naming the field that does not fit.
     public static func decode<Value: Decodable>(_ type: Value.Type, from body: some Sequence<UInt8>) throws(RequestProblem) -> Value {
+        guard let value = JSONValue(utf8: Array(body)) else {
+            throw .invalid(field: "body", reason: "is not valid JSON, or nests deeper than \(JSONValue.depthLimit)")
+        }
         do {
-            return try JSONDecoder().decode(type, from: Data(body))
+            return try JSONBody(value: value).decode(type)
         } catch let error as DecodingError {
             throw RequestProblem(error)
         } catch let problem as RequestProblem {
             throw problem
         } catch {
-            throw .invalid(field: "body", reason: "is not JSON")
+            throw .invalid(field: "body", reason: "cannot be read")
         }
     }
 
@@ -54,7 +56,7 @@ public enum RequestProblem: Error, Sendable, Hashable, CustomStringConvertible {
     private static func word(for type: any Any.Type) -> String {
         if type == String.self { return "a string" }
         if type == Bool.self { return "true or false" }
-        if type == Int.self { return "a whole number" }
+        if type is any FixedWidthInteger.Type { return "a whole number" }
         if type == Double.self { return "a number" }
         if type == [Any].self { return "a list" }
         return type == [String: Any].self ? "an object" : "another"

@@ -2,8 +2,6 @@ public import Vitals
 
 /// Somebody's view of one company: a row of `workflows`.
 public struct Workspace: Sendable, Codable, Hashable, Identifiable {
-    public typealias ID = Identifier<Workspace>
-
     public enum Status: String, Sendable, Codable, CaseIterable {
         case active, paused, archived
     }

@@ -19,7 +19,7 @@ final class DemoChoice: Sendable {
 
     /// Ordered by id, not by use as they come: those used most would else change with every visit.
     func replace(with workspaces: [Workspace]) {
-        let ordered = workspaces.sorted { $0.id.rawValue < $1.id.rawValue }
+        let ordered = workspaces.sorted { $0.id < $1.id }
         state.withLock { $0.workspaces = ordered }
     }
 

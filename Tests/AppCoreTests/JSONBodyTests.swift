@@ -1,0 +1,66 @@
+import Testing
+
+@testable import AppCore
+
+struct `JSON bodies` {
+    private struct Part: Decodable, Equatable {
+        enum Colour: String, Decodable, CaseIterable { case red, blue }
+
+        var size: Int8
+        var share: Double?
+        var colour: Colour?
+        var tags: [String: Bool]?
+    }
+
+    private struct Whole: Decodable, Equatable {
+        var name: String
+        var parts: [Part]
+        var any: JSONValue?
+        var weight: Float?
+    }
+
+    private func read(_ json: String) throws -> Whole { try RequestProblem.decode(Whole.self, from: json.utf8) }
+
+    @Test func `a document is read into a type, in whatever order, and what nobody asks for is left alone`() throws {
+        let whole = try read(
+            #"""
+            {"extra":[null,{}],"weight":2,"any":{"n":7.0,"m":7,"d":[1,[2]]},
+             "parts":[{"size":-128,"share":1,"colour":"blue","tags":{"a":true}},{"size":2.0,"share":null}],"name":"é\n"}
+            """#)
+        #expect(whole.name == "é\n" && whole.weight == 2)
+        #expect(whole.any == ["n": 7.0, "m": 7, "d": [1, [2]]])
+        #expect(whole.parts == [Part(size: -128, share: 1, colour: .blue, tags: ["a": true]), Part(size: 2)])
+    }
+
+    @Test func `a byte order mark at the start is passed over`() throws {
+        #expect(try read("\u{FEFF}" + #"{"name":"a","parts":[]}"#).name == "a")
+    }
+
+    static let misfits: [(json: String, problem: String)] = [
+        (#"{"parts":[]}"#, "name is missing"), (#"{"name":null,"parts":[]}"#, "name is null; expected a string"),
+        (#"{"name":1,"parts":[]}"#, "name has the wrong type; expected a string"), (#"{"name":"a","parts":{}}"#, "parts has the wrong type; expected a list"),
+        (#"{"name":"a","parts":[1]}"#, "parts[0] has the wrong type; expected an object"),
+        (#"{"name":"a","parts":[{"size":1},{"size":1.5}]}"#, "parts[1].size has the wrong type; expected a whole number"),
+        (#"{"name":"a","parts":[{"size":128}]}"#, "parts[0].size has the wrong type; expected a whole number"),
+        (#"{"name":"a","parts":[{"size":1,"tags":{"b":1}}]}"#, "parts[0].tags.b has the wrong type; expected true or false"),
+        (#"{"name":"a","parts":[{"size":1,"share":"1"}]}"#, "parts[0].share has the wrong type; expected a number"),
+        (#"{"name":"a","parts":[{"size":1,"colour":"green"}]}"#, #"parts[0].colour is "green"; expected one of red, blue"#),
+        (#"{"name":"a","parts":[{"size":1,"colour":1}]}"#, "parts[0].colour has the wrong type; expected a string"),
+        ("[]", "body has the wrong type; expected an object"), ("7", "body has the wrong type; expected an object"),
+        ("{", "body is not valid JSON, or nests deeper than 64"), (#"{"name":"\ud800","parts":[]}"#, "body is not valid JSON, or nests deeper than 64"),
+        (
+            #"{"name":"a","parts":[],"any":"# + String(repeating: "[", count: 64) + String(repeating: "]", count: 64) + "}",
+            "body is not valid JSON, or nests deeper than 64"
+        ),
+    ]
+
+    @Test(arguments: misfits)
+    func `what does not fit is named with its place`(json: String, problem: String) {
+        do {
+            _ = try read(json)
+            Issue.record("was read: \(json)")
+        } catch {
+            #expect("\(error)" == problem)
+        }
+    }
+}
