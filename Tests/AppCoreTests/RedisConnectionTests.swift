@@ -50,6 +50,20 @@ struct RedisConnectionTests {
         }
     }
 
+    @Test func `of a name with several addresses the one that answers is found`() async throws {
+        // Redis listens on 127.0.0.1 alone; `localhost` is ::1 as well, and first, on most machines.
+        let server = try await TestRedis.start(tcp: true, password: "secret")
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let endpoint = try RedisEndpoint(url: "redis://default:secret@localhost:\(try #require(server.tcpPort))/2")
+        let connection = RedisConnection(endpoint, deadline: .seconds(5), loop: loop, logger: Logger(label: "test"))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await connection.run() }
+            try await untilUp(connection)
+            group.cancelAll()
+        }
+    }
+
     @Test func `pipelined commands of many callers are answered in order`() async throws {
         let server = try await TestRedis.start()
         try await withConnection(server) { connection in

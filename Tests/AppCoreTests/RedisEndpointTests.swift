@@ -11,6 +11,17 @@ struct `Redis addresses` {
         ("redis://[::1]:7000/", RedisEndpoint(address: .tcp(host: "::1", port: 7000))),
         ("redis://:p%40ss:w@cache:1", RedisEndpoint(address: .tcp(host: "cache", port: 1), password: Secret("p@ss:w"))),
         ("redis://app:secret@cache", RedisEndpoint(address: .tcp(host: "cache", port: 6379), user: "app", password: Secret("secret"))),
+        ("redis://app@cache", RedisEndpoint(address: .tcp(host: "cache", port: 6379), user: "app")),
+        ("redis://app:@cache", RedisEndpoint(address: .tcp(host: "cache", port: 6379), user: "app", password: Secret(""))),
+        ("redis://:@cache", RedisEndpoint(address: .tcp(host: "cache", port: 6379))),
+        ("redis://a%3Ap:p/a@s?s%25@cache", RedisEndpoint(address: .tcp(host: "cache", port: 6379), user: "a:p", password: Secret("p/a@s?s%"))),
+        ("redis://cache?db=3", RedisEndpoint(address: .tcp(host: "cache", port: 6379), database: 3)),
+        ("redis://cache/3?database=3", RedisEndpoint(address: .tcp(host: "cache", port: 6379), database: 3)),
+        ("redis://[fe80::1%25lo]", RedisEndpoint(address: .tcp(host: "fe80::1%lo", port: 6379))),
+        ("valkey://cache", RedisEndpoint(address: .tcp(host: "cache", port: 6379))),
+        ("redis+unix:///run/my%20redis.sock?db=1", RedisEndpoint(address: .unix(path: "/run/my redis.sock"), database: 1)),
+        ("redis-socket:///run/redis.sock?database=1", RedisEndpoint(address: .unix(path: "/run/redis.sock"), database: 1)),
+        ("unix://app:pw@/run/redis.sock", RedisEndpoint(address: .unix(path: "/run/redis.sock"), user: "app", password: Secret("pw"))),
         ("unix:///run/redis.sock", RedisEndpoint(address: .unix(path: "/run/redis.sock"))),
         ("unix://:pw@/run/redis.sock?db=2", RedisEndpoint(address: .unix(path: "/run/redis.sock"), password: Secret("pw"), database: 2)),
     ])
@@ -19,8 +30,10 @@ struct `Redis addresses` {
     }
 
     @Test(arguments: [
-        "", "cache:6379", "http://cache", "rediss://cache", "redis://", "redis://:0", "redis://cache:0", "redis://cache:x", "redis://cache/x",
-        "redis://a:b:c", "redis://secret@cache", "redis://:%zz@cache", "redis://[::1", "unix://relative", "unix://", "unix:///s?database=1",
+        "", "cache:6379", "http://cache", "rediss://cache", "valkeys://cache", "redis-sentinel://cache", "redis-cluster://cache", "redis://",
+        "redis://:0", "redis://cache:0", "redis://cache:65536", "redis://cache:", "redis://cache:x", "redis://cache:+1", "redis://cache/x",
+        "redis://cache/-1", "redis://cache/1?db=2", "redis://cache?timeout=secret", "redis://a:secret:c", "redis://:secret%zz@cache",
+        "redis://:s%00secret@cache", "redis://::1", "redis://[::1", "redis://[::1]x", "unix://relative", "unix://", "unix:///s?secret=1",
     ])
     func `are refused without quoting a secret`(url: String) {
         do throws(RedisEndpoint.InvalidURL) {
@@ -29,6 +42,11 @@ struct `Redis addresses` {
         } catch {
             #expect(!"\(error)".contains("secret"))
         }
+    }
+
+    @Test func `say of TLS what to do instead`() {
+        let error = #expect(throws: RedisEndpoint.InvalidURL.self) { try RedisEndpoint(url: "rediss://:secret@cache") }
+        #expect(error?.reason == "TLS (rediss://) is not spoken to Redis; name a TLS tunnel on this machine, or a Redis in a network you trust")
     }
 
     @Test func `never print the password`() throws {

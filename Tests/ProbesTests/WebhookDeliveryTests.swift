@@ -59,6 +59,17 @@ import Vitals
         try await server.stop()
     }
 
+    @Test func `carries the user and the password of its address, and no other request line for it`() async throws {
+        let server = try await HookServer.start()
+        let receiver = try Receiver(name: "oncall", url: "http://us%3Fer:p%40ss%3A@127.0.0.1:\(server.port)/hook?a=b")
+        _ = try await withSender { await $0.send([], id: "x", to: receiver) }
+        let request = try #require(server.requests.first)
+        #expect(request.target == "/hook?a=b")
+        #expect(request.headers["authorization"] == "Basic " + Data("us?er:p@ss:".utf8).base64EncodedString())
+        #expect(request.headers["host"] == "127.0.0.1:\(server.port)")
+        try await server.stop()
+    }
+
     @Test func `reaches its receiver within a second of the first queued caller`() async throws {
         let server = try await HookServer.start()
         let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")

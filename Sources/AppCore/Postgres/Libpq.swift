@@ -12,6 +12,23 @@ public enum LibraryVersions {
     }
 }
 
+/// A keyword libpq knows, as the library that is loaded names it: a newer one brings more.
+public struct LibpqOption: Sendable, Hashable {
+    public var keyword: String
+    /// The environment variable that stands for it.
+    public var variable: String?
+
+    public static let all: [LibpqOption] = {
+        // Of an empty text it answers all keywords and no values, and looks at no environment and no file.
+        guard let list = PQconninfoParse("", nil) else { return [] }
+        defer { PQconninfoFree(list) }
+        return sequence(first: list, next: { $0 + 1 }).prefix { $0.pointee.keyword != nil }.map { option in
+            LibpqOption(
+                keyword: String(cString: option.pointee.keyword), variable: option.pointee.envvar.map { String(cString: $0) })
+        }
+    }()
+}
+
 /// Owner of one `PGconn`.
 ///
 /// Unchecked: libpq allows one thread at a time in a connection; every use is under the lock of its owner, a `Handshake` and then a

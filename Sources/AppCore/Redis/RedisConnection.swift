@@ -82,9 +82,8 @@ public final class RedisConnection: Sendable {
     /// One link from connect to its end; answers why it ended.
     private func hold() async -> String {
         do {
-            let link = try RedisLink(connectingTo: try await resolved(), loop: loop)
+            let link = try await signedIn()
             defer { link.close() }
-            try await signIn(link)
             let wasDown = state.withLock { state in
                 state.link = link
                 state.status = .up(since: .now())
@@ -101,23 +100,45 @@ public final class RedisConnection: Sendable {
         }
     }
 
-    private func resolved() async throws -> RedisEndpoint.Address {
-        guard case .tcp(let host, let port) = endpoint.address else { return endpoint.address }
-        let numeric = host.contains(":") || host.allSatisfy { $0.isNumber || $0 == "." }
-        if numeric { return endpoint.address }
-        let address = try await NameResolver(calls: calls).address(of: host, until: Deadline(.now() + Self.connectTimeout))
-        return .tcp(host: address, port: port)
+    /// A link to the first of the name's addresses that answers: `localhost` may be `::1` to the resolver and `127.0.0.1` to Redis. Each gets
+    /// its share of the time. A refusal ends the search: it is an answer.
+    private func signedIn() async throws -> RedisLink {
+        let addresses = try await resolved()
+        var failures: [String] = []
+        for address in addresses {
+            do throws(RedisError) {
+                let link = try RedisLink(connectingTo: address, loop: loop)
+                try await signIn(link, until: Deadline(.now() + Self.connectTimeout / addresses.count))
+                return link
+            } catch {
+                if addresses.count == 1 || Task.isCancelled { throw error }
+                if case .refused = error { throw error }
+                let reason = if case .down(let reason, _) = error { reason } else { "\(error)" }
+                failures.append("\(address.text): \(reason)")
+            }
+        }
+        throw RedisError.down(reason: failures.joined(separator: "; "), since: .zero)
     }
 
-    private func signIn(_ link: RedisLink) async throws(RedisError) {
-        let deadline = Deadline(.now() + Self.connectTimeout)
-        if let password = endpoint.password {
-            let credentials = [endpoint.user, password.reveal()].compactMap { $0 }.map { RedisArgument($0) }
-            _ = try await link.command(["AUTH"] + credentials, until: deadline)
+    private func resolved() async throws -> [RedisEndpoint.Address] {
+        guard case .tcp(let host, let port) = endpoint.address, !NameResolver.isNumeric(host) else { return [endpoint.address] }
+        let addresses = try await NameResolver(calls: calls).addresses(of: host, until: Deadline(.now() + Self.connectTimeout))
+        return addresses.map { .tcp(host: $0, port: port) }
+    }
+
+    private func signIn(_ link: RedisLink, until deadline: Deadline) async throws(RedisError) {
+        do {
+            if let password = endpoint.password {
+                let credentials = [endpoint.user, password.reveal()].compactMap { $0 }.map { RedisArgument($0) }
+                _ = try await link.command(["AUTH"] + credentials, until: deadline)
+            }
+            if endpoint.database != 0 { _ = try await link.command(["SELECT", "\(endpoint.database)"], until: deadline) }
+            // A frozen server accepts connections, too; only an answer shows that it is there.
+            _ = try await link.command(["PING"], until: deadline)
+        } catch {
+            link.close()
+            throw error
         }
-        if endpoint.database != 0 { _ = try await link.command(["SELECT", "\(endpoint.database)"], until: deadline) }
-        // A frozen server accepts connections, too; only an answer shows that it is there.
-        _ = try await link.command(["PING"], until: deadline)
     }
 
     private func hasBeenUp(since began: MonotonicInstant) -> Bool {

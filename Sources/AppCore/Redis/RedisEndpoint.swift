@@ -5,6 +5,14 @@ public struct RedisEndpoint: Sendable, Hashable, CustomStringConvertible {
     public enum Address: Sendable, Hashable {
         case tcp(host: String, port: Int)
         case unix(path: String)
+
+        /// As it stands in a URL.
+        var text: String {
+            switch self {
+            case .tcp(let host, let port): "\(host.contains(":") ? "[\(host)]" : host):\(port)"
+            case .unix(let path): path
+            }
+        }
     }
 
     public var address: Address
@@ -21,10 +29,11 @@ public struct RedisEndpoint: Sendable, Hashable, CustomStringConvertible {
 
     /// A URL without the password.
     public var description: String {
-        let credentials = password == nil ? "" : "\(user ?? ""):<redacted>@"
+        let credentials = (user ?? "") + (password == nil ? "" : ":<redacted>")
+        let prefix = credentials.isEmpty ? "" : "\(credentials)@"
         switch address {
-        case .tcp(let host, let port): return "redis://\(credentials)\(host.contains(":") ? "[\(host)]" : host):\(port)/\(database)"
-        case .unix(let path): return "unix://\(path)?db=\(database)"
+        case .tcp: return "redis://\(prefix)\(address.text)/\(database)"
+        case .unix: return "unix://\(prefix)\(address.text)?db=\(database)"
         }
     }
 }
@@ -36,78 +45,92 @@ extension RedisEndpoint {
         public var description: String { "\(reason); expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH" }
     }
 
-    /// Reads `redis://[[user]:password@]host[:port][/database]` or `unix://[[user]:password@]/path[?db=n]`; the port is 6379 when absent.
+    private static let networkSchemes = ["redis://", "valkey://"]
+    private static let socketSchemes = ["unix://", "redis+unix://", "redis+socket://", "redis-socket://"]
+
+    /// Reads `redis://[[user][:password]@]host[:port][/database]` or `unix://[[user][:password]@]/path`, either with `?db=number`; the port
+    /// is 6379 when absent. All parts may be percent-encoded.
     ///
-    /// User and password may be percent-encoded.
+    /// A user without a password is one whose password comes from elsewhere; `user:@` says that it has none.
     public init(url: String) throws(InvalidURL) {
-        let schemes = ["redis://", "unix://"]
-        if url.hasPrefix("rediss://") { throw InvalidURL(reason: "TLS (rediss://) is not supported") }
-        guard let scheme = schemes.first(where: { url.hasPrefix($0) }) else { throw InvalidURL(reason: "the scheme is neither redis nor unix") }
+        for scheme in ["rediss://", "valkeys://", "redis+tls://"] where url.hasPrefix(scheme) {
+            throw InvalidURL(reason: "TLS (\(scheme)) is not spoken to Redis; name a TLS tunnel on this machine, or a Redis in a network you trust")
+        }
+        for word in ["sentinel", "cluster"] where url[...].upTo([":"]).contains(word) {
+            throw InvalidURL(reason: "Redis \(word == "cluster" ? "Cluster" : "Sentinel") is not spoken; name one server")
+        }
+        let isSocket = Self.socketSchemes.contains { url.hasPrefix($0) }
+        guard let scheme = (Self.networkSchemes + Self.socketSchemes).first(where: { url.hasPrefix($0) }) else {
+            throw InvalidURL(reason: "the scheme is neither redis nor unix")
+        }
         var rest = url.dropFirst(scheme.count)
         var user: String?
         var password: Secret?
-        // The last one: a password may hold an @ that somebody forgot to encode.
-        if let at = rest.lastIndex(of: "@") {
-            let credentials = rest[..<at]
-            rest = rest[rest.index(after: at)...]
-            let parts = credentials.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2, let name = Self.decoded(parts[0]), let secret = Self.decoded(parts[1]), !secret.isEmpty else {
-                throw InvalidURL(reason: "the part before @ is not [USER]:PASSWORD")
+        // The last one: a password may hold an @ or a / that somebody forgot to encode.
+        if let (credentials, after) = rest.partedAtLast("@") {
+            rest = after
+            let (name, secret) = credentials.parted(at: ":") ?? (credentials, "")
+            user = try Self.decoded(name, "the user's name")
+            if user?.isEmpty == true { user = nil }
+            if !secret.isEmpty || (user != nil && name.endIndex != credentials.endIndex) {
+                password = Secret(try Self.decoded(secret, "the password"))
             }
-            user = name.isEmpty ? nil : name
-            password = Secret(secret)
         }
-        if scheme == "unix://" {
-            let parts = rest.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let path = parts.first, path.hasPrefix("/"), path.count > 1 else { throw InvalidURL(reason: "the socket's path is not absolute") }
+        let place = rest.upTo(["?"])
+        let parameter = try Self.database(parameters: rest[place.endIndex...].dropFirst())
+        if isSocket {
+            let path = try Self.decoded(place, "the socket's path")
+            guard path.utf8.count > 1, path.hasPrefix("/") else { throw InvalidURL(reason: "the socket's path is not absolute") }
             // sun_path of sockaddr_un, less its terminating zero.
             guard path.utf8.count <= 107 else { throw InvalidURL(reason: "the socket's path has \(path.utf8.count) bytes, the system's limit is 107") }
-            let query = parts.count > 1 ? parts[1] : "db=0"
-            guard query.hasPrefix("db="), let database = Self.database(query.dropFirst(3)) else { throw InvalidURL(reason: "the query is not db=NUMBER") }
-            self.init(address: .unix(path: String(path)), user: user, password: password, database: database)
+            self.init(address: .unix(path: path), user: user, password: password, database: parameter ?? 0)
         } else {
-            let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let (host, port) = Self.hostAndPort(parts[0]) else { throw InvalidURL(reason: "host and port are not HOST[:PORT]") }
-            guard let database = Self.database(parts.count > 1 ? parts[1] : "") else { throw InvalidURL(reason: "the database is not a number") }
-            self.init(address: .tcp(host: host, port: port), user: user, password: password, database: database)
+            let (server, path) = place.parted(at: "/") ?? (place, "")
+            let (host, port) = try Self.hostAndPort(server)
+            let number = path.isEmpty ? nil : try Self.database(path)
+            if let number, let parameter, number != parameter { throw InvalidURL(reason: "the path and db= name different databases") }
+            self.init(address: .tcp(host: host, port: port), user: user, password: password, database: number ?? parameter ?? 0)
         }
     }
 
-    private static func database(_ text: Substring) -> Int? {
-        guard !text.isEmpty else { return 0 }
-        return Int(text).flatMap { (0...9_999).contains($0) ? $0 : nil }
-    }
-
-    private static func hostAndPort(_ text: Substring) -> (String, Int)? {
-        var host = text
-        var port = Substring("6379")
-        if text.hasPrefix("[") {
-            guard let end = text.firstIndex(of: "]") else { return nil }
-            host = text[text.index(after: text.startIndex)..<end]
-            let after = text[text.index(after: end)...]
-            guard after.isEmpty || after.hasPrefix(":") else { return nil }
-            if !after.isEmpty { port = after.dropFirst() }
-        } else if let colon = text.lastIndex(of: ":") {
-            host = text[..<colon]
-            port = text[text.index(after: colon)...]
-            guard !host.contains(":") else { return nil }
+    private static func database(_ text: Substring) throws(InvalidURL) -> Int {
+        guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let number = Int(text), number <= 9_999 else {
+            throw InvalidURL(reason: "the database is not a number from 0 to 9999")
         }
-        guard !host.isEmpty, let number = Int(port), (1...65_535).contains(number) else { return nil }
-        return (String(host), number)
+        return number
     }
 
-    private static func decoded(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = Substring(text).utf8
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
+    private static func database(parameters: Substring) throws(InvalidURL) -> Int? {
+        var database: Int?
+        for pair in parameters.pieces(between: "&") where !pair.isEmpty {
+            guard let (name, value) = pair.parted(at: "="), name == "db" || name == "database" else {
+                throw InvalidURL(reason: "it has a parameter other than db=NUMBER")
             }
-            guard rest.count >= 2, let value = UInt8(String(Substring(rest.prefix(2))), radix: 16) else { return nil }
-            bytes.append(value)
-            rest = rest.dropFirst(2)
+            database = try Self.database(value)
         }
-        return String(validating: bytes, as: UTF8.self)
+        return database
+    }
+
+    private static func hostAndPort(_ text: Substring) throws(InvalidURL) -> (String, Int) {
+        var (host, port) = text.partedAtLast(":") ?? (text, "6379")
+        if text.unicodeScalars.first == "[" {
+            guard let (address, after) = text.dropFirst().parted(at: "]"), after.isEmpty || after.unicodeScalars.first == ":" else {
+                throw InvalidURL(reason: "the IPv6 address is not [ADDRESS] or [ADDRESS]:PORT")
+            }
+            (host, port) = (address, after.isEmpty ? "6379" : after.dropFirst())
+        } else if host.unicodeScalars.contains(":") {
+            throw InvalidURL(reason: "host and port are not HOST[:PORT]; an IPv6 address stands in [ ]")
+        }
+        guard !host.isEmpty else { throw InvalidURL(reason: "it names no host") }
+        guard let number = portNumber(port) else { throw InvalidURL(reason: "the port is not a number from 1 to 65535") }
+        return (try decoded(host, "the host"), number)
+    }
+
+    private static func decoded(_ text: Substring, _ what: String) throws(InvalidURL) -> String {
+        do {
+            return try PercentEncoding.decoded(text)
+        } catch {
+            throw InvalidURL(reason: error == .notUTF8 ? "\(what) is not UTF-8" : "\(what) has a % that no two hexadecimal digits follow")
+        }
     }
 }

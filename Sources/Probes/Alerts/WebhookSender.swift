@@ -55,6 +55,9 @@ public final class WebhookSender: NoticeSender {
         request.headers.add(name: "user-agent", value: userAgent)
         request.headers.add(name: "webhook-id", value: id)
         request.headers.add(name: "webhook-timestamp", value: "\(timestamp)")
+        if let authorization = receiver.authorization {
+            request.headers.add(name: "authorization", value: authorization.reveal())
+        }
         if let signature = webhookSignature(id: id, timestamp: timestamp, body: body, secrets: receiver.secrets) {
             request.headers.add(name: "webhook-signature", value: signature)
         }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import FoundationEssentials
 
 /// What every verb takes.
 struct ConfigurationOptions: ParsableArguments {
@@ -7,7 +6,7 @@ struct ConfigurationOptions: ParsableArguments {
     var config: String?
 
     func source(mode: Configuration.Mode = .configured) -> ConfigurationSource {
-        ConfigurationSource(path: config, environment: ProcessInfo.processInfo.environment, mode: mode)
+        ConfigurationSource(path: config, environment: StartEnvironment.variables, mode: mode)
     }
 }
 

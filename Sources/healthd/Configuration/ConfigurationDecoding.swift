@@ -16,7 +16,7 @@ extension Configuration {
     /// Decodes the file's text and the environment into one value. Pure: what else it needs comes through `files`.
     ///
     /// Order of precedence: `HEALTHD_*`, then `DATABASE_URL` / `REDIS_URL`, then the file, then the default. `PG*` variables complete a
-    /// database URL as they do for libpq, or stand alone where no URL is given.
+    /// database URL as they do for libpq, or stand alone where no URL is given; a service's file stands between the two.
     /// - Parameters:
     ///   - yaml: nil when there is no file.
     ///   - name: the file's name in messages.
@@ -33,11 +33,12 @@ extension Configuration {
         }
         var reader = SettingReader(file: file, environment: environment)
         let secrets = SecretFiles(credentialsDirectory: environment["CREDENTIALS_DIRECTORY"], read: files)
+        let (database, connectTimeout) = readDatabase(environment, mode, secrets, &reader)
         let configuration = Configuration(
             listen: readListen(&reader),
             state: readState(environment, &reader),
-            database: readDatabase(environment, mode, secrets, &reader),
-            pool: readPool(mode, &reader),
+            database: database,
+            pool: readPool(mode, connectTimeout: connectTimeout ?? .seconds(5), &reader),
             cache: readCache(environment, mode, secrets, &reader),
             tasks: readTasks(&reader),
             probes: readProbes(&reader),
@@ -83,51 +84,7 @@ extension Configuration {
         return path
     }
 
-    private static func readDatabase(
-        _ environment: [String: String], _ mode: Mode, _ secrets: SecretFiles, _ reader: inout SettingReader
-    ) -> DatabaseChoice {
-        let expected = "postgres://USER@HOST:PORT/DATABASE"
-        var source = reader.text("database.url", expected: expected)
-        if case .environment? = source?.origin {
-        } else if let url = environment["DATABASE_URL"] {
-            source = SettingReader.Found(text: url, origin: .environment("DATABASE_URL"))
-        }
-        let passwordFile = secrets.read("database.password-file", what: "the password of the database", &reader)
-        var values = environment.reduce(into: [String: String]()) { values, variable in
-            if let keyword = ConnectionKeywords.variables[variable.key], !variable.value.isEmpty {
-                values[keyword] = variable.value
-            }
-        }
-        if let source {
-            do throws(URLComplaint) {
-                guard !source.text.isEmpty else { throw URLComplaint("is empty; expected \(expected)") }
-                let named = try PostgresURL(source.text).keywords
-                if case .file = source.origin, named.values["password"] != nil {
-                    throw URLComplaint(Self.passwordInFile("database"))
-                }
-                values.merge(named.values) { _, named in named }
-            } catch {
-                reader.report("database.url", source.origin, error.text)
-                return .embedded
-            }
-        } else if !ConnectionKeywords.naming.contains(where: { environment[$0]?.isEmpty == false }) {
-            if mode == .embedded { return .embedded }
-            if reader.origin(of: "database.url") == .unset {
-                reader.report(
-                    "database.url", .unset,
-                    "is not set, nor is DATABASE_URL or PGHOST; name a database, or start with --embedded for a private one")
-            }
-            return .embedded
-        } else if let complaint = ConnectionKeywords(values).complaint() {
-            reader.report(
-                "", .environment(values["sslmode"].map { complaint.contains($0) } == true ? "PGSSLMODE" : "PGPORT"), complaint)
-        }
-        if let passwordFile { values["password"] = passwordFile.reveal() }
-        if values["application_name"] == nil { values["application_name"] = "healthd" }
-        return .external(ConnectionKeywords(values))
-    }
-
-    private static func readPool(_ mode: Mode, _ reader: inout SettingReader) -> PoolConfiguration {
+    private static func readPool(_ mode: Mode, connectTimeout: Duration, _ reader: inout SettingReader) -> PoolConfiguration {
         let most = reader.integer("database.pool.max", in: 1...1_000, default: mode == .embedded ? 10 : 20)
         let least = reader.integer("database.pool.min", in: 0...1_000, default: Swift.min(2, most))
         if least > most, reader.origin(of: "database.pool.min") != .unset {
@@ -140,7 +97,7 @@ extension Configuration {
             max: most, min: Swift.min(least, most),
             idleTimeout: reader.duration("database.pool.idle", in: .seconds(1) ... .seconds(86_400), default: .seconds(30)),
             connectTimeout: reader.duration(
-                "database.pool.connect", in: .milliseconds(100) ... .seconds(300), default: .seconds(5)),
+                "database.pool.connect", in: .milliseconds(100) ... .seconds(300), default: connectTimeout),
             deadline: reader.duration("database.pool.deadline", in: .milliseconds(10) ... .seconds(600), default: .seconds(2)),
             lifetime: reader.value("database.pool.lifetime", expected: "0s (never) or a time from 10s to 7d, such as 30m") { text in
                 Duration(setting: text).flatMap { $0 == .zero || (.seconds(10) ... .seconds(7 * 86_400)).contains($0) ? $0 : nil }
@@ -165,8 +122,13 @@ extension Configuration {
             do throws(URLComplaint) {
                 guard !source.text.isEmpty else { throw URLComplaint("is empty; expected redis://HOST:PORT") }
                 var endpoint = try Self.redis(source.text)
-                if case .file = source.origin, endpoint.password != nil { throw URLComplaint(Self.passwordInFile("cache")) }
+                if case .file = source.origin, endpoint.password?.reveal().isEmpty == false { throw URLComplaint(passwordInFile("cache")) }
                 if let passwordFile { endpoint.password = passwordFile }
+                if endpoint.user != nil, endpoint.password == nil, reader.origin(of: "cache.password-file") == .unset {
+                    throw URLComplaint(
+                        "names a user and no password; name its file in cache.password-file, or write USER:@ for a user without one and :PASSWORD@ for a password without a user"
+                    )
+                }
                 choice = .redis(endpoint)
             } catch {
                 reader.report("cache.url", source.origin, error.text)
@@ -185,11 +147,6 @@ extension Configuration {
         } catch {
             throw URLComplaint("is not understood: \(error)")
         }
-    }
-
-    private static func passwordInFile(_ section: String) -> String {
-        let variable = section == "database" ? "DATABASE_URL" : "REDIS_URL"
-        return "holds a password; put it into a file named by \(section).password-file, or the whole URL into \(variable)"
     }
 
     private static func readTasks(_ reader: inout SettingReader) -> Tasks {
@@ -227,8 +184,7 @@ extension Configuration {
             guard reader.isGroup(path, expected: "{ name: …, webhook: … }") else { continue }
             let name = reader.value(
                 "\(path).name", expected: "letters, digits, dots, hyphens and underscores, at most 64", Self.receiverName)
-            let webhook = reader.value(
-                "\(path).webhook", expected: "http://… or https://… with a host and no blanks", secret: true, Self.webhookURL)
+            let webhook = reader.text("\(path).webhook", expected: "http://… or https://…")?.text
             let secret = secrets.read("\(path).secret-file", what: "the signing secret of this receiver", &reader)
             for key in ["name", "webhook"] where reader.origin(of: "\(path).\(key)") == .unset {
                 reader.report("\(path).\(key)", reader.origin(of: path), "is missing")
@@ -242,8 +198,7 @@ extension Configuration {
             do {
                 receivers.append(try Receiver(name: name, url: webhook, secrets: secret.map { [$0] } ?? []))
             } catch {
-                let key = error.reason.contains("secret") ? "secret-file" : "webhook"
-                reader.report("\(path).\(key)", reader.origin(of: "\(path).\(key)"), "cannot be used: \(error.reason)")
+                reader.report("\(path).\(error.setting.rawValue)", reader.origin(of: "\(path).\(error.setting.rawValue)"), error.text)
             }
         }
         return receivers
@@ -252,17 +207,6 @@ extension Configuration {
     private static func receiverName(_ text: String) -> String? {
         let isGood = text.utf8.count <= 64 && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
         return isGood ? text : nil
-    }
-
-    private static func webhookURL(_ text: String) -> String? {
-        guard let scheme = ["http://", "https://"].first(where: { text.hasPrefix($0) }), text.utf8.count <= 2_048 else {
-            return nil
-        }
-        let authority = text.dropFirst(scheme.count).prefix { !"/?#".contains($0) }
-        guard !authority.isEmpty, !authority.hasPrefix(":"),
-            !text.unicodeScalars.contains(where: { $0.value <= 0x20 || $0.value == 0x7F })
-        else { return nil }
-        return text
     }
 
     private static func readTargets(_ reader: inout SettingReader) {

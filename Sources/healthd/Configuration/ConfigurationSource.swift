@@ -42,6 +42,19 @@ struct ConfigurationSource: Sendable {
     }
 }
 
+/// The environment as it was when the program first asked for it.
+///
+/// Then libpq's variables are gone from the process: each of them has become a keyword or a complaint, and a second reader with rules of its own would
+/// apply them to the private servers of `--embedded`, and read a service's file in the event loop.
+enum StartEnvironment {
+    static let variables: [String: String] = {
+        let variables = ProcessInfo.processInfo.environment
+        for name in ConnectionKeywords.variables.keys { unsetenv(name) }
+        unsetenv("PGREQUIRESSL")
+        return variables
+    }()
+}
+
 /// The text of a regular file, at most `limit` bytes of it.
 func readFile(_ path: String, limit: Int) -> FileText {
     // Not blocking: a path that names a pipe must not stop the start.
@@ -50,7 +63,7 @@ func readFile(_ path: String, limit: Int) -> FileText {
         return errno == ENOENT || errno == ENOTDIR ? .missing : .unreadable(reason: String(cString: strerror(errno)))
     }
     defer { close(descriptor) }
-    guard isRegularFile(path) else { return .unreadable(reason: "it is not a regular file") }
+    if let other = kindOfOtherFile(path) { return .unreadable(reason: "it is \(other)") }
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 16_384)
     while bytes.count < limit {
@@ -64,10 +77,14 @@ func readFile(_ path: String, limit: Int) -> FileText {
     return .text(text)
 }
 
-/// Through symbolic links, which managers of configuration like to place.
-private func isRegularFile(_ path: String) -> Bool {
-    guard let resolved = realpath(path, nil) else { return false }
+/// What it is if it is no regular file; through symbolic links, which managers of configuration like to place.
+private func kindOfOtherFile(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return "no file any more" }
     defer { free(resolved) }
     let attributes = try? FileManager.default.attributesOfItem(atPath: String(cString: resolved))
-    return attributes?[.type] as? FileAttributeType == .typeRegular
+    switch attributes?[.type] as? FileAttributeType {
+    case .typeRegular?: return nil
+    case .typeDirectory?: return "a folder"
+    default: return "a pipe, a socket or a device, not a file"
+    }
 }

@@ -29,39 +29,95 @@ struct ConnectionKeywords: Sendable, Hashable, CustomStringConvertible, CustomRe
     }
 }
 
+// MARK: - What libpq knows
+
 extension ConnectionKeywords {
-    /// The variables libpq reads, and the keyword each one stands for. Source: PostgreSQL 15 manual, "Environment Variables".
-    static let variables: [String: String] = [
-        "PGHOST": "host", "PGHOSTADDR": "hostaddr", "PGPORT": "port", "PGDATABASE": "dbname", "PGUSER": "user",
-        "PGPASSWORD": "password", "PGPASSFILE": "passfile", "PGSERVICE": "service", "PGSERVICEFILE": "servicefile",
-        "PGOPTIONS": "options", "PGAPPNAME": "application_name", "PGSSLMODE": "sslmode", "PGSSLCERT": "sslcert",
-        "PGSSLKEY": "sslkey", "PGSSLROOTCERT": "sslrootcert", "PGSSLCRL": "sslcrl", "PGSSLCRLDIR": "sslcrldir",
-        "PGSSLSNI": "sslsni", "PGSSLMINPROTOCOLVERSION": "ssl_min_protocol_version",
-        "PGSSLMAXPROTOCOLVERSION": "ssl_max_protocol_version", "PGGSSENCMODE": "gssencmode", "PGKRBSRVNAME": "krbsrvname",
-        "PGTARGETSESSIONATTRS": "target_session_attrs", "PGCHANNELBINDING": "channel_binding",
-        "PGCLIENTENCODING": "client_encoding", "PGREQUIREPEER": "requirepeer",
-    ]
+    /// The variables libpq reads, and the keyword each one stands for. The last is a keyword only for libpq 18 and for us.
+    static let variables: [String: String] = LibpqOption.all.reduce(into: ["PGSERVICEFILE": "servicefile"]) { names, option in
+        if let variable = option.variable { names[variable] = option.keyword }
+    }
 
     /// Variables that say "there is a database here"; the others only refine one.
     static let naming: Set<String> = ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE", "PGUSER"]
 
-    /// Every keyword a URL may carry as a parameter. The connect timeout is not among them: the pool has its own, `database.pool.connect`.
-    static let parameters: Set<String> = Set(variables.values).union([
-        "sslpassword", "sslcompression", "fallback_application_name", "keepalives", "keepalives_idle", "keepalives_interval",
-        "keepalives_count", "tcp_user_timeout",
-    ])
+    private static let known = Set(variables.values).union(LibpqOption.all.map(\.keyword))
+
+    /// What came with which libpq, for a sentence where the library at hand is older.
+    private static let since = [
+        "sslcertmode": 16, "require_auth": 16, "load_balance_hosts": 16, "gssdelegation": 16, "sslnegotiation": 17, "sslkeylogfile": 18,
+        "min_protocol_version": 18, "max_protocol_version": 18, "scram_client_key": 18, "scram_server_key": 18, "oauth_issuer": 18,
+        "oauth_client_id": 18, "oauth_client_secret": 18, "oauth_scope": 18,
+    ]
+
+    static func isKnown(_ keyword: String) -> Bool { known.contains(keyword) }
+
+    /// What to write instead of an unknown keyword, as the end of a sentence.
+    static func hint(for keyword: String) -> String {
+        if let version = since[keyword] { return "; \(keyword) came with libpq \(version), and this one is \(LibraryVersions.libpq)" }
+        return nearestName(to: keyword, among: known).map { "; did you mean \($0)?" } ?? ""
+    }
+}
+
+// MARK: - What is wrong with values
+
+extension ConnectionKeywords {
+    struct Complaint: Hashable {
+        var keyword: String
+        /// Continues a sentence; never quotes a secret, nor anything that may be a piece of one.
+        var text: String
+    }
 
     static let sslModes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
-    /// What is wrong with the values themselves, or nil; never quotes a secret.
-    func complaint() -> String? {
-        if let port = values["port"] {
-            let isGood = port.split(separator: ",", omittingEmptySubsequences: false)
-                .allSatisfy { $0.isEmpty || Int($0).map { (1...65_535).contains($0) } == true }
-            if !isGood { return "has the port \"\(port)\"; expected a number from 1 to 65535" }
+    /// Keywords that take one of a few words. libpq says so when it connects; check-config is to say it before.
+    private static let words: [String: [String]] = [
+        "sslmode": sslModes,
+        "target_session_attrs": ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"],
+        "channel_binding": ["disable", "prefer", "require"],
+        "gssencmode": ["disable", "prefer", "require"],
+        "ssl_min_protocol_version": ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"],
+        "ssl_max_protocol_version": ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"],
+    ]
+
+    private static let numbers = [
+        "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "connect_timeout",
+    ]
+
+    /// What is wrong with one of the values, or nil.
+    func complaint() -> Complaint? {
+        if let port = values["port"], !port[...].pieces(between: ",").allSatisfy({ $0.isEmpty || portNumber($0) != nil }) {
+            return Complaint(keyword: "port", text: "has a port that is not a number from 1 to 65535")
         }
-        if let mode = values["sslmode"], !Self.sslModes.contains(mode) {
-            return "has sslmode \"\(mode)\"; expected one of \(Self.sslModes.joined(separator: ", "))"
+        for (keyword, words) in Self.words.sorted(by: { $0.key < $1.key }) {
+            guard let value = values[keyword] else { continue }
+            let isGood = words.contains { $0 == value || (keyword.hasPrefix("ssl_") && $0.lowercased() == value.lowercased()) }
+            if !isGood {
+                return Complaint(
+                    keyword: keyword, text: "has \(keyword) \"\(value.oneLine(limit: 40))\"; expected one of \(words.joined(separator: ", "))")
+            }
+        }
+        for keyword in Self.numbers {
+            if let value = values[keyword], !value.isEmpty, Int32(value.filter { $0 != " " }) == nil {
+                return Complaint(keyword: keyword, text: "has \(keyword) \"\(value.oneLine(limit: 40))\"; expected a whole number")
+            }
+        }
+        if let value = values["replication"], !["", "0", "no", "off", "false"].contains(value.lowercased()) {
+            return Complaint(keyword: "replication", text: "asks for a replication connection, which answers no queries; leave replication out")
+        }
+        return nil
+    }
+
+    /// What does not fit together, once every place has been asked: libpq wants as many ports and numeric addresses as hosts, or one port for all.
+    func misfit() -> Complaint? {
+        func count(_ keyword: String) -> Int? {
+            values[keyword].flatMap { $0.isEmpty ? nil : $0[...].pieces(between: ",").count }
+        }
+        let hosts = count("host") ?? count("hostaddr") ?? 1
+        if let addresses = count("hostaddr"), addresses != hosts {
+            return Complaint(keyword: "hostaddr", text: "has \(addresses) hostaddr for \(hosts) host; expected as many")
+        }
+        if let ports = count("port"), ports != 1, ports != hosts {
+            return Complaint(keyword: "port", text: "has \(ports) ports for \(hosts) host\(hosts == 1 ? "" : "s"); expected as many, or one for all")
         }
         return nil
     }

@@ -1,83 +1,92 @@
+import AppCore
 import Vitals
 
 /// Reads `postgres://[user[:password]@][host[:port],…][/database][?keyword=value&…]`.
 ///
-/// Source: PostgreSQL 15 manual, "Connection URIs". Done here and not by libpq so that a fault can be told without echoing the URL.
+/// Source: PostgreSQL 15 manual, "Connection URIs", and conninfo_uri_parse of `fe-connect.c`. Done here and not by libpq, whose complaints
+/// quote the URL: where a `/` or an `@` of a password was not encoded, what stands in the host's place is a piece of the password.
 struct PostgresURL {
     let keywords: ConnectionKeywords
 
+    static let schemes = ["postgres://", "postgresql://"]
+
     /// - Throws: a sentence that continues "database.url …" and never quotes what may be secret.
     init(_ text: String) throws(URLComplaint) {
-        guard let scheme = ["postgres://", "postgresql://"].first(where: { text.hasPrefix($0) }) else {
+        guard let scheme = Self.schemes.first(where: { text.hasPrefix($0) }) else {
             throw URLComplaint("is not understood; expected postgres://USER@HOST:PORT/DATABASE")
         }
         var values: [String: String] = [:]
         var rest = text.dropFirst(scheme.count)
-        if let question = rest.firstIndex(of: "?") {
-            try Self.readParameters(rest[rest.index(after: question)...], into: &values)
-            rest = rest[..<question]
+        if let (credentials, after) = Self.credentials(rest) {
+            let (user, password) = credentials.parted(at: ":") ?? (credentials, "")
+            values["user"] = try percentDecoded(user, what: "user name")
+            values["password"] = try percentDecoded(password, what: "password")
+            rest = after
         }
-        if let slash = rest.firstIndex(of: "/") {
-            let name = try percentDecoded(rest[rest.index(after: slash)...], what: "database name")
-            if !name.isEmpty { values["dbname"] = name }
-            rest = rest[..<slash]
+        let hosts = rest.upTo(["/", "?"])
+        rest = rest[hosts.endIndex...]
+        let path = rest.upTo(["?"])
+        guard !path.unicodeScalars.contains("@") else {
+            throw URLComplaint(
+                "has an @ after a /; write a / in the user name or the password as %2F, and an @ in the name of the database as %40")
         }
-        if let at = rest.lastIndex(of: "@") {
-            let credentials = rest[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            let user = try percentDecoded(credentials[0], what: "user name")
-            if !user.isEmpty { values["user"] = user }
-            if credentials.count == 2 {
-                guard !credentials[1].isEmpty else { throw URLComplaint("has an empty password; leave the colon out, or give one") }
-                values["password"] = try percentDecoded(credentials[1], what: "password")
-            }
-            rest = rest[rest.index(after: at)...]
-        }
-        try Self.readHosts(rest, into: &values)
+        try Self.readHosts(hosts, into: &values)
+        values["dbname"] = try percentDecoded(path.dropFirst(), what: "database name")
+        // As for libpq, nothing between the separators is the same as no separator.
+        values = values.filter { !$0.value.isEmpty }
+        try Self.readParameters(rest[path.endIndex...].dropFirst(), into: &values)
         keywords = ConnectionKeywords(values)
-        if let complaint = keywords.complaint() { throw URLComplaint(complaint) }
+        if let complaint = keywords.complaint() { throw URLComplaint(complaint.text) }
+    }
+
+    /// The first `@` before any `/` ends the credentials, as for libpq. Where that leaves an `@` inside a host's name, libpq could only fail,
+    /// and the password has an `@` that nobody encoded: then the last one counts. An `@` that begins a host begins an abstract socket.
+    private static func credentials(_ text: Substring) -> (Substring, Substring)? {
+        guard let (_, hosts) = text.upTo(["/"]).parted(at: "@") else { return nil }
+        let isInside = hosts.upTo(["?"]).pieces(between: ",").contains { $0.unicodeScalars.dropFirst().contains("@") }
+        guard isInside, let (more, _) = hosts.upTo(["?"]).partedAtLast("@") else { return text.parted(at: "@") }
+        return (text[..<more.endIndex], text[text.unicodeScalars.index(after: more.endIndex)...])
     }
 
     private static func readHosts(_ text: Substring, into values: inout [String: String]) throws(URLComplaint) {
-        guard !text.isEmpty else { return }
         var hosts: [String] = []
         var ports: [String] = []
-        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-            var host = part
-            var port: Substring = ""
-            if part.hasPrefix("[") {
-                guard let close = part.firstIndex(of: "]") else {
+        for part in text.pieces(between: ",") {
+            var (host, port) = part.parted(at: ":") ?? (part, "")
+            if part.unicodeScalars.first == "[" {
+                guard let (address, after) = part.dropFirst().parted(at: "]") else {
                     throw URLComplaint("has an IPv6 address without its closing bracket")
                 }
-                host = part[part.index(after: part.startIndex)..<close]
-                let after = part[part.index(after: close)...]
-                guard after.isEmpty || after.hasPrefix(":") else {
+                guard !address.isEmpty else { throw URLComplaint("has an empty IPv6 address") }
+                guard after.isEmpty || after.unicodeScalars.first == ":" else {
                     throw URLComplaint("has something other than :PORT after its IPv6 address")
                 }
-                port = after.dropFirst()
-            } else if let colon = part.lastIndex(of: ":") {
-                host = part[..<colon]
-                port = part[part.index(after: colon)...]
+                (host, port) = (address, after.dropFirst())
             }
             hosts.append(try percentDecoded(host, what: "host"))
-            ports.append(String(port))
+            ports.append(try percentDecoded(port, what: "port"))
         }
-        if hosts.contains(where: { !$0.isEmpty }) { values["host"] = hosts.joined(separator: ",") }
+        // A list without a name in it is no list: libpq's own socket is meant.
+        if hosts.count > 1 || hosts != [""] { values["host"] = hosts.joined(separator: ",") }
         if ports.contains(where: { !$0.isEmpty }) { values["port"] = ports.joined(separator: ",") }
     }
 
     private static func readParameters(_ text: Substring, into values: inout [String: String]) throws(URLComplaint) {
-        for pair in text.split(separator: "&") {
-            guard let equals = pair.firstIndex(of: "=") else { throw URLComplaint("has a parameter without a value") }
-            var keyword = try percentDecoded(pair[..<equals], what: "parameter name")
-            let value = try percentDecoded(pair[pair.index(after: equals)...], what: "value of \(keyword)")
-            // As libpq does for URLs written for JDBC.
-            if keyword == "ssl", value == "true" { (keyword, values["sslmode"]) = ("", "require") }
-            guard !keyword.isEmpty else { continue }
-            guard ConnectionKeywords.parameters.contains(keyword) else {
-                let hint = nearestName(to: keyword, among: ConnectionKeywords.parameters).map { "; did you mean \($0)?" } ?? ""
-                throw URLComplaint("has the unknown parameter \"\(keyword.oneLine(limit: 40))\"\(hint)")
+        for pair in text.pieces(between: "&") where !pair.isEmpty {
+            guard let (name, text) = pair.parted(at: "=") else { throw URLComplaint("has a parameter without a value") }
+            let keyword = try percentDecoded(name, what: "parameter name")
+            // As libpq does for URLs written for JDBC, and for its own of long ago.
+            if keyword == "ssl", text == "true" {
+                values["sslmode"] = "require"
+            } else if keyword == "requiressl" {
+                values["sslmode"] = text == "1" ? "require" : "prefer"
+            } else if ConnectionKeywords.isKnown(keyword) {
+                values[keyword] = try percentDecoded(text, what: "value of \(keyword)")
+            } else {
+                // With an @ in it, it may be a piece of a password.
+                let quoted = text.unicodeScalars.contains("@") ? "an unknown parameter" : "the unknown parameter \"\(keyword.oneLine(limit: 40))\""
+                throw URLComplaint("has \(quoted)\(ConnectionKeywords.hint(for: keyword))")
             }
-            values[keyword] = value
         }
     }
 }
@@ -90,20 +99,13 @@ struct URLComplaint: Error, Hashable {
 
 /// - Parameter what: the part of the URL, for the complaint.
 func percentDecoded(_ text: some StringProtocol, what: String) throws(URLComplaint) -> String {
-    var bytes: [UInt8] = []
-    var rest = Substring(text).utf8
-    while let byte = rest.popFirst() {
-        guard byte == UInt8(ascii: "%") else {
-            bytes.append(byte)
-            continue
-        }
-        let digits = rest.prefix(2)
-        guard digits.count == 2, let value = UInt8(String(Substring(digits)), radix: 16), value != 0 else {
+    do {
+        return try PercentEncoding.decoded(text)
+    } catch {
+        switch error {
+        case .notHexadecimal, .zero:
             throw URLComplaint("has a % in its \(what) that no two hexadecimal digits follow; write %25 for a %")
+        case .notUTF8: throw URLComplaint("has a \(what) that is not UTF-8")
         }
-        bytes.append(value)
-        rest = rest.dropFirst(2)
     }
-    guard let decoded = String(validating: bytes, as: UTF8.self) else { throw URLComplaint("has a \(what) that is not UTF-8") }
-    return decoded
 }

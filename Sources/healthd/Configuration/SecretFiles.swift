@@ -40,18 +40,30 @@ struct SecretFiles {
         case .missing: complain("does not exist")
         case .unreadable(let reason): complain("cannot be read: \(reason)")
         case .text(let text):
-            // Editors and `echo` end a file with a newline that is no part of the secret.
-            let secret = text.hasSuffix("\n") ? String(text.dropLast()) : text
+            let secret = Self.line(text)
             if secret.isEmpty {
                 complain("is empty; expected \(what)")
             } else if secret.utf8.count > Self.largest {
                 complain("is longer than \(Self.largest) bytes")
-            } else if secret.contains("\0") || secret.contains("\n") {
+            } else if secret.unicodeScalars.contains("\0") {
+                complain("holds a zero byte; expected text")
+            } else if secret.unicodeScalars.contains(where: { $0 == "\n" || $0 == "\r" }) {
                 complain("has more than one line; expected the secret alone")
             } else {
                 return Secret(secret)
             }
         }
         return nil
+    }
+
+    /// Without what editors add and no secret means: a byte order mark in front, one line end behind.
+    ///
+    /// Scalar by scalar: to Swift a carriage return with its line feed is one character, and equal to neither.
+    private static func line(_ text: String) -> String {
+        var scalars = text.unicodeScalars[...]
+        if scalars.first == "\u{FEFF}" { scalars.removeFirst() }
+        if scalars.last == "\n" { scalars.removeLast() }
+        if scalars.last == "\r" { scalars.removeLast() }
+        return String(scalars)
     }
 }

@@ -101,12 +101,14 @@ struct SettingReader {
 
     /// Reports every entry of the file and every `HEALTHD_` variable nobody asked for.
     ///
+    /// Those that Kubernetes and Docker set beside a service called healthd are none of ours.
     /// - Parameter foreign: variables of that prefix which belong to scripts, not to the program.
     mutating func finish(foreign: Set<String>) {
         reportUnknownEntries()
         let names = Dictionary(known.filter { !$0.contains("[") }.map { (Self.environmentName($0), $0) }) { first, _ in first }
         let lists = Set(knownLists.map(Self.environmentName))
         for name in environment.keys.sorted() where name.hasPrefix("HEALTHD_") && names[name] == nil && !foreign.contains(name) {
+            if isServiceVariable(name, environment[name] ?? "") { continue }
             if lists.contains(name) {
                 report(name, .environment(name), "is a list; lists are set in the file only")
             } else {

@@ -143,7 +143,7 @@ import Vitals
         ("cache: { memory: 32MB }", "healthd.yaml:1: cache.memory is \"32MB\"; expected a size from 1MiB to 64GiB, such as 32MiB"),
         (
             "cache: { url: rediss://x }",
-            "healthd.yaml:1: cache.url is not understood: TLS (rediss://) is not supported; expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH"
+            "healthd.yaml:1: cache.url is not understood: TLS (rediss://) is not spoken to Redis; name a TLS tunnel on this machine, or a Redis in a network you trust; expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH"
         ),
         ("probes: { timeout: 2s }", "healthd.yaml:1: probes.timeout is 2s; expected at most probes.interval, which is 1s"),
         (
@@ -175,7 +175,7 @@ import Vitals
         ("receivers:\n  - { name: a }", "healthd.yaml:2: receivers[0].webhook is missing"),
         (
             "receivers:\n  - { name: a, webhook: ftp://x }",
-            "healthd.yaml:2: receivers[0].webhook is not understood; expected http://… or https://… with a host and no blanks"
+            "healthd.yaml:2: receivers[0].webhook does not begin with http:// or https://"
         ),
         (
             "receivers:\n  - { name: a, webhook: http://x, wehbook: y }",
@@ -240,14 +240,10 @@ import Vitals
         (["HEALTHD_RECEIVERS": "a"], "HEALTHD_RECEIVERS is a list; lists are set in the file only"),
         (["DATABASE_URL": ""], "DATABASE_URL: database.url is empty; expected postgres://USER@HOST:PORT/DATABASE"),
         (
-            ["DATABASE_URL": "postgres://u:@h/d"],
-            "DATABASE_URL: database.url has an empty password; leave the colon out, or give one"
-        ),
-        (
             ["DATABASE_URL": "postgres://h/d?sslmod=require"],
             "DATABASE_URL: database.url has the unknown parameter \"sslmod\"; did you mean sslmode?"
         ),
-        (["DATABASE_URL": "postgres://h:0/d"], "DATABASE_URL: database.url has the port \"0\"; expected a number from 1 to 65535"),
+        (["DATABASE_URL": "postgres://h:0/d"], "DATABASE_URL: database.url has a port that is not a number from 1 to 65535"),
         (
             ["DATABASE_URL": "postgres://h/%zz"],
             "DATABASE_URL: database.url has a % in its database name that no two hexadecimal digits follow; write %25 for a %"
@@ -256,7 +252,7 @@ import Vitals
             ["HEALTHD_DATABASE_URL": "nonsense"],
             "HEALTHD_DATABASE_URL: database.url is not understood; expected postgres://USER@HOST:PORT/DATABASE"
         ),
-        (["PGPORT": "high"], "PGPORT has the port \"high\"; expected a number from 1 to 65535"),
+        (["PGPORT": "high"], "PGPORT has a port that is not a number from 1 to 65535"),
         (
             ["PGSSLMODE": "on"],
             "PGSSLMODE has sslmode \"on\"; expected one of disable, allow, prefer, require, verify-ca, verify-full"

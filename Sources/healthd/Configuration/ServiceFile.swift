@@ -1,0 +1,76 @@
+import Vitals
+
+/// The file in which people name whole sets of keywords: `[mydb]`, and below it a `keyword=value` a line.
+///
+/// Source: PostgreSQL 15 manual, "The Connection Service File", and parseServiceFile of `fe-connect.c`. Read here and not by libpq: it would
+/// resolve the host's name in our event loop, and read the file anew for each connection.
+struct ServiceFile {
+    var name: String
+    var text: String
+
+    /// The keywords of a service, each with its line; nil when this file does not define it.
+    ///
+    /// - Throws: what is wrong inside that section.
+    func service(_ service: String) throws(ConfigurationProblem) -> [String: (value: String, line: Int)]? {
+        var found: [String: (value: String, line: Int)]?
+        for (index, raw) in text[...].pieces(between: "\n").enumerated() {
+            let line = Self.trimmed(raw)
+            if line.isEmpty || line.unicodeScalars.first == "#" { continue }
+            if line.unicodeScalars.first == "[" {
+                // libpq reads no further than the first section of that name.
+                if found != nil { break }
+                if line.hasPrefix("[\(service)]") { found = [:] }
+                continue
+            }
+            guard found != nil else { continue }
+            func complain(_ text: String) -> ConfigurationProblem {
+                ConfigurationProblem(key: "", origin: .file(name, line: index + 1), text: text)
+            }
+            guard !line.hasPrefix("ldap") else { throw complain("asks an LDAP server for the service, which healthd does not do; name the keywords here") }
+            guard let (keyword, value) = line.parted(at: "=") else { throw complain("is not keyword=value") }
+            guard keyword != "service" else { throw complain("names a service inside a service, which libpq does not read either") }
+            guard ConnectionKeywords.isKnown(String(keyword)), keyword != "servicefile" else {
+                throw complain("has an unknown keyword\(ConnectionKeywords.hint(for: String(keyword)))")
+            }
+            // The first of two counts.
+            if found?[String(keyword)] == nil { found?[String(keyword)] = (String(value), index + 1) }
+        }
+        return found
+    }
+
+    private static func trimmed(_ line: Substring) -> Substring {
+        func isBlank(_ scalar: Unicode.Scalar) -> Bool { scalar == " " || (0x09...0x0D).contains(scalar.value) }
+        let start = line.unicodeScalars.drop(while: isBlank)
+        let end = start.lastIndex { !isBlank($0) }.map { start.index(after: $0) } ?? start.startIndex
+        return Substring(start[..<end])
+    }
+}
+
+/// Where libpq looks for a service, in its order.
+struct ServiceFiles {
+    var environment: [String: String]
+    var read: (String) -> FileText
+
+    /// Of Debian's libpq; `pg_config --sysconfdir` says it.
+    static let systemFolder = "/etc/postgresql-common"
+
+    /// - Parameter file: instead of the user's own, and then it must be there.
+    func service(_ service: String, file: String?, namedBy origin: SettingOrigin, _ key: String) throws(ConfigurationProblem) -> [String: (value: String, origin: SettingOrigin)] {
+        func complain(_ text: String) -> ConfigurationProblem { ConfigurationProblem(key: key, origin: origin, text: text) }
+        let quoted = "names the service \"\(service.oneLine(limit: 60))\""
+        let own = file ?? environment["HOME"].map { "\($0)/.pg_service.conf" }
+        let folder = environment["PGSYSCONFDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? Self.systemFolder
+        let places = [own, "\(folder)/pg_service.conf"].compactMap { $0 }
+        for place in places {
+            switch read(place) {
+            case .missing where place != file: continue
+            case .missing: throw complain("\(quoted), whose file \(place.oneLine(limit: 200)) does not exist")
+            case .unreadable(let reason): throw complain("\(quoted), whose file \(place.oneLine(limit: 200)) cannot be read: \(reason)")
+            case .text(let text):
+                guard let found = try ServiceFile(name: place, text: text).service(service) else { continue }
+                return found.mapValues { ($0.value, .file(place, line: $0.line)) }
+            }
+        }
+        throw complain("\(quoted), which is not defined in \(places.map { $0.oneLine(limit: 200) }.joined(separator: " nor in "))")
+    }
+}
