@@ -12,6 +12,9 @@ export SWIFT_DETERMINISTIC_HASHING=1
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 name=$(basename "$0")
 
+# What swift.org's toolchain for Debian 12 itself needs; the first of them, or `swift --version` does not even start.
+toolchain_packages=(libncurses6 binutils gcc git libc6-dev libcurl4-openssl-dev libedit-dev libicu-dev libncurses-dev libpython3-dev
+    libsqlite3-dev libstdc++-12-dev libxml2-dev pkg-config tzdata uuid-dev zlib1g-dev)
 build_packages=(git ca-certificates libpq-dev libhiredis-dev libsqlite3-dev zlib1g-dev libstdc++-12-dev pkg-config)
 server_packages=(postgresql-15 redis-server util-linux procps curl)
 test_packages=(pgbouncer openssl prometheus systemd dbus python3)
@@ -31,6 +34,9 @@ need_swift() {
     fi
     command -v swift >/dev/null ||
         give_up "no Swift toolchain: install Swift 6.3 for Debian 12 (swift.org/install/linux) and put its usr/bin into PATH"
+    swift --version >/dev/null 2>&1 || need_packages "${toolchain_packages[@]}"
+    local complaint
+    complaint=$(swift --version 2>&1) || give_up "the Swift toolchain does not start: $(tail -n 1 <<<"$complaint")"
 }
 
 is_installed() { dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }

@@ -131,7 +131,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/TESTING.md", "docs/BENCHMARKS.md", "docs/CONFIGURATION.md", "docs/POOL.md"])
+    @Test(arguments: ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/TESTING.md", "docs/BENCHMARKS.md", "docs/CONFIGURATION.md", "docs/INSTALL.md", "docs/POOL.md"])
     func `the documentation names files that are there`(page: String) throws {
         let text = try String(contentsOfFile: "\(Tree.root)/\(page)", encoding: .utf8)
         for match in text.matches(of: /`([A-Za-z.]+\/[A-Za-z0-9_\/.-]+\.(swift|sh|py|service|sql|md|yaml|css|png))[`:]|\]\(([A-Za-z0-9_\/.-]+)\)/) {
@@ -139,6 +139,14 @@ import Testing
             let places = ["", "Sources/", "Tests/", "docs/"].map { "\(Tree.root)/\($0)\(path)" }
             #expect(places.contains { FileManager.default.fileExists(atPath: $0) }, "\(page) names \(path)")
         }
+    }
+
+    @Test func `INSTALL.md lists the packages that the scripts would install for the toolchain`() throws {
+        let scripts = try String(contentsOfFile: "\(Tree.root)/scripts/lib.sh", encoding: .utf8)
+        let page = try String(contentsOfFile: "\(Tree.root)/docs/INSTALL.md", encoding: .utf8)
+        let list = try #require(scripts.firstMatch(of: /toolchain_packages=\(([^)]*)\)/)).output.1
+        let shown = try #require(page.firstMatch(of: /--no-install-recommends ([^\n]*\\\n[^\n]*)/)).output.1
+        #expect(list.split(whereSeparator: \.isWhitespace) == shown.split { $0.isWhitespace || $0 == "\\" })
     }
 
     @Test(arguments: [".ci/run", "scripts/run", "scripts/test", "scripts/bench", "scripts/prove"])
