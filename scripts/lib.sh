@@ -15,7 +15,7 @@ name=$(basename "$0")
 # What swift.org's toolchain for Debian 12 itself needs; the first of them, or `swift --version` does not even start.
 toolchain_packages=(libncurses6 binutils gcc git libc6-dev libcurl4-openssl-dev libedit-dev libicu-dev libncurses-dev libpython3-dev
     libsqlite3-dev libstdc++-12-dev libxml2-dev pkg-config tzdata uuid-dev zlib1g-dev)
-build_packages=(git ca-certificates libpq-dev libhiredis-dev libsqlite3-dev zlib1g-dev libstdc++-12-dev pkg-config)
+build_packages=(git ca-certificates libpq-dev libhiredis-dev libsystemd-dev libsqlite3-dev zlib1g-dev libstdc++-12-dev pkg-config)
 server_packages=(postgresql-15 redis-server util-linux procps curl)
 test_packages=(pgbouncer openssl prometheus systemd dbus python3)
 bench_packages=(prometheus-postgres-exporter python3)

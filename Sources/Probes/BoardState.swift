@@ -86,11 +86,16 @@ struct BoardState {
         }
         let (from, to) = settle(rule.component, now: now, wall: wall)
         count += 1
-        let unit: Unit = if case .value(let value) = rule.condition { value.unit } else { .number }
+        let (unit, measured): (Unit, [String: Double]) =
+            if case .value(let value) = rule.condition {
+                (value.unit, tracked[index].window.newest?.measurement?.values ?? [:])
+            } else {
+                (.number, [:])
+            }
         let transition = Transition(
             number: count, rule: rule.name, component: rule.component, from: was.state, to: verdict.state, at: now, wall: wall,
             reason: verdict.reason, value: verdict.value, threshold: verdict.threshold, unit: unit,
-            previousDuration: now - was.standing.since, componentFrom: from, componentTo: to, evidence: nil)
+            measured: measured, previousDuration: now - was.standing.since, componentFrom: from, componentTo: to, evidence: nil)
         if history.count == Self.historyLimit { history.removeFirst() }
         history.append(transition)
         return transition

@@ -14,6 +14,8 @@ public struct Transition: Sendable, Hashable {
     public var value: Double?
     public var threshold: Double?
     public var unit: Unit
+    /// What the sample behind a rule about a value measured, by name, in base units; empty for other rules.
+    public var measured: [String: Double]
     /// How long `from` had lasted.
     public var previousDuration: Duration
     /// The component's state, which is that of its worst rule, before and after.

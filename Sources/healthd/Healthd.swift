@@ -23,6 +23,7 @@ struct Healthd: AsyncParsableCommand {
         ])
 
     static func main() async {
+        ProgramLog.begin()
         var command: any ParsableCommand
         do {
             command = try await asyncParseAsRoot()
@@ -42,17 +43,5 @@ struct Healthd: AsyncParsableCommand {
             if !end.message.isEmpty { writeToStandardError(end.message + "\n") }
             Glibc.exit(status)
         }
-    }
-}
-
-/// Past the C library's streams, whose variables Swift does not let many threads touch.
-func writeToStandardError(_ text: String) {
-    let bytes = Array(text.utf8)
-    var written = 0
-    while written < bytes.count {
-        let count = bytes[written...].withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
-        if count < 0, errno == EINTR { continue }
-        guard count > 0 else { return }
-        written += count
     }
 }

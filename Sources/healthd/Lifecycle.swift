@@ -18,13 +18,22 @@ enum Lifecycle {
     /// Runs until SIGTERM or SIGINT; a second one ends the process at once.
     ///
     /// - Throws: what kept it from starting.
-    static func run(configuration: Configuration, source: ConfigurationSource, systemd: SystemdEnvironment, demo: Bool) async throws {
+    static func run(
+        configuration: Configuration, source: ConfigurationSource, systemd: SystemdEnvironment, log: LogWriter, demo: Bool
+    ) async throws {
         // A peer that closes its socket is an error of that write, never the end of this process: hiredis writes without MSG_NOSIGNAL.
         signal(SIGPIPE, SIG_IGN)
         let time = SystemTime()
         let logger = Logger(label: "healthd")
         let notifier = SystemdNotifier(systemd, time: time, logger: logger.part("systemd"))
+        // The last notices, STOPPING among them; a manager that does not read keeps nobody.
+        defer { notifier.flush(within: .seconds(1)) }
         notifier.status("starting")
+        if !systemd.unusedSockets.isEmpty {
+            logger.warning(
+                "sockets passed by systemd are not used: healthd opens its own",
+                metadata: ["names": "\(systemd.unusedSockets.joined(separator: ", "))"])
+        }
 
         let state = try StateFolder(configuration.state, mode: configuration.startsServers ? 0o711 : 0o700)
         var migrations = DatabaseMigrator()
@@ -35,7 +44,8 @@ enum Lifecycle {
             logger: logger.part("embedded"))
         do {
             try await serve(
-                configuration, source: source, embedded: embedded, store: store, notifier: notifier, demo: demo, time: time, logger: logger)
+                configuration, source: source, embedded: embedded, store: store, notifier: notifier, log: log, demo: demo, time: time,
+                logger: logger)
         } catch {
             await embedded.stop()
             throw error
@@ -46,7 +56,7 @@ enum Lifecycle {
 
     private static func serve(
         _ configuration: Configuration, source: ConfigurationSource, embedded: EmbeddedServers, store: LocalStore,
-        notifier: SystemdNotifier, demo: Bool, time: any TimeSource, logger: Logger
+        notifier: SystemdNotifier, log: LogWriter, demo: Bool, time: any TimeSource, logger: Logger
     ) async throws {
         let sender = WebhookSender(version: Program.version, time: time)
         let program = try Program(
@@ -57,7 +67,7 @@ enum Lifecycle {
             time: time, logger: logger.part("schema"))
 
         let server = Application(
-            router: program.httpServices(demo: demo, reloader: reloader, notifier: notifier, logger: logger).router(),
+            router: program.httpServices(demo: demo, reloader: reloader, notifier: notifier, log: log, logger: logger).router(),
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: "healthd"),
             onServerRunning: { channel in

@@ -6,15 +6,15 @@ import Vitals
 
 extension Program {
     /// All that HTTP serves. What is shown comes from snapshots; only the application's own routes touch PostgreSQL.
-    func httpServices(demo: Bool, reloader: Reloader, notifier: SystemdNotifier, logger: Logger) -> HTTPServices {
+    func httpServices(demo: Bool, reloader: Reloader, notifier: SystemdNotifier, log: LogWriter, logger: Logger) -> HTTPServices {
         HTTPServices(
-            snapshots: snapshots(reloader, notifier), statistics: requests, workspaces: workspaces, lastGood: lastGood,
+            snapshots: snapshots(reloader, notifier, log), statistics: requests, workspaces: workspaces, lastGood: lastGood,
             tasks: tasks, hub: hub, liveness: liveness, readiness: readiness, reload: { try reloader.reload() },
             demo: demo ? database : nil,
             logger: logger.part("http"))
     }
 
-    private func snapshots(_ reloader: Reloader, _ notifier: SystemdNotifier) -> Snapshots {
+    private func snapshots(_ reloader: Reloader, _ notifier: SystemdNotifier, _ log: LogWriter) -> Snapshots {
         Snapshots(
             identity: identity, time: time, board: { board.snapshot() }, probes: { runners.map(\.statistics) }, recent: samples,
             alerts: { dispatcher.snapshot() }, pool: { reading.current() }, holders: { database.pool.holders() },
@@ -23,8 +23,9 @@ extension Program {
             lifecycle: {
                 let reload = reloader.status
                 return LifecycleReading(
-                    watchdogPingsSent: notifier.pings.value, watchdogPingsWithheld: notifier.pingsWithheld.value,
-                    watchdogInterval: notifier.watchdogInterval, lastReloadSucceeded: reload.succeeded, lastGoodReload: reload.at)
+                    watchdogPingsSent: notifier.pings, watchdogPingsWithheld: notifier.pingsWithheld.value,
+                    watchdogInterval: notifier.watchdogInterval, lastReloadSucceeded: reload.succeeded, lastGoodReload: reload.at,
+                    logLinesDropped: log.droppedLines)
             })
     }
 

@@ -32,11 +32,22 @@ struct TransitionLog: Sendable {
             case .degraded: .warning
             case .healthy, .unknown: .info
             }
-        logger.log(
-            level: level, "\(transition.component) is \(transition.to.rawValue)",
-            metadata: [
-                "rule": "\(transition.rule)", "from": "\(transition.from.rawValue)", "reason": "\(transition.reason)",
-                "lasted": "\(transition.previousDuration.text)",
-            ])
+        var metadata: Logger.Metadata = [
+            "rule": "\(transition.rule)", "from": "\(transition.from.rawValue)", "reason": "\(transition.reason)",
+            "lasted": "\(transition.previousDuration.text)",
+        ]
+        // The numbers behind the reason, each apart, for whoever searches or counts: the judged one is `value`.
+        for (name, number) in transition.measured { metadata[name] = Self.text(number) }
+        if let value = transition.value {
+            metadata["value"] = Self.text(value)
+            metadata["unit"] = "\(transition.unit.rawValue)"
+        }
+        if let threshold = transition.threshold { metadata["threshold"] = Self.text(threshold) }
+        logger.log(level: level, "\(transition.component) is \(transition.to.rawValue)", metadata: metadata)
+    }
+
+    /// A whole number without a point.
+    private static func text(_ number: Double) -> Logger.MetadataValue {
+        Int(exactly: number).map { "\($0)" } ?? "\(number)"
     }
 }

@@ -56,12 +56,14 @@ public final class Healthd: Sendable {
     ///   - settings: YAML for everything but `listen` and `state`.
     ///   - arguments: after `run --config FILE`.
     ///   - folder: that of an earlier one, to go on with its state.
+    ///   - reader: of what it prints.
     ///   - word: what it prints by when the test wants it, instead of when it answers.
     public static func start(
         _ settings: String, arguments: [String] = [], environment: [String: String] = [:], folder: TemporaryFolder? = nil, port: Int? = nil,
-        untilItSays word: String? = nil
+        reader: Program.LogReader = .file, untilItSays word: String? = nil
     ) async throws -> Healthd {
-        let healthd = try Healthd(settings, arguments: arguments, environment: environment, folder: folder, port: port)
+        let healthd = try Healthd(
+            settings, arguments: arguments, environment: environment, folder: folder, port: port, reader: reader)
         do {
             try await eventually("healthd answers", within: .seconds(30), every: word == nil ? .milliseconds(10) : .milliseconds(1)) {
                 guard healthd.program.exitStatus == nil else { return true }
@@ -78,12 +80,14 @@ public final class Healthd: Sendable {
     }
 
     /// Starts it and waits for its end: for configurations that must not start.
-    public static func refusal(_ text: String, arguments: [String] = []) async throws -> (status: Int32, output: String) {
+    public static func refusal(
+        _ text: String, arguments: [String] = [], environment: [String: String] = [:], reader: Program.LogReader = .file
+    ) async throws -> (status: Int32, output: String) {
         let folder = try TemporaryFolder("refusal")
         let file = try folder.write(text, to: "healthd.yaml")
         let program = try Program(
-            [binary, "run", "--config", file] + arguments, log: "\(folder.path)/log", environment: ["HEALTHD_STATE": "\(folder.path)/state"],
-            leavingOut: foreign)
+            [binary, "run", "--config", file] + arguments, log: "\(folder.path)/log", reader: reader,
+            environment: environment.merging(["HEALTHD_STATE": "\(folder.path)/state"]) { own, _ in own }, leavingOut: foreign)
         let status = try await program.ended(within: .seconds(20))
         return (status, program.output)
     }
@@ -96,7 +100,9 @@ public final class Healthd: Sendable {
         return (status, program.output)
     }
 
-    private init(_ settings: String, arguments: [String], environment: [String: String], folder: TemporaryFolder?, port: Int?) throws {
+    private init(
+        _ settings: String, arguments: [String], environment: [String: String], folder: TemporaryFolder?, port: Int?, reader: Program.LogReader
+    ) throws {
         self.port = try port ?? unusedPort()
         self.folder = try folder ?? TemporaryFolder("healthd")
         web = Web(port: self.port)
@@ -104,7 +110,8 @@ public final class Healthd: Sendable {
         let file = try self.folder.write(text, to: "healthd.yaml")
         mkdir("\(self.folder.path)/state", 0o755)
         program = try Program(
-            [Self.binary, "run", "--config", file] + arguments, log: "\(self.folder.path)/log", environment: environment, leavingOut: Self.foreign)
+            [Self.binary, "run", "--config", file] + arguments, log: "\(self.folder.path)/log", reader: reader, environment: environment,
+            leavingOut: Self.foreign)
     }
 
     public func signal(_ number: Int32) {

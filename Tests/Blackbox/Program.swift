@@ -6,10 +6,11 @@ import TestServers
 /// A running program, with what it printed; ended when this object goes, and when this process ends in any way.
 public final class Program: Sendable {
     public let pid: pid_t
-    /// What the program wrote to its standard output and error.
-    public var output: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
+    /// What the program wrote to its standard output and error, where that is a file.
+    public var output: String { reader != .file ? "" : (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 
     private let log: String
+    private let reader: LogReader
     private let lifeline: Int32
     private let answers: Int32
     private let ending = Mutex<(text: String, status: Int32?)>(("", nil))
@@ -17,11 +18,20 @@ public final class Program: Sendable {
     // The shell starts the program, tells its pid, and later how it ended. It reads from a pipe that only we hold: when that
     // closes, the program is asked to end, and then made to.
     private static let shell = """
-        log=$1; shift
+        log=$1; reader=$2; shift 2
         cd /
         exec 3<&0
-        "$@" </dev/null >>"$log" 2>&1 3<&- &
+        case $reader in
+        file) exec 5>>"$log" ;;
+        *)
+            mkfifo "$log"
+            exec 4<>"$log" 5>"$log"
+            [ "$reader" = stalled ] || exec 4<&-
+            ;;
+        esac
+        "$@" </dev/null >&5 2>&5 3<&- 4<&- 5>&- &
         pid=$!
+        exec 5>&-
         echo "$pid"
         (
             read -r _ <&3
@@ -37,12 +47,23 @@ public final class Program: Sendable {
         echo "ended $status"
         """
 
+    /// Who reads what the program prints.
+    public enum LogReader: String, Sendable {
+        /// A file takes all of it.
+        case file
+        /// Nobody, though the other end of the pipe is open; `log` is a FIFO, from which a test may read later.
+        case stalled
+        /// Nobody: the other end of the pipe is closed.
+        case gone
+    }
+
     /// - Parameters:
     ///   - log: a file for what the program prints; appended to.
+    ///   - reader: of `log`.
     ///   - environment: added to ours, or taking the place of a variable of ours.
     ///   - leavingOut: variables of ours that the program does not get.
     public init(
-        _ words: [String], log: String, environment: [String: String] = [:], leavingOut: Set<String> = []
+        _ words: [String], log: String, reader: LogReader = .file, environment: [String: String] = [:], leavingOut: Set<String> = []
     ) throws {
         var down: [Int32] = [0, 0]
         var up: [Int32] = [0, 0]
@@ -64,7 +85,7 @@ public final class Program: Sendable {
 
         let variables = ProcessInfo.processInfo.environment.filter { !leavingOut.contains($0.key) }
             .merging(environment) { _, new in new }
-        var argv: [UnsafeMutablePointer<CChar>?] = (["sh", "-c", Self.shell, "program", log] + words).map { strdup($0) } + [nil]
+        var argv: [UnsafeMutablePointer<CChar>?] = (["sh", "-c", Self.shell, "program", log, reader.rawValue] + words).map { strdup($0) } + [nil]
         var envp: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { (argv + envp).forEach { free($0) } }
         var shell: pid_t = 0
@@ -84,6 +105,7 @@ public final class Program: Sendable {
         _ = fcntl(up[0], F_SETFL, O_NONBLOCK)
         self.pid = pid
         self.log = log
+        self.reader = reader
         lifeline = down[1]
         answers = up[0]
     }

@@ -48,6 +48,10 @@ final class SystemdLab: Sendable {
     /// Runs a command inside; its output and its complaints in one text.
     @discardableResult
     func run(_ words: String...) async throws -> Outcome {
+        try await run(words)
+    }
+
+    private func run(_ words: [String]) async throws -> Outcome {
         let marker = "lab-status:"
         let command = ["nsenter", "-t", "\(pid)", "-m", "-u", "-i", "-p", "-n", "-C", "--"] + words
         let script = "\"$@\" </dev/null 2>&1; echo \"\(marker)$?\""
@@ -75,5 +79,15 @@ final class SystemdLab: Sendable {
     /// What the unit has written to the journal, and systemd about it.
     func journal(of unit: String = "healthd.service") async throws -> String {
         try await run("journalctl", "--unit", unit, "--no-pager", "--output", "cat").output
+    }
+
+    /// Entries of the journal about a unit, with all their fields, oldest first.
+    ///
+    /// - Parameter choice: further arguments to journalctl.
+    func entries(_ choice: String..., of unit: String = "healthd.service") async throws -> [JSON] {
+        // All fields, also the long ones.
+        let words = ["journalctl", "--unit", unit, "--no-pager", "--output", "json", "--all"] + choice
+        let output = try await run(words).output
+        return try output.split(separator: "\n").filter { $0.hasPrefix("{") }.map { try JSON(String($0)) }
     }
 }

@@ -91,6 +91,70 @@ struct SystemdTests {
             let journal = try await installed.lab.journal()
             #expect(journal.contains("listen"))
             #expect(journal.contains("database.pool.maximum"))
+            // Told as errors: whoever asks the journal for those finds them.
+            let errors = try await installed.lab.entries("--priority", "err").compactMap { $0["MESSAGE"].string }
+            #expect(errors.contains { $0.contains("database.pool.maximum") }, "\(errors)")
+        }
+    }
+
+    @Test func `while all is well the journal holds no warning, and a saturation with its numbers as fields`() async throws {
+        let rules = "rules: { pool-saturation: { degraded: 0.80, critical: 0.95, leave: 0.70, enter-after: 0s, leave-after: 1s } }"
+        try await InstalledHealthd.with(rules, poolMax: 2, start: false) { installed async throws in
+            try await installed.migrate()
+            try await installed.start()
+            let isWell = { try await installed.web.get("/api/health").json["status"].string == "pass" }
+            try await eventually("all is well", isWell)
+            #expect(try await installed.lab.run("systemctl", "reload", "healthd").status == 0)
+            #expect(try await installed.lab.run("systemctl", "restart", "healthd").status == 0)
+            try await eventually("all is well again", isWell)
+            try await steadily("well", for: .seconds(2), isWell)
+            #expect(try await installed.lab.entries("--priority", "warning").map { $0["MESSAGE"].string } == [])
+            let serving = try #require(try await installed.lab.entries().last { $0["MESSAGE"].string?.hasPrefix("serving") == true })
+            #expect(serving["PRIORITY"].string == "6")
+            #expect(serving["SYSLOG_IDENTIFIER"].string == "healthd")
+            #expect(serving["CODE_FILE"].string == "healthd/Lifecycle.swift")
+            #expect(Int(serving["CODE_LINE"].string ?? "") != nil)
+            #expect(serving["_TRANSPORT"].string == "journal")
+
+            try await installed.whileTheWorkspacesAreLocked {
+                let entry = try await eventuallySome("a saturation in the journal") {
+                    try await installed.lab.entries("--priority", "warning", "HEALTHD_RULE=pool-saturation").last
+                }
+                #expect(["3", "4"].contains(entry["PRIORITY"].string))
+                #expect(entry["HEALTHD_UNIT"].string == "ratio")
+                #expect(entry["HEALTHD_MAX"].string == "2")
+                let number = { (name: String) in Double(entry["HEALTHD_\(name)"].string ?? "") ?? -1 }
+                #expect(number("VALUE") >= number("THRESHOLD") && number("THRESHOLD") >= 0.8)
+                #expect(number("LEASED") >= 1 && number("WAITING") >= 0)
+                #expect(entry["HEALTHD_REASON"].string?.isEmpty == false)
+            }
+        }
+    }
+
+    @Test func `a journal that is frozen stops nothing, and later says what it lacks`() async throws {
+        try await InstalledHealthd.with { installed async throws in
+            let before = try await installed.mainPID
+            let problems = (0..<45).map { "unknown-setting-number-\($0): { with: a value }" }.joined(separator: "\n")
+            try await installed.lab.run("systemctl", "kill", "--signal=STOP", "--kill-whom=main", "systemd-journald")
+            do {
+                try installed.writeConfiguration(problems)
+                // Each is refused with a long entry.
+                for _ in 0..<400 { _ = try await installed.web.post("/-/reload", "", within: .seconds(5)) }
+                // Systemd is still told that we are alive.
+                try await steadily("answering, the same process", for: InstalledHealthd.watchdog * 3) {
+                    let alive = try await installed.web.get("/livez").status == 200
+                    return try await installed.mainPID == before && alive
+                }
+            } catch {
+                try await installed.lab.run("systemctl", "kill", "--signal=CONT", "--kill-whom=main", "systemd-journald")
+                throw error
+            }
+            try await installed.lab.run("systemctl", "kill", "--signal=CONT", "--kill-whom=main", "systemd-journald")
+            let entry = try await eventuallySome("what is missing") {
+                try await installed.lab.entries("HEALTHD_PART=log").last { $0["MESSAGE"].string?.contains("did not keep up") == true }
+            }
+            #expect((Int(entry["HEALTHD_LINES"].string ?? "") ?? 0) > 0)
+            #expect(try await installed.restarts == 0)
         }
     }
 

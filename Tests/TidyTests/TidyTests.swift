@@ -57,7 +57,7 @@ import Testing
         #expect(tests.importers(of: "Foundation") == [])
     }
 
-    @Test(arguments: ["CLibpq", "CHiredis", "CZlib", "COpenSSL", "CMigrations", "CWeb"])
+    @Test(arguments: ["CLibpq", "CHiredis", "CSystemd", "CZlib", "COpenSSL", "CMigrations", "CWeb"])
     func `a C library has one owner`(module: String) {
         #expect(sources.importers(of: module).count == 1, "imported by \(sources.importers(of: module))")
     }
@@ -66,6 +66,13 @@ import Testing
         let importers = sources.importers(of: "CLinux")
         #expect(!importers.isEmpty)
         #expect(importers.filter { !$0.hasPrefix("Sources/AppCore/EventLoop/") } == ["Sources/Vitals/MonotonicInstant.swift"])
+    }
+
+    @Test func `a child inherits nothing of our environment`() {
+        // NOTIFY_SOCKET stays in it, because sd_notify() looks there: a child that had it could speak in our name.
+        #expect(sources.places(of: /\benvironment: \.inherit\b|\bposix_spawnp?\(|\bexecvp?\(|\bsystem\(|\bpopen\(/) == [])
+        let starts = sources.places(of: /\bSubprocess\.run\(/)
+        #expect(!starts.isEmpty && starts.count == sources.places(of: /\benvironment: \.custom\(/).count, "\(starts)")
     }
 
     @Test func `the watcher and the watched do not know each other`() {

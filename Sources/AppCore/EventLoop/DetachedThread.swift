@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
 
-/// A thread outside Swift's pool, for what blocks: the event loop, name resolution, query cancellation.
-enum DetachedThread {
+/// A thread outside Swift's pool, for what blocks: the event loop, name resolution, query cancellation, the log's reader.
+public enum DetachedThread {
     private final class Start: Sendable {
         let name: String
         let body: @Sendable () -> Void
@@ -14,7 +14,7 @@ enum DetachedThread {
     }
 
     /// - Throws: `EventLoopError` when the process may not have another thread.
-    static func start(name: String, _ body: @escaping @Sendable () -> Void) throws {
+    public static func start(name: String, _ body: @escaping @Sendable () -> Void) throws {
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         defer { pthread_attr_destroy(&attributes) }

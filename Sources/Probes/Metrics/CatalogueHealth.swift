@@ -83,4 +83,13 @@ extension Catalogue {
 
         static let all = [pings, interval]
     }
+
+    /// What healthd writes about itself.
+    public enum Log {
+        public static let droppedLines = MetricDefinition(
+            "healthd_log_dropped_lines_total", .counter,
+            help: "Lines of the log that nobody will read; a rise means whoever reads the log does not keep up, or its disk is full.")
+
+        static let all = [droppedLines]
+    }
 }

@@ -1,10 +1,6 @@
 import ArgumentParser
 import FoundationEssentials
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "run", abstract: "Run the daemon until it is told to stop.")
 
@@ -18,9 +14,8 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         let source = options.source(mode: embedded ? .embedded : .configured)
-        let systemd = try SystemdEnvironment(source.environment, processID: getpid())
+        let systemd = try SystemdEnvironment.ofThisProcess(source.environment)
         let configuration = try source.load()
-        SystemdEnvironment.forgetVariables()
-        try await Lifecycle.run(configuration: configuration, source: source, systemd: systemd, demo: demo)
+        try await Lifecycle.run(configuration: configuration, source: source, systemd: systemd, log: ProgramLog.writer, demo: demo)
     }
 }

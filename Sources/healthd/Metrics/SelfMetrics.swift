@@ -31,7 +31,7 @@ func families(of identity: ProgramIdentity) -> [MetricFamily] {
     return [info]
 }
 
-/// The watchdog and the configuration, as the lifecycle knows them.
+/// The watchdog, the configuration and the log, as the lifecycle knows them.
 struct LifecycleReading: Sendable {
     var watchdogPingsSent = 0
     var watchdogPingsWithheld = 0
@@ -39,6 +39,7 @@ struct LifecycleReading: Sendable {
     var watchdogInterval: Duration?
     var lastReloadSucceeded = true
     var lastGoodReload: WallTime?
+    var logLinesDropped = 0
 }
 
 func families(of lifecycle: LifecycleReading) -> [MetricFamily] {
@@ -50,6 +51,7 @@ func families(of lifecycle: LifecycleReading) -> [MetricFamily] {
         MetricFamily(Catalogue.Watchdog.interval, lifecycle.watchdogInterval?.seconds),
         MetricFamily(Catalogue.Exposition.configLastReloadSuccess, lifecycle.lastReloadSucceeded ? 1 : 0),
         MetricFamily(Catalogue.Exposition.configLastReloadTime, lifecycle.lastGoodReload?.secondsSince1970),
+        MetricFamily(Catalogue.Log.droppedLines, lifecycle.logLinesDropped),
     ]
 }
 

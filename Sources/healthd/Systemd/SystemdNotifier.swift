@@ -2,30 +2,57 @@ import Logging
 import Synchronization
 import Vitals
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 /// Tells the service manager how we are: ready, one status line, the watchdog's pings, stopping, reloading.
 ///
-/// Without `NOTIFY_SOCKET` every call does nothing. No call blocks; a notice the manager has no room for is sent by `run` later, any other
-/// failure is counted and logged once.
+/// Without `NOTIFY_SOCKET` every call does nothing. No call waits for the manager: a thread of its own does, and sends what is still worth
+/// it (`NoticeQueue`). What could not be sent is counted, and logged once.
 final class SystemdNotifier: Sendable {
     private struct State {
         var status = StatusThrottle()
         var statusText = ""
         /// Stands before any other status while a part is stalled.
         var stall: WatchdogGate.Stall?
-        /// Notices that change the unit's state, in order, that found the queue full.
-        var unsent: [String] = []
         var hasLoggedFailure = false
     }
 
-    private let socket: NotifySocket?
+    /// What the sending thread shares with the notifier, which it does not keep alive.
+    private final class Shared: Sendable {
+        let state = Mutex(State())
+        let failures = Counter()
+        let pings = Counter()
+        let logger: Logger
+
+        init(logger: Logger) {
+            self.logger = logger
+        }
+
+        func noteFailure(_ reason: String) {
+            failures.add()
+            let isFirst = state.withLock { state in
+                defer { state.hasLoggedFailure = true }
+                return !state.hasLoggedFailure
+            }
+            if isFirst {
+                logger.warning("a notice to systemd was not sent; further failures are only counted", metadata: ["reason": "\(reason)"])
+            }
+        }
+    }
+
+    private let shared: Shared
+    /// Nil when nobody listens.
+    private let outlet: Outlet<NoticeQueue>?
     private let watchdogTimeout: Duration?
     private let time: any TimeSource
     private let logger: Logger
-    private let state = Mutex(State())
 
-    /// Notices that could not be sent.
-    let failures = Counter()
-    let pings = Counter()
+    /// Notices that could not be sent, or not in time.
+    var failures: Int { shared.failures.value }
+    /// Pings that systemd has taken.
+    var pings: Int { shared.pings.value }
     let pingsWithheld = Counter()
 
     /// The time after which a silent service is killed; nil when no watchdog is meant for us.
@@ -33,38 +60,53 @@ final class SystemdNotifier: Sendable {
 
     /// Leaves room for `STATUS=` in a datagram.
     private static let longestStatus = 4_000
-    private static let mostUnsent = 16
 
-    init(_ environment: SystemdEnvironment, time: any TimeSource, logger: Logger) {
-        socket = environment.notifyAddress.flatMap(NotifySocket.init)
-        watchdogTimeout = environment.watchdog
+    /// - Parameter send: sends one notice, however long that takes; answers nil, or the number of the error.
+    init(
+        _ environment: SystemdEnvironment, time: any TimeSource, logger: Logger, send: @escaping @Sendable (String) -> Int32? = Libsystemd.notify
+    ) {
+        let shared = Shared(logger: logger)
+        self.shared = shared
         self.time = time
         self.logger = logger
-        if socket == nil, environment.notifyAddress != nil {
-            failures.add()
-            logger.error("no socket for notices to systemd; the unit will not become ready")
-        }
+        watchdogTimeout = environment.watchdog
+        let gate = environment.watchdog.map(WatchdogGate.init)
+        outlet =
+            environment.isNotified
+            ? Outlet(NoticeQueue(pingLifetime: gate?.interval ?? .seconds(1)), name: "notices", time: time) { notice in
+                if let number = send(notice.text) {
+                    shared.noteFailure(number == 0 ? "nobody listens" : String(cString: strerror(number)))
+                    if notice.kind == .status { shared.state.withLock { $0.status.giveBack(String(notice.text.dropFirst(7))) } }
+                } else if notice.kind == .ping {
+                    shared.pings.add()
+                }
+            } : nil
     }
 
     /// Whether a manager listens.
-    var isActive: Bool { socket != nil }
+    var isActive: Bool { outlet != nil }
+
+    /// Waits until everything is sent, at most for `limit`.
+    func flush(within limit: Duration) { outlet?.flush(within: limit) }
 
     /// Listeners are bound, credentials read, the state opened. Also ends a reload, in every path.
-    func ready() { send("READY=1") }
+    func ready() { add(.ready, "READY=1") }
 
-    func stopping() { send("STOPPING=1") }
+    func stopping() { add(.stopping, "STOPPING=1") }
 
     /// Must be followed by `ready()`, also when the reload fails: until then `systemctl reload` waits.
-    func reloading() { send("RELOADING=1\nMONOTONIC_USEC=\(time.now().nanoseconds / 1_000)") }
+    func reloading() { add(.reloading, "RELOADING=1\nMONOTONIC_USEC=\(time.now().nanoseconds / 1_000)") }
 
     /// Asks for `duration` more, from now, before a start, reload or stop counts as timed out.
-    func extendTimeout(by duration: Duration) { send("EXTEND_TIMEOUT_USEC=\(max(0, duration.nanoseconds / 1_000))") }
+    func extendTimeout(by duration: Duration) { add(.moreTime, "EXTEND_TIMEOUT_USEC=\(max(0, duration.nanoseconds / 1_000))") }
 
     /// One ping. `run` sends them; only a test or a loop of its own calls this.
-    func watchdog() { send("WATCHDOG=1", mayWait: false) }
+    func watchdog() {
+        if add(.ping, "WATCHDOG=1") { shared.noteFailure("systemd has not taken the one before") }
+    }
 
     /// Asks to be killed and restarted now, as if the watchdog had run out.
-    func triggerWatchdog() { send("WATCHDOG=trigger") }
+    func triggerWatchdog() { add(.trigger, "WATCHDOG=trigger") }
 
     /// The line `systemctl status` shows. Any text will do: it becomes one line of at most 4,000 bytes. Sent on change, once a second at most;
     /// of several within a second the last is sent when it is over.
@@ -73,7 +115,7 @@ final class SystemdNotifier: Sendable {
         offer { $0.statusText = line }
     }
 
-    /// Pings as long as every part makes progress, sends what had to wait, and returns when cancelled.
+    /// Pings as long as every part makes progress, keeps the status line true, and returns when cancelled.
     ///
     /// - Parameter parts: read on each turn; must not block.
     func run(parts: @escaping @Sendable () -> [WatchdogGate.Part]) async {
@@ -87,20 +129,20 @@ final class SystemdNotifier: Sendable {
 
     private func turn(_ gate: inout WatchdogGate?, parts: () -> [WatchdogGate.Part]) {
         guard isActive else { return }
-        resend()
         switch gate?.turn(parts: parts(), now: time.now()) {
         case nil: flushStatus()
         case .ping?:
-            if let stall = state.withLock({ $0.stall }) {
+            if let stall = shared.state.withLock({ $0.stall }) {
                 logger.warning("the stalled part makes progress again", metadata: ["part": "\(stall.part)"])
             }
             offer { $0.stall = nil }
             watchdog()
-            pings.add()
         case .withhold(let stall)?:
+            withdrawPing()
             report(stall)
             pingsWithheld.add()
         case .trigger(let stall)?:
+            withdrawPing()
             report(stall)
             logger.critical("asking systemd for a restart", metadata: ["part": "\(stall.part)", "age": "\(stall.age.text)"])
             triggerWatchdog()
@@ -108,7 +150,7 @@ final class SystemdNotifier: Sendable {
     }
 
     private func report(_ stall: WatchdogGate.Stall) {
-        let isNew = state.withLock { $0.stall?.part != stall.part }
+        let isNew = shared.state.withLock { $0.stall?.part != stall.part }
         if isNew {
             logger.error(
                 "watchdog ping withheld: a part is stalled",
@@ -118,9 +160,9 @@ final class SystemdNotifier: Sendable {
     }
 
     private func offer(_ change: (inout State) -> Void) {
-        guard socket != nil else { return }
+        guard isActive else { return }
         let now = time.now()
-        let due = state.withLock { state -> String? in
+        let due = shared.state.withLock { state -> String? in
             change(&state)
             let text =
                 state.stall.map { Self.line("stalled: \($0)\(state.statusText.isEmpty ? "" : "; ")\(state.statusText)") }
@@ -132,59 +174,23 @@ final class SystemdNotifier: Sendable {
 
     private func flushStatus() {
         let now = time.now()
-        if let due = state.withLock({ $0.status.due(now: now) }) { sendStatus(due) }
+        if let due = shared.state.withLock({ $0.status.due(now: now) }) { sendStatus(due) }
     }
 
-    private func sendStatus(_ line: String) {
-        if !send("STATUS=\(line)", mayWait: false) { state.withLock { $0.status.giveBack(line) } }
-    }
+    private func sendStatus(_ line: String) { add(.status, "STATUS=\(line)") }
 
-    /// In order: a notice that has to wait makes the later ones wait.
-    private func resend() {
-        while let next = state.withLock({ $0.unsent.first }) {
-            guard let outcome = socket?.send(next), outcome != .full else { return }
-            state.withLock { state in
-                if state.unsent.first == next { state.unsent.removeFirst() }
-            }
-            if case .failed(let number) = outcome { noteFailure(number) }
-        }
-    }
+    /// One that waits to be sent is not true any more.
+    private func withdrawPing() { outlet?.change { _ = $0.withdraw(.ping) } }
 
-    /// - Parameter mayWait: whether the notice is kept for `run` when the manager's queue is full.
-    /// - Returns: false when it was neither sent nor kept.
+    /// - Returns: whether it took the place of one of its kind that had not been sent.
     @discardableResult
-    private func send(_ text: String, mayWait: Bool = true) -> Bool {
-        guard let socket else { return true }
-        let mustQueue = mayWait && state.withLock { !$0.unsent.isEmpty }
-        switch mustQueue ? .full : socket.send(text) {
-        case .sent: return true
-        case .failed(let number): noteFailure(number)
-        case .full where mayWait && state.withLock({ $0.unsent.count < Self.mostUnsent }):
-            state.withLock { $0.unsent.append(text) }
-            return true
-        case .full: noteFailure(nil)
-        }
-        return false
-    }
-
-    private func noteFailure(_ number: Int32?) {
-        failures.add()
-        let isFirst = state.withLock { state in
-            defer { state.hasLoggedFailure = true }
-            return !state.hasLoggedFailure
-        }
-        if isFirst {
-            logger.warning(
-                "a notice to systemd was not sent; further failures are only counted",
-                metadata: ["errno": "\(number.map(String.init) ?? "queue full")"])
-        }
+    private func add(_ kind: NoticeQueue.Kind, _ text: String) -> Bool {
+        let now = time.now()
+        return outlet?.change { $0.add(kind, text, now: now) } ?? false
     }
 
     /// Without what would start a new field or clear the text: control characters of both sets and Unicode's own line ends.
     private static func line(_ text: String) -> String {
-        let clean = text.unicodeScalars.map { scalar -> Character in
-            (0x80...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029 ? " " : Character(scalar)
-        }
-        return String(clean).oneLine(limit: longestStatus)
+        LogLine.oneLine(text).oneLine(limit: longestStatus)
     }
 }

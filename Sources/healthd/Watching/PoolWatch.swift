@@ -9,8 +9,12 @@ enum PoolWatch {
         let meter = MeterBox()
         return Probe(id: "pool", component: "pool", interval: interval, timeout: timeout) {
             let statistics = pool.current()
-            let saturation = meter.saturation(statistics, at: time.now())
-            return Measurement(values: ["saturation": saturation], summary: statistics.summary)
+            var values = [
+                "saturation": meter.saturation(statistics, at: time.now()), "leased": Double(statistics.leased),
+                "idle": Double(statistics.idle), "waiting": Double(statistics.waiting), "max": Double(statistics.max),
+            ]
+            values["oldest_wait"] = statistics.oldestWait?.seconds
+            return Measurement(values: values, summary: statistics.summary)
         }
     }
 

@@ -1,78 +1,80 @@
+import Dispatch
 import Glibc
 import Logging
+import Synchronization
 import TestServers
 import Testing
 import Vitals
 
 @testable import healthd
 
-/// A manager's end of the notify socket, in the abstract namespace so that no file is left.
-private final class FakeManager {
-    let name = "healthd-test-\(UInt64.random(in: 0...UInt64.max))"
-    let descriptor: Int32
+/// A manager that keeps what it is told, may stop reading, and may be gone.
+private final class FakeManager: Sendable {
+    private let notices = Mutex<[String]>([])
+    private let isReading = Mutex(true)
+    private let gate = DispatchSemaphore(value: 0)
+    private let answer: Int32?
 
-    init(queue: Int32? = nil) throws {
-        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = [0] + Array(name.utf8)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
-        let result = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
+    /// - Parameter answer: the number of the error that each notice meets.
+    init(answer: Int32? = nil) { self.answer = answer }
+
+    func take(_ notice: String) -> Int32? {
+        if !isReading.withLock({ $0 }) {
+            gate.wait()
+            gate.signal()
         }
-        try #require(result == 0)
+        notices.withLock { $0.append(notice) }
+        return answer
     }
 
-    deinit { close(descriptor) }
+    func stopReading() { isReading.withLock { $0 = false } }
 
-    func received() -> [String] {
-        var notices: [String] = []
-        var buffer = [UInt8](repeating: 0, count: 8_192)
-        while case let count = recv(descriptor, &buffer, buffer.count, 0), count >= 0 {
-            notices.append(String(decoding: buffer[..<count], as: UTF8.self))
-        }
-        return notices
+    func readOn() {
+        isReading.withLock { $0 = true }
+        gate.signal()
     }
 
-    func environment(watchdog: Duration? = nil) throws -> SystemdEnvironment {
-        var variables = ["NOTIFY_SOCKET": "@\(name)"]
-        if let watchdog { variables["WATCHDOG_USEC"] = "\(watchdog.nanoseconds / 1_000)" }
-        return try SystemdEnvironment(variables, processID: 1)
+    var received: [String] { notices.withLock { $0 } }
+
+    func notifier(watchdog: Duration? = nil, time: any TimeSource) throws -> SystemdNotifier {
+        let environment = try SystemdEnvironment(["NOTIFY_SOCKET": "@n"], watchdog: watchdog.map { .within($0) } ?? .off)
+        return SystemdNotifier(environment, time: time, logger: .quiet, send: { self.take($0) })
     }
 }
 
 @Suite struct `Systemd's environment` {
     @Test(
         arguments: [
-            ([:], nil, nil),
-            (["NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "20000000"], .path("/run/n"), .seconds(20)),
-            (["NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "500000", "WATCHDOG_PID": "7"], .abstract("n"), .milliseconds(500)),
-            (["NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "500000", "WATCHDOG_PID": "8"], .abstract("n"), nil),
-            (["WATCHDOG_USEC": "500000"], nil, nil),
-            (["NOTIFY_SOCKET": ""], nil, nil),
-        ] as [([String: String], SystemdEnvironment.NotifyAddress?, Duration?)])
-    func `is read as systemd means it`(variables: [String: String], address: SystemdEnvironment.NotifyAddress?, watchdog: Duration?)
+            ([:], .off, false, nil),
+            (["NOTIFY_SOCKET": "/run/n"], .within(.seconds(20)), true, .seconds(20)),
+            (["NOTIFY_SOCKET": "@n"], .within(.milliseconds(500)), true, .milliseconds(500)),
+            (["NOTIFY_SOCKET": "@n"], .off, true, nil),
+            // A watchdog that nobody would hear of is none.
+            ([:], .within(.seconds(1)), false, nil),
+            (["NOTIFY_SOCKET": ""], .off, false, nil),
+        ] as [([String: String], Libsystemd.Watchdog, Bool, Duration?)])
+    func `is read as systemd means it`(variables: [String: String], answer: Libsystemd.Watchdog, isNotified: Bool, watchdog: Duration?)
         throws
     {
-        let environment = try SystemdEnvironment(variables, processID: 7)
-        #expect(environment.notifyAddress == address)
+        let environment = try SystemdEnvironment(variables, watchdog: answer)
+        #expect(environment.isNotified == isNotified)
         #expect(environment.watchdog == watchdog)
     }
 
-    @Test(arguments: [
-        (["NOTIFY_SOCKET": "n"], "NOTIFY_SOCKET is \"n\"; expected an absolute path or @name of at most 107 bytes"),
-        (["NOTIFY_SOCKET": "@"], "NOTIFY_SOCKET is \"@\"; expected an absolute path or @name of at most 107 bytes"),
-        (["WATCHDOG_USEC": "soon"], "WATCHDOG_USEC is \"soon\"; expected a number of microseconds above 0"),
-        (["WATCHDOG_USEC": "0"], "WATCHDOG_USEC is \"0\"; expected a number of microseconds above 0"),
-        (
-            ["WATCHDOG_USEC": "18446744073709551615"],
-            "WATCHDOG_USEC is \"18446744073709551615\"; expected a number of microseconds above 0"
-        ),
-        (["WATCHDOG_PID": "me"], "WATCHDOG_PID is \"me\"; expected a process id"),
-    ])
-    func `stops the start when it makes no sense`(variables: [String: String], problem: String) {
-        let error = #expect(throws: ConfigurationProblems.self) { try SystemdEnvironment(variables, processID: 7) }
+    @Test(
+        arguments: [
+            (["NOTIFY_SOCKET": "n"], .off, "NOTIFY_SOCKET is \"n\"; expected an absolute path or @name of at most 107 bytes"),
+            (["NOTIFY_SOCKET": "@"], .off, "NOTIFY_SOCKET is \"@\"; expected an absolute path or @name of at most 107 bytes"),
+            (["WATCHDOG_USEC": "soon"], .senseless, "WATCHDOG_USEC is \"soon\"; expected a number of microseconds above 0"),
+            (["WATCHDOG_USEC": "0"], .senseless, "WATCHDOG_USEC is \"0\"; expected a number of microseconds above 0"),
+            (
+                ["WATCHDOG_USEC": "18446744073709551615"], .senseless,
+                "WATCHDOG_USEC is \"18446744073709551615\"; expected a number of microseconds above 0"
+            ),
+            (["WATCHDOG_USEC": "1", "WATCHDOG_PID": "me"], .senseless, "WATCHDOG_PID is \"me\"; expected a process id"),
+        ] as [([String: String], Libsystemd.Watchdog, String)])
+    func `stops the start when it makes no sense`(variables: [String: String], answer: Libsystemd.Watchdog, problem: String) {
+        let error = #expect(throws: ConfigurationProblems.self) { try SystemdEnvironment(variables, watchdog: answer) }
         #expect(error?.description == problem)
     }
 }
@@ -83,24 +85,26 @@ private final class FakeManager {
         notifier.ready()
         notifier.status("x")
         notifier.watchdog()
-        #expect(!notifier.isActive && notifier.failures.value == 0)
+        notifier.flush(within: .zero)
+        #expect(!notifier.isActive && notifier.failures == 0)
     }
 
     @Test func `sends each notice in its own datagram`() throws {
-        let manager = try FakeManager()
-        let time = ManualTime(now: MonotonicInstant(nanoseconds: 5_000_000_000))
-        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: .quiet)
+        let manager = FakeManager()
+        let notifier = try manager.notifier(time: ManualTime(now: MonotonicInstant(nanoseconds: 5_000_000_000)))
         notifier.ready()
         notifier.reloading()
         notifier.extendTimeout(by: .seconds(3))
         notifier.watchdog()
         notifier.triggerWatchdog()
         notifier.stopping()
+        notifier.flush(within: .seconds(10))
         #expect(
-            manager.received() == [
+            manager.received == [
                 "READY=1", "RELOADING=1\nMONOTONIC_USEC=5000000", "EXTEND_TIMEOUT_USEC=3000000", "WATCHDOG=1", "WATCHDOG=trigger",
                 "STOPPING=1",
             ])
+        #expect(notifier.pings == 1 && notifier.failures == 0)
     }
 
     @Test(arguments: [
@@ -108,45 +112,48 @@ private final class FakeManager {
         (String(repeating: "é", count: 5_000), "STATUS=" + String(repeating: "é", count: 1_998) + "…"),
     ])
     func `makes any text one line that fits`(text: String, notice: String) throws {
-        let manager = try FakeManager()
-        let notifier = SystemdNotifier(try manager.environment(), time: ManualTime(), logger: .quiet)
+        let manager = FakeManager()
+        let notifier = try manager.notifier(time: ManualTime())
         notifier.status(text)
-        #expect(manager.received() == [notice])
+        notifier.flush(within: .seconds(10))
+        #expect(manager.received == [notice])
     }
 
-    @Test func `counts what nobody takes and never waits`() throws {
-        let environment = try SystemdEnvironment(
-            ["NOTIFY_SOCKET": "@healthd-test-nobody-\(UInt64.random(in: 0...UInt64.max))"], processID: 1)
-        let notifier = SystemdNotifier(environment, time: ManualTime(), logger: .quiet)
+    @Test func `counts what nobody takes`() throws {
+        let manager = FakeManager(answer: ECONNREFUSED)
+        let notifier = try manager.notifier(time: ManualTime())
         notifier.ready()
         notifier.watchdog()
-        #expect(notifier.failures.value == 2)
+        notifier.flush(within: .seconds(10))
+        #expect(notifier.failures == 2 && notifier.pings == 0)
     }
 
-    @Test func `keeps READY for later when the manager's queue is full, and pings not at all`() async throws {
-        let manager = try FakeManager()
+    @Test func `keeps what changes the unit's state for a manager that does not read, and pings not at all`() async throws {
+        let manager = FakeManager()
         let time = ManualTime()
-        let notifier = SystemdNotifier(try manager.environment(), time: time, logger: .quiet)
-        try await until("the queue is full") {
-            notifier.watchdog()
-            return notifier.failures.value > 0
-        }
+        let notifier = try manager.notifier(watchdog: .seconds(4), time: time)
+        manager.stopReading()
+        notifier.status("starting")
+        // The sending thread is at the first notice, and waits.
+        notifier.ready()
+        notifier.watchdog()
         notifier.reloading()
         notifier.ready()
-        #expect(notifier.failures.value == 1)
-        #expect(manager.received().allSatisfy { $0 == "WATCHDOG=1" })
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await notifier.run(parts: { [] }) }
-            try await time.untilAsleep()
-            group.cancelAll()
-        }
-        #expect(manager.received().map { $0.prefix(9) } == ["RELOADING", "READY=1"])
+        let began = MonotonicInstant.now()
+        notifier.flush(within: .milliseconds(20))
+        #expect(MonotonicInstant.now() - began >= .milliseconds(20), "there was nothing to wait for")
+        time.advance(by: .seconds(10))
+        notifier.stopping()
+        manager.readOn()
+        notifier.flush(within: .seconds(10))
+        #expect(manager.received.map { $0.prefix(9) }.suffix(3) == ["RELOADING", "READY=1", "STOPPING="])
+        #expect(!manager.received.contains("WATCHDOG=1"))
     }
 
     @Test func `pings while parts make progress, then names the one that stalls and asks for the restart`() async throws {
-        let manager = try FakeManager()
+        let manager = FakeManager()
         let time = ManualTime()
-        let notifier = SystemdNotifier(try manager.environment(watchdog: .seconds(4)), time: time, logger: .quiet)
+        let notifier = try manager.notifier(watchdog: .seconds(4), time: time)
         let start = time.now()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -159,16 +166,19 @@ private final class FakeManager {
             }
             for _ in 0..<8 {
                 try await time.untilAsleep()
+                notifier.flush(within: .seconds(10))
                 time.advance(by: .seconds(1))
             }
             try await time.untilAsleep()
+            notifier.flush(within: .seconds(10))
             group.cancelAll()
         }
-        let notices = manager.received()
+        let notices = manager.received
         #expect(notices.prefix(5) == ["WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"])
         #expect(notices.dropFirst(5).first == "STATUS=stalled: event loop has made no progress for 3 s (limit 2 s)")
         #expect(notices.filter { $0 == "WATCHDOG=trigger" }.count == 2)
         #expect(notices.filter { $0 == "WATCHDOG=1" }.count == 5)
+        #expect(notifier.pings == 5)
     }
 }
 
