@@ -23,6 +23,7 @@ struct Healthd: AsyncParsableCommand {
         ])
 
     static func main() async {
+        Surroundings.settle()
         ProgramLog.begin()
         var command: any ParsableCommand
         do {

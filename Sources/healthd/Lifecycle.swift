@@ -2,6 +2,7 @@ import AppCore
 import FoundationEssentials
 import GRDB
 import Hummingbird
+import HummingbirdCore
 import Logging
 import NIOCore
 import Probes
@@ -21,8 +22,9 @@ enum Lifecycle {
     static func run(
         configuration: Configuration, source: ConfigurationSource, systemd: SystemdEnvironment, log: LogWriter, demo: Bool
     ) async throws {
-        // A peer that closes its socket is an error of that write, never the end of this process: hiredis writes without MSG_NOSIGNAL.
-        signal(SIGPIPE, SIG_IGN)
+        let limit = Surroundings.raiseDescriptorLimit() ?? DescriptorBudget.mostUseful
+        guard limit >= DescriptorBudget.fewest else { throw TooFewDescriptors(limit: limit) }
+        await Surroundings.openTimers()
         let time = SystemTime()
         let logger = Logger(label: "healthd")
         let notifier = SystemdNotifier(systemd, time: time, logger: logger.part("systemd"))
@@ -44,7 +46,8 @@ enum Lifecycle {
             logger: logger.part("embedded"))
         do {
             try await serve(
-                configuration, source: source, embedded: embedded, store: store, notifier: notifier, log: log, demo: demo, time: time,
+                configuration, source: source, embedded: embedded, store: store, descriptorLimit: limit, notifier: notifier, log: log, demo: demo,
+                time: time,
                 logger: logger)
         } catch {
             await embedded.stop()
@@ -55,12 +58,22 @@ enum Lifecycle {
     }
 
     private static func serve(
-        _ configuration: Configuration, source: ConfigurationSource, embedded: EmbeddedServers, store: LocalStore,
+        _ configuration: Configuration, source: ConfigurationSource, embedded: EmbeddedServers, store: LocalStore, descriptorLimit: Int,
         notifier: SystemdNotifier, log: LogWriter, demo: Bool, time: any TimeSource, logger: Logger
     ) async throws {
         let sender = WebhookSender(version: Program.version, time: time)
+        let process = ProcessFiles()
+        let descriptors = DescriptorBudget(
+            limit: descriptorLimit, open: process.reading().openFDs ?? 0,
+            needs: .init(pool: configuration.pool.max, receivers: configuration.receivers.count, cores: System.coreCount))
+        if let missing = descriptors.missing {
+            logger.warning(
+                "the limit of file descriptors is low for this configuration",
+                metadata: ["limit": "\(descriptors.limit)", "missing": "\(missing)", "pool": "\(configuration.pool.max)"])
+        }
         let program = try Program(
-            configuration, servers: configuration.servers(embedded), store: store, sender: sender, time: time, logger: logger)
+            configuration, servers: configuration.servers(embedded), store: store, sender: sender, descriptors: descriptors, process: process,
+            time: time, logger: logger)
         let reloader = Reloader(configuration, source: source, program: program, notifier: notifier, logger: logger.part("reload"))
         let preparation = Preparation(
             database: program.database, schema: program.schema, mayMigrate: configuration.database == .embedded || demo, plantsDemo: demo,
@@ -68,9 +81,16 @@ enum Lifecycle {
 
         let server = Application(
             router: program.httpServices(demo: demo, reloader: reloader, notifier: notifier, log: log, logger: logger).router(),
+            server: .watched(by: program.connections),
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: "healthd"),
             onServerRunning: { channel in
+                do {
+                    try await AcceptGate.install(on: channel, program.connections)
+                } catch {
+                    // Closed already: the group is stopping.
+                    return
+                }
                 notifier.ready()
                 logger.info("serving", metadata: ["address": "http://\(channel.localAddress?.hostAndPort ?? "\(configuration.listen)")/"])
             },
@@ -83,6 +103,7 @@ enum Lifecycle {
             Part("watchdog") { await notifier.run(parts: { program.watchdogParts }) },
             Part("status") { await program.tellStatus(to: notifier) },
             Part("alerts") { await program.dispatcher.run() },
+            Part("connections") { await program.connections.run() },
             Part("health board") { await program.board.run() },
             Part("cache") { await program.cache.run() },
         ]
@@ -103,7 +124,7 @@ enum Lifecycle {
         }
         var services = parts.map { ServiceGroupConfiguration.ServiceConfiguration(service: $0, successTerminationBehavior: .ignore) }
         services.append(.init(service: WorkerPart(program: program), successTerminationBehavior: .ignore))
-        services.append(.init(service: server, successTerminationBehavior: .gracefullyShutdownGroup))
+        services.append(.init(service: Listener(address: configuration.listen, server: server), successTerminationBehavior: .gracefullyShutdownGroup))
         // Stopped first: an open stream would keep the server waiting.
         services.append(.init(service: StreamsPart(hub: program.hub), successTerminationBehavior: .ignore))
         var group = ServiceGroupConfiguration(
@@ -145,6 +166,20 @@ private struct Part: Service {
         await cancelWhenGracefulShutdown { await body() }
         // One that is done stays until its turn: while the group stops the parts one by one, it takes any other end for a failure.
         try? await gracefulShutdown()
+    }
+}
+
+/// The HTTP server, whose errors are those of its address: all others are answers to requests.
+private struct Listener<Server: Service>: Service {
+    let address: ListenAddress
+    let server: Server
+
+    @concurrent func run() async throws {
+        do {
+            try await server.run()
+        } catch {
+            throw ListenError(address, error) ?? error
+        }
     }
 }
 

@@ -39,6 +39,8 @@ struct Program: Sendable {
     let looks: BackendLooks
     let samples = RecentSamples()
     let requests = HTTPStatistics()
+    let connections: Connections
+    let process: ProcessFiles
 
     /// Connections that belong to the watchers, not to the application.
     struct Watchers: Sendable {
@@ -46,9 +48,15 @@ struct Program: Sendable {
         var redis: RedisConnection?
     }
 
-    init(_ configuration: Configuration, servers: Servers, store: LocalStore, sender: WebhookSender, time: any TimeSource, logger: Logger) throws {
+    init(
+        _ configuration: Configuration, servers: Servers, store: LocalStore, sender: WebhookSender, descriptors: DescriptorBudget,
+        process: ProcessFiles, time: any TimeSource, logger: Logger
+    ) throws {
         self.time = time
         identity = ProgramIdentity.current(listen: configuration.listen, time: time)
+        self.process = process
+        connections = Connections(descriptors, time: time, logger: logger.part("http"))
+        let connections = connections
         loop = try EventLoop()
         let loop = loop
 
@@ -65,7 +73,9 @@ struct Program: Sendable {
             redis: cacheConnection, time: time, logger: logger.part("cache"))
         let lastGood = LastGood(bytes: configuration.cache.memory.bytes / 4, time: time)
         self.lastGood = lastGood
-        hub = EventHub(database: database, bootID: identity.bootID, time: time, logger: logger.part("events"))
+        hub = EventHub(
+            database: database, bootID: identity.bootID, streams: descriptors.streams(wanted: EventHub.usualStreams), time: time,
+            logger: logger.part("events"))
         workspaces = WorkspaceStore(database: database, cache: cache)
         tasks = AgentTaskStore(database: database, hub: hub) { lastGood.wrote(about: "\($0)") }
         worker = TaskWorker(
@@ -92,7 +102,8 @@ struct Program: Sendable {
                 backends: { pool.holders().holders.map(\.backendPID).filter { $0 > 0 } }, looks: looks),
             CacheWatch.probe(cache, interval: interval, timeout: timeout, time: time),
             TaskWatch.probe(worker, interval: interval, timeout: timeout),
-            ProcessWatch.probe(interval: interval, timeout: timeout),
+            ProcessWatch.probe(
+                interval: interval, timeout: timeout, reading: { process.reading() }, connections: { connections.snapshot() }),
         ]
         if let connection = watchers.redis {
             probes.append(RedisWatch.probe(connection, interval: interval, timeout: timeout, time: time))

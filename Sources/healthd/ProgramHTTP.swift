@@ -26,7 +26,8 @@ extension Program {
                     watchdogPingsSent: notifier.pings, watchdogPingsWithheld: notifier.pingsWithheld.value,
                     watchdogInterval: notifier.watchdogInterval, lastReloadSucceeded: reload.succeeded, lastGoodReload: reload.at,
                     logLinesDropped: log.droppedLines)
-            })
+            },
+            connections: { connections.snapshot() }, process: { process.reading() })
     }
 
     private var liveness: [ReadinessCheck] {

@@ -57,13 +57,14 @@ public final class Healthd: Sendable {
     ///   - arguments: after `run --config FILE`.
     ///   - folder: that of an earlier one, to go on with its state.
     ///   - reader: of what it prints.
+    ///   - prefix: the words of a command that runs it, as the same process: `prlimit --nofile=100`.
     ///   - word: what it prints by when the test wants it, instead of when it answers.
     public static func start(
         _ settings: String, arguments: [String] = [], environment: [String: String] = [:], folder: TemporaryFolder? = nil, port: Int? = nil,
-        reader: Program.LogReader = .file, untilItSays word: String? = nil
+        reader: Program.LogReader = .file, prefix: [String] = [], untilItSays word: String? = nil
     ) async throws -> Healthd {
         let healthd = try Healthd(
-            settings, arguments: arguments, environment: environment, folder: folder, port: port, reader: reader)
+            settings, arguments: arguments, environment: environment, folder: folder, port: port, reader: reader, prefix: prefix)
         do {
             try await eventually("healthd answers", within: .seconds(30), every: word == nil ? .milliseconds(10) : .milliseconds(1)) {
                 guard healthd.program.exitStatus == nil else { return true }
@@ -101,7 +102,8 @@ public final class Healthd: Sendable {
     }
 
     private init(
-        _ settings: String, arguments: [String], environment: [String: String], folder: TemporaryFolder?, port: Int?, reader: Program.LogReader
+        _ settings: String, arguments: [String], environment: [String: String], folder: TemporaryFolder?, port: Int?, reader: Program.LogReader,
+        prefix: [String]
     ) throws {
         self.port = try port ?? unusedPort()
         self.folder = try folder ?? TemporaryFolder("healthd")
@@ -110,8 +112,8 @@ public final class Healthd: Sendable {
         let file = try self.folder.write(text, to: "healthd.yaml")
         mkdir("\(self.folder.path)/state", 0o755)
         program = try Program(
-            [Self.binary, "run", "--config", file] + arguments, log: "\(self.folder.path)/log", reader: reader, environment: environment,
-            leavingOut: Self.foreign)
+            prefix + [Self.binary, "run", "--config", file] + arguments, log: "\(self.folder.path)/log", reader: reader,
+            environment: environment, leavingOut: Self.foreign)
     }
 
     public func signal(_ number: Int32) {

@@ -29,7 +29,7 @@ import Testing
         arguments: [("cpu 1 2\nbtime 1800000000\nprocesses 3\n", 1_800_000_000), ("btime\n", nil), ("", nil), ("btime x", nil)]
             as [(String, Int?)])
     func `boot time`(text: String, expected: Int?) {
-        #expect(bootTime(procText: text) == expected)
+        #expect(unixTimeOfBoot(procText: text) == expected)
     }
 
     @Test func `the real files give plausible numbers`() throws {

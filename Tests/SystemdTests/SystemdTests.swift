@@ -1,5 +1,6 @@
 import Blackbox
 import FoundationEssentials
+import Glibc
 import TestServers
 import Testing
 import Vitals
@@ -158,6 +159,44 @@ struct SystemdTests {
         }
     }
 
+    @Test func `a person's restarts are never refused`() async throws {
+        try await InstalledHealthd.with { installed async throws in
+            for number in 1...12 {
+                let outcome = try await installed.lab.run("systemctl", "restart", "healthd")
+                #expect(outcome.status == 0, "restart \(number): \(outcome.output)")
+            }
+            #expect(try await installed.lab.property("ActiveState") == "active")
+        }
+    }
+
+    @Test func `a start is tried until the port is free`() async throws {
+        try await InstalledHealthd.with(start: false) { installed async throws in
+            let squatter = try Squatter(port: installed.port)
+            let outcome = try await installed.lab.run("systemctl", "start", "healthd")
+            #expect(outcome.status != 0, "the person who starts it is told at once")
+            // More failures than the burst that systemd would allow by itself (5 in 10 s).
+            try await eventually("tried again and again", within: .seconds(30)) { try await installed.restarts >= 12 }
+            #expect(try await installed.lab.journal().contains("cannot listen on 127.0.0.1:\(installed.port): address already in use"))
+            #expect(try await installed.lab.property("ExecMainStatus") == "1")
+            squatter.leave()
+            try await eventually("active", within: .seconds(10)) { try await installed.lab.property("ActiveState") == "active" }
+            #expect(try await installed.web.get("/livez").status == 200)
+        }
+    }
+
+    @Test func `stop ends the trying`() async throws {
+        try await InstalledHealthd.with(start: false) { installed async throws in
+            let squatter = try Squatter(port: installed.port)
+            try await installed.lab.run("systemctl", "start", "healthd")
+            try await eventually("tried again") { try await installed.restarts >= 2 }
+            #expect(try await installed.lab.run("systemctl", "stop", "healthd").status == 0)
+            squatter.leave()
+            try await steadily("left alone", for: .seconds(3)) {
+                try await ["inactive", "failed"].contains(installed.lab.property("ActiveState"))
+            }
+        }
+    }
+
     @Test func `a reload takes new thresholds, and keeps the old ones when the new are wrong`() async throws {
         let rules = { (degraded: String) in
             "rules: { pool-saturation: { degraded: \(degraded), critical: 0.95, leave: 0.20, enter-after: 0s, leave-after: 1s } }"
@@ -214,4 +253,24 @@ struct SystemdTests {
             #expect(try await installed.restarts == 0)
         }
     }
+}
+
+/// Somebody else who listens on the port; shares the network with the lab.
+private final class Squatter: Sendable {
+    private let descriptor: Int32
+
+    init(port: Int) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        let outcome = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+        guard outcome == 0, listen(descriptor, 8) == 0 else { throw TestServerError("port \(port): errno \(errno)") }
+    }
+
+    /// Once.
+    func leave() { close(descriptor) }
 }

@@ -29,12 +29,15 @@ public final class EventHub: Sendable {
     private let logger: Logger
     let meters = EventMeters()
 
+    /// Streams at once, where there is room for them.
+    public static let usualStreams = 1_000
+
     /// - Parameters:
     ///   - bootID: tells this run of the program from all others; part of every event id.
     ///   - streams: how many may be open at once.
     ///   - buffer: events one reader may lag behind before it loses its stream.
     public init(
-        database: Database, bootID: String, streams: Int = 1_000, buffer: Int = 256, time: any TimeSource = SystemTime(),
+        database: Database, bootID: String, streams: Int = EventHub.usualStreams, buffer: Int = 256, time: any TimeSource = SystemTime(),
         logger: Logger = Logger(label: "events")
     ) {
         precondition(streams > 0 && buffer > 0, "a hub needs room for a stream and an event")

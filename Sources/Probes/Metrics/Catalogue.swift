@@ -5,5 +5,5 @@
 public enum Catalogue {
     public static let definitions: [MetricDefinition] =
         Pool.all + Saturation.all + Query.all + Postgres.all + Cache.all + Degrading.all + Redis.all + Tasks.all + Streams.all
-        + Probing.all + Health.all + Alerts.all + Watchdog.all + Log.all + Exposition.all + Process.all + Build.all
+        + Probing.all + Health.all + Alerts.all + Watchdog.all + Log.all + Exposition.all + Connections.all + Process.all + Build.all
 }

@@ -22,6 +22,26 @@ extension Catalogue {
         ]
     }
 
+    /// Clients of our own HTTP server.
+    public enum Connections {
+        public static let connections = MetricDefinition(
+            "healthd_http_connections", .gauge, ["state"],
+            help: "Connections by what they are at: header (nothing asked yet, or half a header), body, answering, idle.")
+        public static let maximum = MetricDefinition(
+            "healthd_http_connections_max", .gauge,
+            help: "Connections at once; lower than usual when the limit of file descriptors leaves room for no more.")
+        public static let closed = MetricDefinition(
+            "healthd_http_connections_closed_total", .counter, ["reason"],
+            help:
+                "Connections we ended: header_timeout, body_timeout, idle_timeout, not_reading, made_room (for a newer one, when full), refused; a rise of the last two means too many clients."
+        )
+        public static let acceptFailures = MetricDefinition(
+            "healthd_http_accept_failures_total", .counter, ["reason"],
+            help: "Times the kernel had no connection for us: process_limit or system_limit (file descriptors), memory.")
+
+        static let all = [connections, maximum, closed, acceptFailures]
+    }
+
     /// This process. Names and meanings are those every Prometheus client library uses.
     public enum Process {
         public static let cpuSeconds = MetricDefinition(

@@ -31,6 +31,8 @@ struct ProgramEnd: Sendable, Hashable {
             status = 78
             message = "healthd keeps its last good configuration; the new one has problems:\n\(refused.problems)"
         case let error as EmbeddedServerError: (status, message) = (1, "healthd: \(error)")
+        case let error as ListenError: (status, message) = (1, "healthd: \(error)")
+        case let error as TooFewDescriptors: (status, message) = (1, "healthd: \(error)")
         case let error as PoolError: (status, message) = (1, "healthd: \(error)")
         case let error as PostgresError: (status, message) = (1, "healthd: \(error)")
         case is ExitCode, is ValidationError, is CleanExit: (status, message) = (nil, "")

@@ -3,6 +3,7 @@ import FoundationEssentials
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
 import Vitals
 
 /// What a client is told when a request fails: `{"error":code,"message":text,"retryAfter"?:seconds}`.
@@ -52,6 +53,8 @@ struct ErrorAnswer: Error, Equatable {
         case let error as DecodingError: self.init(RequestProblem(error))
         case is NIOTooManyBytesError:
             self.init(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
+        // Nobody is there to read it: the client has left, or was made to.
+        case is HTTPParserError: self.init(.badRequest, "incomplete", "the request ended before its body was complete")
         case is CancellationError: self.init(.serviceUnavailable, "cancelled", "the request was given up", retryAfter: .seconds(1))
         case let error as HTTPError where error.status.code < 500:
             self.init(error.status, "bad_request", error.body ?? error.status.reasonPhrase)

@@ -25,6 +25,7 @@ struct Snapshots: Sendable {
     var streams: @Sendable () -> EventHubStatistics
     var http: @Sendable () -> HTTPStatistics.Snapshot
     var lifecycle: @Sendable () -> LifecycleReading
+    var connections: @Sendable () -> Connections.Snapshot = { Connections.Snapshot() }
     /// Of the proc file system, about 50 µs.
     var process: @Sendable () -> ProcessReading = { .current() }
 
@@ -35,6 +36,7 @@ struct Snapshots: Sendable {
     func families() -> [MetricFamily] {
         let now = time.now()
         let (pool, tasks, streams, process) = (pool(), tasks(), streams(), process())
+        let connections = connections()
         let postgres = recent.measurement(of: "postgres", at: now)
         let redis = recent.measurement(of: "redis", at: now)
         let board = board()
@@ -47,6 +49,7 @@ struct Snapshots: Sendable {
         all += healthd.families(of: tasks)
         all += healthd.families(of: streams)
         all += healthd.families(of: http())
+        all += healthd.families(of: connections)
         all += healthd.families(of: lifecycle())
         all += healthd.families(of: process)
         all += healthd.families(of: identity)
@@ -61,6 +64,8 @@ struct Snapshots: Sendable {
                 "redis_memory", target: "redis", used: redis?.values["memory_used_bytes"], of: redis?.values["memory_limit_bytes"]),
             SaturationReading("task_queue", target: "main", used: Double(tasks.running), of: Double(tasks.limit)),
             SaturationReading("sse_clients", target: "main", used: Double(streams.clients), of: Double(streams.limit)),
+            SaturationReading(
+                "http_connections", target: "healthd", used: Double(connections.count), of: Double(connections.maximum)),
             SaturationReading(
                 "fds", target: "healthd", used: process.openFDs.map(Double.init), of: process.maxFDs.map(Double.init)),
         ])

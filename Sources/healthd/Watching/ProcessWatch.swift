@@ -3,7 +3,13 @@ import Vitals
 
 /// Our own process: what it holds of what the kernel allows it.
 enum ProcessWatch {
-    static func probe(interval: Duration, timeout: Duration, reading: @escaping @Sendable () -> ProcessReading = { .current() }) -> Probe {
+    /// - Parameters:
+    ///   - connections: of our own HTTP server. When descriptors are what bounds them, as many as there may be is as bad as no descriptor
+    ///     left, though the last ones are kept free for the program itself.
+    static func probe(
+        interval: Duration, timeout: Duration, reading: @escaping @Sendable () -> ProcessReading,
+        connections: @escaping @Sendable () -> Connections.Snapshot
+    ) -> Probe {
         Probe(id: "process", component: "process", interval: interval, timeout: timeout) {
             let process = reading()
             var values: [String: Double] = [:]
@@ -13,7 +19,13 @@ enum ProcessWatch {
                 throw ProbeFailure(.error, "/proc/self cannot be read")
             }
             values["descriptors"] = Double(open) / Double(limit)
-            return Measurement(values: values, summary: "\(open) of \(limit) file descriptors open")
+            var summary = "\(open) of \(limit) file descriptors open"
+            let connections = connections()
+            if connections.isShortOfDescriptors, connections.maximum > 0 {
+                values["descriptors"] = max(Double(open) / Double(limit), Double(connections.count) / Double(connections.maximum))
+                summary += ", \(connections.count) connections of the \(connections.maximum) that leaves room for"
+            }
+            return Measurement(values: values, summary: summary)
         }
     }
 }

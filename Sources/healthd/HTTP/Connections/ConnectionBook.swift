@@ -1,0 +1,212 @@
+import Vitals
+
+/// How long a client may leave its connection as it is.
+struct ConnectionPatience: Sendable, Hashable {
+    /// For a whole header, from the connection or from the header's first byte; curl and Prometheus take milliseconds.
+    var header = Duration.seconds(10)
+    /// Without a byte of a body that was announced.
+    var body = Duration.seconds(30)
+    /// Between requests: longer than the usual scrape interval of a minute.
+    var idle = Duration.seconds(75)
+    /// While it takes nothing of what lies ready for it.
+    var stuck = Duration.seconds(60)
+}
+
+/// Who is connected, since when, and at what: decides who may come, and whose time is over.
+///
+/// One that is waited for by us is never closed: a request being answered, a stream. All others have a time limit, and when there is no room
+/// one of them makes room for the next.
+struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
+    enum Admission: Sendable, Hashable {
+        case welcome
+        /// In place of this one, which is to be closed.
+        case insteadOf(ID)
+        /// All others are being answered.
+        case refused
+        /// It is in the book already.
+        case known
+    }
+
+    /// What a connection is at.
+    enum Phase: Sendable, Hashable {
+        /// Nothing has been asked yet, or a header is incomplete.
+        case header
+        /// A body was announced and is incomplete.
+        case body
+        /// It is our turn: to answer, or to make the connection ready.
+        case answering
+        /// Answered, and nothing asked since.
+        case idle
+    }
+
+    private struct Connection: Sendable {
+        /// When it last got on; a header gets on only by becoming complete.
+        var since: MonotonicInstant
+        /// Set while it takes nothing.
+        var stuckSince: MonotonicInstant?
+        var isOpen = false
+        var wasAnswered = false
+        var hasBegunHeader = false
+        var isReceivingBody = false
+        var answersOwed = 0
+
+        var phase: Phase {
+            if !isOpen { return .answering }
+            if isReceivingBody { return .body }
+            if answersOwed > 0 || stuckSince != nil { return .answering }
+            return wasAnswered && !hasBegunHeader ? .idle : .header
+        }
+    }
+
+    /// Connections at once.
+    let maximum: Int
+    let patience: ConnectionPatience
+    private var connections: [ID: Connection] = [:]
+
+    init(maximum: Int, patience: ConnectionPatience = ConnectionPatience()) {
+        precondition(maximum > 0, "without a connection nothing is served")
+        self.maximum = maximum
+        self.patience = patience
+    }
+
+    var count: Int { connections.count }
+    var isFull: Bool { count >= maximum }
+    var mayAdmit: Bool { !isFull || victim != nil }
+
+    var phases: [Phase: Int] {
+        connections.values.reduce(into: [.header: 0, .body: 0, .answering: 0, .idle: 0]) { $0[$1.phase, default: 0] += 1 }
+    }
+
+    // MARK: What happens to a connection
+
+    mutating func admit(_ id: ID, now: MonotonicInstant) -> Admission {
+        guard connections[id] == nil else { return .known }
+        var admission = Admission.welcome
+        if isFull {
+            guard let victim else { return .refused }
+            connections[victim] = nil
+            admission = .insteadOf(victim)
+        }
+        connections[id] = Connection(since: now)
+        return admission
+    }
+
+    /// It can be read from, and closed: before that, its end would be the listener's.
+    mutating func opened(_ id: ID, now: MonotonicInstant) {
+        change(id) { ($0.isOpen, $0.since) = (true, now) }
+    }
+
+    mutating func received(_ id: ID, now: MonotonicInstant) {
+        change(id) { connection in
+            switch connection.phase {
+            case .body: connection.since = now
+            case .idle: (connection.hasBegunHeader, connection.since) = (true, now)
+            // One that has not asked yet has been on the clock since it came; pipelined requests wait for their turn.
+            case .header, .answering: break
+            }
+        }
+    }
+
+    mutating func receivedHeader(_ id: ID, now: MonotonicInstant) {
+        change(id) { connection in
+            connection.answersOwed += 1
+            (connection.isReceivingBody, connection.hasBegunHeader, connection.since) = (true, false, now)
+        }
+    }
+
+    /// The request is complete, with its body if it has one.
+    mutating func receivedAll(_ id: ID, now: MonotonicInstant) {
+        change(id) { ($0.isReceivingBody, $0.since) = (false, now) }
+    }
+
+    mutating func answered(_ id: ID, now: MonotonicInstant) {
+        change(id) { connection in
+            connection.answersOwed = max(0, connection.answersOwed - 1)
+            (connection.wasAnswered, connection.since) = (true, now)
+        }
+    }
+
+    /// - Parameter takes: whether the client takes what lies ready for it.
+    mutating func changed(_ id: ID, takes: Bool, now: MonotonicInstant) {
+        change(id) { connection in
+            if takes {
+                if connection.stuckSince != nil { (connection.stuckSince, connection.since) = (nil, now) }
+            } else if connection.stuckSince == nil {
+                connection.stuckSince = now
+            }
+        }
+    }
+
+    mutating func closed(_ id: ID) { connections[id] = nil }
+
+    /// Whose time is over, and why; they are not in the book any more.
+    mutating func overdue(now: MonotonicInstant) -> [(ID, ConnectionEnd)] {
+        let ends = connections.compactMap { id, connection in end(of: connection, now: now).map { (id, $0) } }
+        for (id, _) in ends { connections[id] = nil }
+        return ends
+    }
+
+    /// Takes the one out that makes room, if there is one: when the kernel had no descriptor for a connection.
+    mutating func makeRoom() -> ID? {
+        let victim = victim
+        if let victim { connections[victim] = nil }
+        return victim
+    }
+
+    // MARK: Decisions
+
+    private mutating func change(_ id: ID, _ body: (inout Connection) -> Void) {
+        guard var connection = connections[id] else { return }
+        body(&connection)
+        connections[id] = connection
+    }
+
+    private func end(of connection: Connection, now: MonotonicInstant) -> ConnectionEnd? {
+        if let stuck = connection.stuckSince, now - stuck >= patience.stuck { return .notReading }
+        let silent = now - connection.since
+        return switch connection.phase {
+        case .header: silent >= patience.header ? .headerTimeout : nil
+        case .body: silent >= patience.body ? .bodyTimeout : nil
+        case .idle: silent >= patience.idle ? .idleTimeout : nil
+        case .answering: nil
+        }
+    }
+
+    /// Who makes room: of those that have not come to a request, the one that has been at it for longest.
+    ///
+    /// While these are few they are left alone, since each may be a moment from its request, and the one goes that has been idle for longest:
+    /// otherwise clients that asked once and stay would let no newcomer speak.
+    private var victim: ID? {
+        var unfinished: (id: ID, since: MonotonicInstant, count: Int)?
+        var idle: (id: ID, since: MonotonicInstant)?
+        for (id, connection) in connections {
+            switch connection.phase {
+            case .answering: break
+            case .header, .body:
+                let count = (unfinished?.count ?? 0) + 1
+                if let found = unfinished, found.since <= connection.since {
+                    unfinished?.count = count
+                } else {
+                    unfinished = (id, connection.since, count)
+                }
+            case .idle:
+                if let found = idle, found.since <= connection.since { break }
+                idle = (id, connection.since)
+            }
+        }
+        if let unfinished, unfinished.count > maximum / 4 { return unfinished.id }
+        return idle?.id ?? unfinished?.id
+    }
+}
+
+/// Why we ended a connection; a label of a metric.
+enum ConnectionEnd: String, Sendable, Hashable, CaseIterable {
+    case headerTimeout = "header_timeout"
+    case bodyTimeout = "body_timeout"
+    case idleTimeout = "idle_timeout"
+    case notReading = "not_reading"
+    /// For the next one, when there were as many as there may be.
+    case madeRoom = "made_room"
+    /// It came when all others were being answered.
+    case refused
+}
