@@ -135,7 +135,7 @@ struct SystemdTests {
     @Test func `a journal that is frozen stops nothing, and later says what it lacks`() async throws {
         try await InstalledHealthd.with { installed async throws in
             let before = try await installed.mainPID
-            let problems = (0..<45).map { "unknown-setting-number-\($0): { with: a value }" }.joined(separator: "\n")
+            let problems = (0..<60).map { "unknown-setting-number-\($0): { with: a value }" }.joined(separator: "\n")
             try await installed.lab.run("systemctl", "kill", "--signal=STOP", "--kill-whom=main", "systemd-journald")
             do {
                 try installed.writeConfiguration(problems)
