@@ -46,6 +46,8 @@ struct `JSON bodies` {
         (#"{"name":"a","parts":[{"size":1,"share":"1"}]}"#, "parts[0].share has the wrong type; expected a number"),
         (#"{"name":"a","parts":[{"size":1,"colour":"green"}]}"#, #"parts[0].colour is "green"; expected one of red, blue"#),
         (#"{"name":"a","parts":[{"size":1,"colour":1}]}"#, "parts[0].colour has the wrong type; expected a string"),
+        (#"{"name":"a","parts":[],"any":[1e999]}"#, "any has a number that is too large to be kept"),
+        (#"{"name":1e999,"parts":[]}"#, "name has the wrong type; expected a string"),
         ("[]", "body has the wrong type; expected an object"), ("7", "body has the wrong type; expected an object"),
         ("{", "body is not valid JSON, or nests deeper than 64"), (#"{"name":"\ud800","parts":[]}"#, "body is not valid JSON, or nests deeper than 64"),
         (

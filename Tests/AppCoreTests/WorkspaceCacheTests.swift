@@ -65,7 +65,7 @@ struct WorkspaceCacheTests {
             let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment", autoStart: false))
             #expect([snapshot.workspaceID, task.workspaceID] == [workspace.id, workspace.id])
             for encoded in [try JSONEncoder().encode(snapshot), try JSONEncoder().encode(task)] {
-                #expect(JSONValue(utf8: Array(encoded))?["workspaceId"] == 1)
+                #expect(JSONValue(body: Array(encoded))?["workspaceId"] == 1)
             }
         }
     }

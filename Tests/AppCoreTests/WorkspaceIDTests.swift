@@ -62,6 +62,7 @@ struct `Workspace numbers` {
         ("1.0", "has a point or an exponent"), ("1.5", "has a point or an exponent"), ("1e3", "has a point or an exponent"),
         ("1E0", "has a point or an exponent"), ("1.0000000000000001", "has a point or an exponent"), ("-1.5", "is negative"),
         ("9223372036854775808", "is too large"), ("18446744073709551617", "is too large"), ("1e300", "is too large"),
+        ("1e999", "is too large"), ("1" + String(repeating: "0", count: 400), "is too large"),
         ("-9223372036854775809", "is negative"), ("[1]", "is a list"), ("{}", "is an object"), (#"{"id":1}"#, "is an object"),
         (#""""#, #"is """#), (#""0""#, #"is "0""#), (#""01""#, #"is "01""#), (#""1.0""#, #"is "1.0""#), (#"" 1""#, #"is " 1""#), (#""+1""#, #"is "+1""#),
         (#""9223372036854775808""#, #"is "9223372036854775808""#),

@@ -25,7 +25,11 @@ struct JSONBody: Decoder, SingleValueDecodingContainer {
     func decode<Value: Decodable>(_ type: Value.Type) throws -> Value {
         let found: Any?
         switch type {
-        case is JSONValue.Type: found = value
+        case is JSONValue.Type:
+            guard !value.containsInfinity else {
+                throw DecodingError.dataCorruptedError(in: self, debugDescription: "has a number that is too large to be kept")
+            }
+            found = value
         case is String.Type: found = value.stringValue
         case is Bool.Type: found = value.boolValue
         case is Double.Type: found = value.doubleValue

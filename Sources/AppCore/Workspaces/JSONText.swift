@@ -58,12 +58,18 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
     static let depthLimit = 64
 
     /// Nil when the text is not one JSON value (RFC 8259) or nests deeper than `depthLimit`.
-    public init?(text: some StringProtocol) { self.init(utf8: Array(text.utf8)) }
+    public init?(text: some StringProtocol) { self.init(JSONReader(bytes: Array(text.utf8), keepsInfinity: false)) }
 
-    /// The same; a byte order mark at the start is passed over.
-    init?(utf8 bytes: [UInt8]) {
-        var reader = JSONReader(bytes: bytes)
+    /// What a client sent: a byte order mark at the start is passed over, and a number that is too large for a double is an infinite one,
+    /// so that the field it stands in can be named.
+    init?(body bytes: [UInt8]) {
+        var reader = JSONReader(bytes: bytes, keepsInfinity: true)
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { reader.position = 3 }
+        self.init(reader)
+    }
+
+    private init?(_ start: JSONReader) {
+        var reader = start
         guard let value = reader.value(depth: 0), reader.isAtEnd() else { return nil }
         self = value
     }
@@ -71,10 +77,12 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
 
 private struct JSONReader {
     let bytes: [UInt8]
+    let keepsInfinity: Bool
     var position = 0
 
-    init(bytes: [UInt8]) {
+    init(bytes: [UInt8], keepsInfinity: Bool) {
         self.bytes = bytes
+        self.keepsInfinity = keepsInfinity
     }
 
     private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
@@ -150,7 +158,7 @@ private struct JSONReader {
         else { return nil }
         let text = String(decoding: token, as: UTF8.self)
         if let whole = Int(text) { return .integer(whole) }
-        guard let value = Double(text), value.isFinite else { return nil }
+        guard let value = Double(text), value.isFinite || keepsInfinity else { return nil }
         return .number(value)
     }
 

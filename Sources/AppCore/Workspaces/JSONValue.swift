@@ -44,6 +44,16 @@ public enum JSONValue: Sendable, Hashable {
         return .number((value * scale).rounded() / scale)
     }
 
+    /// True if some number in it is too large for a double, and would be written as null.
+    var containsInfinity: Bool {
+        switch self {
+        case .null, .bool, .integer, .string: false
+        case .number(let number): !number.isFinite
+        case .array(let elements): elements.contains(where: \.containsInfinity)
+        case .object(let members): members.values.contains(where: \.containsInfinity)
+        }
+    }
+
     /// True if some text in it holds U+0000, which `jsonb` refuses.
     var containsNUL: Bool {
         switch self {

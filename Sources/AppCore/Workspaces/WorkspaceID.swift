@@ -40,7 +40,8 @@ extension Workspace {
 
         public init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()
-            let found = try container.decode(JSONValue.self)
+            // The one thing that is no JSONValue is a number beyond every double.
+            let found = (try? container.decode(JSONValue.self)) ?? .number(.infinity)
             let valid: Self? =
                 switch found {
                 case .integer(let number): Self(rawValue: number)
