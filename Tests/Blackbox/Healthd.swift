@@ -34,7 +34,7 @@ public final class Healthd: Sendable {
     }
 
     // What the shell of whoever runs the tests has set must not reach the program under test.
-    private static let foreign: Set<String> = {
+    public static let foreign: Set<String> = {
         let names = ProcessInfo.processInfo.environment.keys
         return Set(names.filter { $0.hasPrefix("HEALTHD_") || $0.hasPrefix("PG") || $0 == "DATABASE_URL" || $0 == "REDIS_URL" || $0 == "NOTIFY_SOCKET" })
     }()

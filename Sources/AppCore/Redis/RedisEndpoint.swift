@@ -82,7 +82,9 @@ extension RedisEndpoint {
             let path = try Self.decoded(place, "the socket's path")
             guard path.utf8.count > 1, path.hasPrefix("/") else { throw InvalidURL(reason: "the socket's path is not absolute") }
             // sun_path of sockaddr_un, less its terminating zero.
-            guard path.utf8.count <= 107 else { throw InvalidURL(reason: "the socket's path has \(path.utf8.count) bytes, the system's limit is 107") }
+            guard path.utf8.count <= 107 else {
+                throw InvalidURL(reason: "the socket's path has \(path.utf8.count) bytes, the system's limit is 107")
+            }
             self.init(address: .unix(path: path), user: user, password: password, database: parameter ?? 0)
         } else {
             let (server, path) = place.parted(at: "/") ?? (place, "")

@@ -22,7 +22,8 @@ public struct Receiver: Sendable, Hashable {
             throw ReceiverProblem(receiver: name, setting: .webhook, text: error.text)
         }
         for secret in secrets where SigningKey(secret) == nil {
-            throw ReceiverProblem(receiver: name, setting: .secretFile, text: "names a secret that is empty, or starts with whsec_ and is not base64 after it")
+            throw ReceiverProblem(
+                receiver: name, setting: .secretFile, text: "names a secret that is empty, or starts with whsec_ and is not base64 after it")
         }
         self.name = name
         self.url = Secret(address.url)

@@ -26,7 +26,9 @@ struct WebhookAddress {
         }
         let authority = afterScheme.upTo(["/", "?", "#", "\\"])
         let rest = afterScheme[authority.endIndex...]
-        guard !rest.unicodeScalars.contains("#") else { throw Complaint("has a #, and what stands behind it is never sent; leave it out, or write it as %23") }
+        guard !rest.unicodeScalars.contains("#") else {
+            throw Complaint("has a #, and what stands behind it is never sent; leave it out, or write it as %23")
+        }
         guard rest.unicodeScalars.first != "\\" else { throw Complaint("has a \\ after its host") }
         var place = authority
         if let (credentials, after) = authority.partedAtLast("@") {
@@ -41,7 +43,9 @@ struct WebhookAddress {
         let path = rest.unicodeScalars.first == "?" ? "/\(rest)" : String(rest)
         url = "\(scheme)://\(self.host)\(Self.encoded(path))"
         // The client reads it once more, with this.
-        guard let read = URL(string: url), read.host() != nil, read.port == port else { throw Complaint("is not an address like https://example.org/hook") }
+        guard let read = URL(string: url), read.host() != nil, read.port == port else {
+            throw Complaint("is not an address like https://example.org/hook")
+        }
     }
 
     private static func schemed(_ text: String) -> (scheme: String, rest: Substring)? {
@@ -55,7 +59,9 @@ struct WebhookAddress {
         let user = try decoded(name)
         let password = try decoded(secret)
         guard !user.isEmpty || !password.isEmpty else { return nil }
-        guard !user.unicodeScalars.contains(":") else { throw Complaint("has a : in its user name, which HTTP cannot tell from the one before the password") }
+        guard !user.unicodeScalars.contains(":") else {
+            throw Complaint("has a : in its user name, which HTTP cannot tell from the one before the password")
+        }
         guard !(user + password).unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) else {
             throw Complaint("has a control character in its user name or password")
         }
@@ -66,7 +72,8 @@ struct WebhookAddress {
         do {
             return try PercentEncoding.decoded(text)
         } catch {
-            throw Complaint(error == .notUTF8 ? "has a user name or password that is not UTF-8" : "has a % in its user name or password that no two hexadecimal digits follow; write %25 for a %")
+            guard error != .notUTF8 else { throw Complaint("has a user name or password that is not UTF-8") }
+            throw Complaint("has a % in its user name or password that no two hexadecimal digits follow; write %25 for a %")
         }
     }
 

@@ -116,6 +116,7 @@ extension Configuration {
         } else if let url = environment["REDIS_URL"] {
             source = SettingReader.Found(text: url, origin: .environment("REDIS_URL"))
         }
+        source = source.map { SettingReader.Found(text: withoutLineEnd($0.text), origin: $0.origin) }
         let passwordFile = secrets.read("cache.password-file", what: "the password of Redis", &reader)
         var choice: CacheChoice = mode == .embedded ? .embedded : .memoryOnly
         if let source {
@@ -126,8 +127,8 @@ extension Configuration {
                 if let passwordFile { endpoint.password = passwordFile }
                 if endpoint.user != nil, endpoint.password == nil, reader.origin(of: "cache.password-file") == .unset {
                     throw URLComplaint(
-                        "names a user and no password; name its file in cache.password-file, or write USER:@ for a user without one and :PASSWORD@ for a password without a user"
-                    )
+                        "names a user and no password; name its file in cache.password-file, or write USER:@ for a user without one and "
+                            + ":PASSWORD@ for a password without a user")
                 }
                 choice = .redis(endpoint)
             } catch {

@@ -15,6 +15,7 @@ extension Configuration {
         } else if let url = environment["DATABASE_URL"] {
             source = SettingReader.Found(text: url, origin: .environment("DATABASE_URL"))
         }
+        source = source.map { SettingReader.Found(text: withoutLineEnd($0.text), origin: $0.origin) }
         let passwordFile = secrets.read("database.password-file", what: "the password of the database", &reader)
         var named = NamedDatabase()
         if let source {

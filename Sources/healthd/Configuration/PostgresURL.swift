@@ -71,8 +71,8 @@ struct PostgresURL {
         if ports.contains(where: { !$0.isEmpty }) { values["port"] = ports.joined(separator: ",") }
     }
 
-    private static func readParameters(_ text: Substring, into values: inout [String: String]) throws(URLComplaint) {
-        for pair in text.pieces(between: "&") where !pair.isEmpty {
+    private static func readParameters(_ query: Substring, into values: inout [String: String]) throws(URLComplaint) {
+        for pair in query.pieces(between: "&") where !pair.isEmpty {
             guard let (name, text) = pair.parted(at: "=") else { throw URLComplaint("has a parameter without a value") }
             let keyword = try percentDecoded(name, what: "parameter name")
             // As libpq does for URLs written for JDBC, and for its own of long ago.
@@ -84,7 +84,7 @@ struct PostgresURL {
                 values[keyword] = try percentDecoded(text, what: "value of \(keyword)")
             } else {
                 // With an @ in it, it may be a piece of a password.
-                let quoted = text.unicodeScalars.contains("@") ? "an unknown parameter" : "the unknown parameter \"\(keyword.oneLine(limit: 40))\""
+                let quoted = query.unicodeScalars.contains("@") ? "an unknown parameter" : "the unknown parameter \"\(keyword.oneLine(limit: 40))\""
                 throw URLComplaint("has \(quoted)\(ConnectionKeywords.hint(for: keyword))")
             }
         }

@@ -57,13 +57,18 @@ struct SecretFiles {
     }
 
     /// Without what editors add and no secret means: a byte order mark in front, one line end behind.
-    ///
-    /// Scalar by scalar: to Swift a carriage return with its line feed is one character, and equal to neither.
     private static func line(_ text: String) -> String {
-        var scalars = text.unicodeScalars[...]
-        if scalars.first == "\u{FEFF}" { scalars.removeFirst() }
-        if scalars.last == "\n" { scalars.removeLast() }
-        if scalars.last == "\r" { scalars.removeLast() }
-        return String(scalars)
+        let isMarked = text.unicodeScalars.first == "\u{FEFF}"
+        return withoutLineEnd(isMarked ? String(text.unicodeScalars.dropFirst()) : text)
     }
+}
+
+/// Without one line end: LF, CRLF or CR. `echo` and many a secret's store add one.
+///
+/// Scalar by scalar: to Swift a carriage return with its line feed is one character, and equal to neither.
+func withoutLineEnd(_ text: String) -> String {
+    var scalars = text.unicodeScalars[...]
+    if scalars.last == "\n" { scalars.removeLast() }
+    if scalars.last == "\r" { scalars.removeLast() }
+    return String(scalars)
 }

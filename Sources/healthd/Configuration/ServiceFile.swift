@@ -26,7 +26,9 @@ struct ServiceFile {
             func complain(_ text: String) -> ConfigurationProblem {
                 ConfigurationProblem(key: "", origin: .file(name, line: index + 1), text: text)
             }
-            guard !line.hasPrefix("ldap") else { throw complain("asks an LDAP server for the service, which healthd does not do; name the keywords here") }
+            guard !line.hasPrefix("ldap") else {
+                throw complain("asks an LDAP server for the service, which healthd does not do; name the keywords here")
+            }
             guard let (keyword, value) = line.parted(at: "=") else { throw complain("is not keyword=value") }
             guard keyword != "service" else { throw complain("names a service inside a service, which libpq does not read either") }
             guard ConnectionKeywords.isKnown(String(keyword)), keyword != "servicefile" else {
@@ -55,7 +57,9 @@ struct ServiceFiles {
     static let systemFolder = "/etc/postgresql-common"
 
     /// - Parameter file: instead of the user's own, and then it must be there.
-    func service(_ service: String, file: String?, namedBy origin: SettingOrigin, _ key: String) throws(ConfigurationProblem) -> [String: (value: String, origin: SettingOrigin)] {
+    func service(
+        _ service: String, file: String?, namedBy origin: SettingOrigin, _ key: String
+    ) throws(ConfigurationProblem) -> [String: (value: String, origin: SettingOrigin)] {
         func complain(_ text: String) -> ConfigurationProblem { ConfigurationProblem(key: key, origin: origin, text: text) }
         let quoted = "names the service \"\(service.oneLine(limit: 60))\""
         let own = file ?? environment["HOME"].map { "\($0)/.pg_service.conf" }

@@ -9,7 +9,8 @@ func isServiceVariable(_ name: String, _ value: String) -> Bool {
     let isAddress = ["tcp://", "udp://", "sctp://"].contains { value.hasPrefix($0) }
     if name.wholeMatch(of: /HEALTHD(_[A-Z0-9_]+)?_SERVICE_HOST/) != nil { return true }
     if name.wholeMatch(of: /HEALTHD(_[A-Z0-9_]+)?_SERVICE_PORT(_[A-Z0-9_]+)?/) != nil { return true }
-    if name.wholeMatch(of: /HEALTHD(_[A-Z0-9_]+)?_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR|START|END|PORT_START|PORT_END))?/) != nil { return true }
+    let port = /HEALTHD(_[A-Z0-9_]+)?_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR|START|END|PORT_START|PORT_END))?/
+    if name.wholeMatch(of: port) != nil { return true }
     if name.wholeMatch(of: /HEALTHD(_[A-Z0-9_]+)?_PORT/) != nil { return isAddress }
     if name.wholeMatch(of: /HEALTHD(_[A-Z0-9_]+)?_NAME/) != nil { return value.hasPrefix("/") }
     return name.wholeMatch(of: /HEALTHD(_[A-Z0-9_]+)?_ENV_.+/) != nil

@@ -35,7 +35,7 @@ import Vitals
     }
 
     @Test func `uses a configured database also when embedded is asked for`() throws {
-        let configuration = try decode(nil, ["REDIS_URL": "redis://cache:6380/3"], mode: .embedded)
+        let configuration = try decode(nil, ["REDIS_URL": "redis://cache:6380/3\n"], mode: .embedded)
         #expect(configuration.cache.choice == .redis(RedisEndpoint(address: .tcp(host: "cache", port: 6380), database: 3)))
         guard case .external(let keywords) = configuration.database else {
             return #expect(Bool(false), "expected the external database")
