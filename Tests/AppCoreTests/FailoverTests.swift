@@ -39,7 +39,7 @@ struct FailoverTests {
             try await primary.stop()
             try await database.untilUnavailable()
             try await standby.superuserScript("SELECT pg_promote()")
-            #expect(try await untilWritten(database) < .seconds(2))
+            #expect(try await untilWritten(database) < promise(.seconds(2), "P9: writes succeed again after the new primary answers"))
         }
     }
 
@@ -58,7 +58,7 @@ struct FailoverTests {
             try await server.superuserScript(
                 "SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()"
             )
-            #expect(try await untilWritten(database) < .seconds(2))
+            #expect(try await untilWritten(database) < promise(.seconds(2), "P9: writes succeed again after the new primary answers"))
         }
     }
 
@@ -114,7 +114,7 @@ struct FailoverTests {
             // Both are standbys: neither will do.
             try await database.untilUnavailable()
             try await standby.superuserScript("SELECT pg_promote()")
-            #expect(try await untilWritten(database) < .seconds(2))
+            #expect(try await untilWritten(database) < promise(.seconds(2), "P9: writes succeed again after the new primary answers"))
             #expect(try await isInRecovery(database) == false)
         }
     }

@@ -4,10 +4,11 @@ import Vitals
 /// Waits until something outside this process has come about, and answers how long that took.
 ///
 /// The one place where a test waits on real time: a process, a socket or a unit gives no signal that a test could await. It asks
-/// again and again, and gives up with the last reason at the deadline.
+/// again and again, and gives up with the last reason at the limit: a bound on hanging, and no promise. A test of a promise looks at how long
+/// it took.
 @discardableResult
 public func eventually(
-    _ what: String, within limit: Duration = .seconds(10), every pause: Duration = .milliseconds(10),
+    _ what: String, within limit: Duration = .seconds(30), every pause: Duration = .milliseconds(10),
     _ condition: () async throws -> Bool
 ) async throws -> Duration {
     let began = MonotonicInstant.now()
@@ -17,7 +18,7 @@ public func eventually(
 
 /// Waits until `attempt` answers something, and answers that.
 public func eventuallySome<R>(
-    _ what: String, within limit: Duration = .seconds(10), every pause: Duration = .milliseconds(10),
+    _ what: String, within limit: Duration = .seconds(30), every pause: Duration = .milliseconds(10),
     _ attempt: () async throws -> R?
 ) async throws -> R {
     let deadline = MonotonicInstant.now() + limit

@@ -66,7 +66,7 @@ public final class Healthd: Sendable {
         let healthd = try Healthd(
             settings, arguments: arguments, environment: environment, folder: folder, port: port, reader: reader, prefix: prefix)
         do {
-            try await eventually("healthd answers", within: .seconds(30), every: word == nil ? .milliseconds(10) : .milliseconds(1)) {
+            try await eventually("healthd answers", within: .seconds(60), every: word == nil ? .milliseconds(10) : .milliseconds(1)) {
                 guard healthd.program.exitStatus == nil else { return true }
                 if let word { return healthd.output.contains(word) }
                 return try await healthd.web.get("/livez", within: .seconds(2)).status == 200
@@ -89,12 +89,12 @@ public final class Healthd: Sendable {
         let program = try Program(
             [binary, "run", "--config", file] + arguments, log: "\(folder.path)/log", reader: reader,
             environment: environment.merging(["HEALTHD_STATE": "\(folder.path)/state"]) { own, _ in own }, leavingOut: foreign)
-        let status = try await program.ended(within: .seconds(20))
+        let status = try await program.ended()
         return (status, program.output)
     }
 
     /// Runs a verb to its end.
-    public func verb(_ words: String..., within limit: Duration = .seconds(20)) async throws -> (status: Int32, output: String) {
+    public func verb(_ words: String..., within limit: Duration = .seconds(30)) async throws -> (status: Int32, output: String) {
         let log = "\(folder.path)/verb.\(MonotonicInstant.now().nanoseconds)"
         let program = try Program([Self.binary] + words + ["--config", configuration], log: log, leavingOut: Self.foreign)
         let status = try await program.ended(within: limit)
@@ -122,7 +122,7 @@ public final class Healthd: Sendable {
 
     /// Ends it and answers the status it ended with.
     @discardableResult
-    public func end(with number: Int32 = SIGTERM, within limit: Duration = .seconds(15)) async throws -> Int32 {
+    public func end(with number: Int32 = SIGTERM, within limit: Duration = .seconds(30)) async throws -> Int32 {
         try await program.end(with: number, within: limit)
     }
 }

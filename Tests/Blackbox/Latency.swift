@@ -5,12 +5,12 @@ import Vitals
 /// How long requests took, one after another on one kept-alive connection, as a scraper makes them.
 public struct Latency: Sendable {
     /// Sorted.
-    public var milliseconds: [Double]
+    public var times: [Duration]
 
-    /// The share of requests that were at least this fast: `percentile(0.99)`.
-    public func percentile(_ share: Double) -> Double {
-        guard !milliseconds.isEmpty else { return .infinity }
-        return milliseconds[min(milliseconds.count - 1, Int(Double(milliseconds.count) * share))]
+    /// The time below which this share of them lies.
+    public func quantile(_ share: Double) -> Duration {
+        guard !times.isEmpty else { return .seconds(3_600) }
+        return times[min(times.count - 1, Int(Double(times.count) * share))]
     }
 
     /// Sends `count` requests on a thread of its own, with blocking sockets, so that nothing of this process is in the figures.
@@ -31,20 +31,20 @@ public struct Latency: Sendable {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
         }
         guard connected == 0 else { throw TestServerError("cannot connect to port \(port): errno \(errno)") }
-        var patience = timeval(tv_sec: 5, tv_usec: 0)
+        var patience = timeval(tv_sec: 20, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
 
         let request = Array("GET \(path) HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/plain;version=0.0.4\r\n\r\n".utf8)
-        var times: [Double] = []
+        var times: [Duration] = []
         for _ in 0..<count {
             let began = MonotonicInstant.now()
             guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
                 throw TestServerError("cannot send: errno \(errno)")
             }
             try readAnswer(descriptor)
-            times.append((MonotonicInstant.now() - began).seconds * 1_000)
+            times.append(.now() - began)
         }
-        return Latency(milliseconds: times.sorted())
+        return Latency(times: times.sorted())
     }
 
     private static func readAnswer(_ descriptor: Int32) throws {

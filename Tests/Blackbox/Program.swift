@@ -134,13 +134,13 @@ public final class Program: Sendable {
     }
 
     /// Waits for the end of the program and answers its status.
-    public func ended(within limit: Duration = .seconds(10)) async throws -> Int32 {
+    public func ended(within limit: Duration = .seconds(30)) async throws -> Int32 {
         try await eventuallySome("process \(pid) ends", within: limit) { self.exitStatus }
     }
 
     /// Ends it with a signal and waits.
     @discardableResult
-    public func end(with number: Int32 = SIGTERM, within limit: Duration = .seconds(10)) async throws -> Int32 {
+    public func end(with number: Int32 = SIGTERM, within limit: Duration = .seconds(30)) async throws -> Int32 {
         signal(number)
         return try await ended(within: limit)
     }

@@ -24,7 +24,7 @@ public struct Prometheus: Sendable {
             ], log: "\(folder.path)/log")
         let prometheus = Prometheus(web: Web(port: own), program: program, folder: folder)
         do {
-            try await eventually("Prometheus is ready", within: .seconds(20)) { try await prometheus.web.get("/-/ready").status == 200 }
+            try await eventually("Prometheus is ready") { try await prometheus.web.get("/-/ready").status == 200 }
         } catch {
             throw TestServerError("\(error): \(program.output)")
         }

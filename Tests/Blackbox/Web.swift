@@ -18,11 +18,11 @@ public struct Web: Sendable {
         public var json: JSON { get throws { try JSON(text) } }
     }
 
-    public func get(_ path: String, headers: [String: String] = [:], within limit: Duration = .seconds(5)) async throws -> Answer {
+    public func get(_ path: String, headers: [String: String] = [:], within limit: Duration = .seconds(20)) async throws -> Answer {
         try await send("GET", path, headers: headers, body: nil, within: limit)
     }
 
-    public func post(_ path: String, _ body: String = "{}", within limit: Duration = .seconds(10)) async throws -> Answer {
+    public func post(_ path: String, _ body: String = "{}", within limit: Duration = .seconds(20)) async throws -> Answer {
         try await send("POST", path, headers: ["content-type": "application/json"], body: body, within: limit)
     }
 

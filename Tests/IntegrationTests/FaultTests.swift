@@ -13,8 +13,10 @@ extension IntegrationTests {
             var words: String { self == .stopped ? " down" : "not answering" }
         }
 
-        /// The scrape stays this fast, whatever the database does.
-        static let slowestScrape = 3.0  // ms
+        static let noticed = promise(.milliseconds(2_500), "the verdict is right after a server was stopped or frozen")
+        static let recovered = promise(.seconds(2), "the verdict is right again after a server's return")
+        /// The scrape stays this fast, whatever the database does; on a calm machine.
+        static let slowestScrape = Duration.milliseconds(3)
 
         @Test(arguments: Fault.allCases)
         func `PostgreSQL fails and comes back`(fault: Fault) async throws {
@@ -28,8 +30,8 @@ extension IntegrationTests {
             case .stopped: try await postgres.stop()
             case .frozen: postgres.freeze()
             }
-            let noticed = try await eventually("critical", within: .seconds(10)) { try await healthd.verdict("postgres") == "critical" }
-            #expect(noticed < .milliseconds(2_500), "it took \(noticed)")
+            let noticed = try await eventually("critical") { try await healthd.verdict("postgres") == "critical" }
+            #expect(noticed < Self.noticed, "it took \(noticed)")
             try await Self.expectReason(of: fault, on: "postgres", from: healthd)
             #expect(try await healthd.web.get("/api/health").status == 503)
             #expect(try await healthd.web.get("/livez").status == 200)
@@ -40,9 +42,9 @@ extension IntegrationTests {
             case .stopped: try await postgres.startAgain()
             case .frozen: postgres.thaw()
             }
-            let recovered = try await eventually("healthy again", within: .seconds(10)) { try await healthd.verdict("postgres") == "healthy" }
-            #expect(recovered < .seconds(2), "it took \(recovered)")
-            try await eventually("work goes on", within: .seconds(10)) { try await healthd.web.get("/api/workspaces").status == 200 }
+            let recovered = try await eventually("healthy again") { try await healthd.verdict("postgres") == "healthy" }
+            #expect(recovered < Self.recovered, "it took \(recovered)")
+            try await eventually("work goes on") { try await healthd.web.get("/api/workspaces").status == 200 }
             #expect(try await healthd.end() == 0)
         }
 
@@ -61,8 +63,8 @@ extension IntegrationTests {
             case .stopped: try await redis.stop()
             case .frozen: redis.freeze()
             }
-            let noticed = try await eventually("critical", within: .seconds(10)) { try await healthd.verdict("redis") == "critical" }
-            #expect(noticed < .milliseconds(2_500), "it took \(noticed)")
+            let noticed = try await eventually("critical") { try await healthd.verdict("redis") == "critical" }
+            #expect(noticed < Self.noticed, "it took \(noticed)")
             try await Self.expectReason(of: fault, on: "redis", from: healthd)
             for id in ids.prefix(20) {
                 #expect(try await healthd.web.get("/api/workspaces/\(id)/overview").status == 200)
@@ -74,8 +76,8 @@ extension IntegrationTests {
             case .stopped: try await redis.startAgain()
             case .frozen: redis.thaw()
             }
-            let recovered = try await eventually("healthy again", within: .seconds(10)) { try await healthd.verdict("redis") == "healthy" }
-            #expect(recovered < .seconds(2), "it took \(recovered)")
+            let recovered = try await eventually("healthy again") { try await healthd.verdict("redis") == "healthy" }
+            #expect(recovered < Self.recovered, "it took \(recovered)")
         }
 
         @Test func `it starts while the database is down, and says so`() async throws {
@@ -83,12 +85,12 @@ extension IntegrationTests {
             try await neighbours.prepare(seed: false)
             try await neighbours.postgres.stop()
             let healthd = try await Healthd.start(neighbours.settings())
-            try await eventually("critical", within: .seconds(3)) { try await healthd.verdict("postgres") == "critical" }
+            try await eventually("critical") { try await healthd.verdict("postgres") == "critical" }
             let answer = try await healthd.web.get("/api/workspaces")
             #expect(answer.status == 503)
             #expect(answer.headers["retry-after"] != nil)
             try await neighbours.postgres.startAgain()
-            try await eventually("at work", within: .seconds(5)) { try await healthd.web.get("/api/workspaces").status == 200 }
+            try await eventually("at work") { try await healthd.web.get("/api/workspaces").status == 200 }
         }
 
         private static func expectReason(of fault: Fault, on component: String, from healthd: Healthd) async throws {
@@ -96,15 +98,17 @@ extension IntegrationTests {
             #expect(reason.contains(fault.words), "\(fault) is told as: \(reason)")
         }
 
-        /// Three hundred scrapes while the fault lasts. The machine may have something else to do for a moment; of three rounds the
-        /// best one counts, and none may fail.
+        /// Three hundred scrapes while the fault lasts, of which none may fail; of three rounds the best one counts.
         private static func expectFastScrapes(_ healthd: Healthd) async throws {
-            var rounds: [Double] = []
+            var rounds: [String] = []
             for _ in 1...3 {
-                rounds.append(try await Latency.measure(port: healthd.port, count: 300).percentile(0.99))
-                if rounds[rounds.count - 1] < slowestScrape { return }
+                let (scrapes, reference) = try await beside { try await Latency.measure(port: healthd.port, count: 300) }
+                let (slowest, allowed) = (scrapes.quantile(0.99), reference.allows(slowestScrape, share: 0.99))
+                rounds.append("p99 \(slowest.text) of \(allowed.text): \(reference.text)")
+                print("scrapes:", rounds[rounds.count - 1])
+                if slowest < allowed { return }
             }
-            #expect(rounds.min() ?? .infinity < slowestScrape, "p99 in ms, by round: \(rounds)")
+            Issue.record("\(rounds)")
         }
     }
 }

@@ -23,7 +23,7 @@ extension IntegrationTests {
                     .contains("1")
             }
             async let change = web.send(
-                "PATCH", "/api/workspaces/\(ids[0])", headers: ["content-type": "application/json"], body: #"{"name":"changed"}"#, within: .seconds(20))
+                "PATCH", "/api/workspaces/\(ids[0])", headers: ["content-type": "application/json"], body: #"{"name":"changed"}"#, within: .seconds(30))
             try await eventually("the wait is told") {
                 let holders = try await web.get("/api/health/pool/holders").json["holders"].items
                 return holders.contains { $0["backend"]["waitsFor"].string == "Lock:transactionid" && $0["backend"]["blockedBy"].items.count == 1 }

@@ -60,8 +60,8 @@ extension IntegrationTests {
             // More than a pipe holds.
             try await Self.logALot(healthd, reloads: 30)
             let began = MonotonicInstant.now()
-            #expect(try await healthd.end(within: .seconds(15)) == 0)
-            #expect(MonotonicInstant.now() - began < .seconds(8))
+            #expect(try await healthd.end() == 0)
+            #expect(MonotonicInstant.now() - began < promise(.seconds(8), "it ends in time though nobody reads its log"))
         }
 
         @Test func `a pipe whose reader is gone stops nothing`() async throws {

@@ -96,8 +96,8 @@ extension IntegrationTests {
 
             manager.fill()
             let began = MonotonicInstant.now()
-            #expect(try await healthd.end(within: .seconds(15)) == 0)
-            #expect(MonotonicInstant.now() - began < .seconds(8))
+            #expect(try await healthd.end() == 0)
+            #expect(MonotonicInstant.now() - began < promise(.seconds(8), "it ends in time though its manager does not read"))
         }
 
         @Test func `a manager that is gone is counted once and forgotten`() async throws {

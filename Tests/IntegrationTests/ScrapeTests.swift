@@ -39,7 +39,7 @@ extension IntegrationTests {
             try await neighbours.prepare()
             let healthd = try await Healthd.start(neighbours.settings(poolMax: 7))
             let prometheus = try await Prometheus.start(scraping: healthd.port)
-            try await eventually("up is 1", within: .seconds(10)) {
+            try await eventually("up is 1") {
                 try await prometheus.query("up{job=\"healthd\"}").first?.value == 1
             }
             #expect(try await prometheus.scrapeError() == "")

@@ -53,7 +53,7 @@ extension IntegrationTests {
                 cache: { url: "redis://default@localhost:\(redis.tcpPort ?? 0)", password-file: \(file) }
                 """
             let healthd = try await Healthd.start(settings)
-            try await eventually("Redis is well", within: .seconds(10)) { try await healthd.verdict("redis") == "healthy" }
+            try await eventually("Redis is well") { try await healthd.verdict("redis") == "healthy" }
             try await healthd.end()
         }
 
@@ -71,7 +71,7 @@ extension IntegrationTests {
             let program = try Program(
                 [Healthd.binary] + words, log: "\(folder.path)/log.\(MonotonicInstant.now().nanoseconds)", environment: environment,
                 leavingOut: Healthd.foreign)
-            return (try await program.ended(within: .seconds(20)), program.output)
+            return (try await program.ended(), program.output)
         }
     }
 }

@@ -56,7 +56,7 @@ extension IntegrationTests {
             #expect(made.status == 201, "\(made.text)")
             let id = try #require(try made.json["id"].int)
             let changed = try await web.send(
-                "PATCH", "/api/workspaces/\(id)", headers: ["content-type": "application/json"], body: #"{"name":"Short semis"}"#, within: .seconds(5))
+                "PATCH", "/api/workspaces/\(id)", headers: ["content-type": "application/json"], body: #"{"name":"Short semis"}"#, within: .seconds(20))
             #expect(changed.status == 200, "\(changed.text)")
             // Through the cache: what was written is what is read.
             #expect(try await web.get("/api/workspaces/\(id)").json["name"].string == "Short semis")

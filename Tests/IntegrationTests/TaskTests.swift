@@ -12,7 +12,7 @@ extension IntegrationTests {
         }
 
         static func submit(_ web: Web, _ workspace: Int, _ type: String = "risk-assessment") async throws -> Web.Answer {
-            try await web.post("/api/agents/tasks", #"{"workspaceId":\#(workspace),"type":"\#(type)","params":{}}"#, within: .seconds(20))
+            try await web.post("/api/agents/tasks", #"{"workspaceId":\#(workspace),"type":"\#(type)","params":{}}"#, within: .seconds(30))
         }
 
         @Test(arguments: ["thesis-validation", "earnings-analysis", "risk-assessment"])
@@ -26,7 +26,7 @@ extension IntegrationTests {
             let made = try await Self.submit(healthd.web, workspace, type)
             #expect(made.status == 201, "\(made.text)")
             let id = try #require(try made.json["id"].string)
-            let events = try await healthd.web.events("/api/agents/tasks/\(id)/stream", within: .seconds(30)) { $0.kind.hasPrefix("task:completed") || $0.kind.hasPrefix("task:failed") }
+            let events = try await healthd.web.events("/api/agents/tasks/\(id)/stream", within: .seconds(60)) { $0.kind.hasPrefix("task:completed") || $0.kind.hasPrefix("task:failed") }
             let kinds = events.map(\.kind)
             #expect(kinds.first == "task:state")
             #expect(kinds.last == "task:completed", "\(events.last?.data ?? "")")
@@ -53,7 +53,7 @@ extension IntegrationTests {
                 }
                 for index in 0..<100 {
                     group.addTask {
-                        Told(what: "overview", status: try await web.get("/api/workspaces/\(ids[index % ids.count])/overview", within: .seconds(20)).status)
+                        Told(what: "overview", status: try await web.get("/api/workspaces/\(ids[index % ids.count])/overview", within: .seconds(30)).status)
                     }
                 }
                 return try await group.reduce(into: []) { $0.append($1) }

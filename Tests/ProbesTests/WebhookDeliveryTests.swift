@@ -10,7 +10,7 @@ import Vitals
 @testable import Probes
 
 /// Delivery over real sockets, to a real HTTP server in this process.
-@Suite(.timeLimit(.minutes(1))) struct `A webhook` {
+@Suite(.timeLimit(.minutes(3))) struct `A webhook` {
     let time = SystemTime()
     let scratch: Scratch
     let lines = LogLines()
@@ -80,7 +80,7 @@ import Vitals
                 let began = time.now()
                 line.pool(1.5, time: time)
                 let request = try await server.request(1)
-                #expect(time.now() - began < .seconds(1))
+                #expect(time.now() - began < promise(.seconds(1), "a full pool is told of within a second"))
                 #expect(try request.told().healthd.holders.first?.statement == "SELECT pg_sleep($1)")
             }
         }

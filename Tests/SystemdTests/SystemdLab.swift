@@ -20,7 +20,7 @@ final class SystemdLab: Sendable {
         let script = "\(Healthd.root)/Tests/SystemdTests/lab/lab.sh"
         let binds = showing.map { "\($0.value):\($0.key)" }.joined(separator: " ")
         let program = try Program([script, folder.path], log: "\(folder.path)/answer", environment: ["LAB_BIND": binds])
-        let pid = try await eventuallySome("systemd is up", within: .seconds(40)) { () -> pid_t? in
+        let pid = try await eventuallySome("systemd is up", within: .seconds(60)) { () -> pid_t? in
             let words = program.output.split(separator: "\n").last?.split(separator: " ") ?? []
             if words.first == "up", words.count == 3 { return pid_t(words[1]) }
             guard program.exitStatus == nil else { throw TestServerError(program.output) }
@@ -37,7 +37,7 @@ final class SystemdLab: Sendable {
 
     /// Takes it down and waits until it is.
     func down() async throws {
-        try await program.end(within: .seconds(20))
+        try await program.end()
     }
 
     struct Outcome: Sendable {

@@ -39,12 +39,13 @@ struct SystemdTests {
             try await steadily("no restart", for: InstalledHealthd.watchdog * 2) { try await installed.restarts == 0 }
             let frozen = try await installed.mainPID
             try await installed.lab.run("systemctl", "kill", "--signal=STOP", "--kill-whom=main", "healthd")
-            let took = try await eventually("another one answers", within: .seconds(10)) {
+            let took = try await eventually("another one answers") {
                 let now = try await installed.mainPID
                 guard now != frozen, now > 0 else { return false }
                 return try await installed.web.get("/livez", within: .milliseconds(300)).status == 200
             }
-            #expect(took < InstalledHealthd.watchdog + .seconds(1), "it took \(took)")
+            let limit = InstalledHealthd.watchdog + promise(.seconds(1), "a frozen daemon is replaced within WatchdogSec and a second")
+            #expect(took < limit, "it took \(took)")
             #expect(try await installed.restarts == 1)
             #expect(try await installed.lab.journal().contains("Watchdog timeout"))
         }
@@ -72,9 +73,8 @@ struct SystemdTests {
         try await InstalledHealthd.with(start: false) { installed async throws in
             installed.postgres.freeze()
             defer { installed.postgres.thaw() }
-            let began = MonotonicInstant.now()
-            try await installed.start()
-            #expect(MonotonicInstant.now() - began < .seconds(2))
+            let started = try await judged(below: .seconds(2), tries: 1) { try await timed { try await installed.start() } }
+            #expect(started.holds, "\(started)")
             try await eventually("the status says so") {
                 try await installed.lab.property("StatusText").lowercased().contains("postgres")
             }
@@ -179,7 +179,7 @@ struct SystemdTests {
             #expect(try await installed.lab.journal().contains("cannot listen on 127.0.0.1:\(installed.port): address already in use"))
             #expect(try await installed.lab.property("ExecMainStatus") == "1")
             squatter.leave()
-            try await eventually("active", within: .seconds(10)) { try await installed.lab.property("ActiveState") == "active" }
+            try await eventually("active") { try await installed.lab.property("ActiveState") == "active" }
             #expect(try await installed.web.get("/livez").status == 200)
         }
     }
@@ -232,7 +232,7 @@ struct SystemdTests {
         try await InstalledHealthd.with(rules, poolMax: 2) { installed async throws in
             try await installed.migrate()
             try await installed.whileTheWorkspacesAreLocked {
-                try await eventually("the critical line", within: .seconds(3)) {
+                try await eventually("the critical line") {
                     let status = try await installed.lab.run("systemctl", "status", "--no-pager", "healthd").output
                     return status.split(separator: "\n").contains { $0.contains("Status:") && $0.lowercased().contains("critical") && $0.contains("pool") }
                 }
@@ -243,9 +243,10 @@ struct SystemdTests {
 
     @Test func `stopping is quick and clean`() async throws {
         try await InstalledHealthd.with { installed async throws in
-            let began = MonotonicInstant.now()
-            #expect(try await installed.lab.run("systemctl", "stop", "healthd").status == 0)
-            #expect(MonotonicInstant.now() - began < .seconds(3))
+            let stopped = try await judged(below: .seconds(3), tries: 1) {
+                try await timed { () async throws in #expect(try await installed.lab.run("systemctl", "stop", "healthd").status == 0) }
+            }
+            #expect(stopped.holds, "\(stopped)")
             // A stopped unit that is not enabled may be unloaded, and its properties with it; the journal stays.
             let journal = try await installed.lab.journal()
             #expect(journal.contains("Deactivated successfully"), "\(journal.suffix(2_000))")

@@ -41,31 +41,71 @@ struct BatcherTests {
         #expect(found == answer)
     }
 
-    @Test(arguments: Place.allCases)
-    func `concurrent short reads share round trips, and each gets its own rows`(place: Place) async throws {
-        let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10), waiters: 2_000), server.endpoint) { database in
-            try await acquaint(database, "SELECT \(1)::int * 2 AS n")
-            let before = database.pool.statistics()
-            try await at(place, database) {
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    for caller in 0..<100 {
-                        group.addTask {
-                            for round in 0..<20 {
-                                let value = caller * 100 + round
-                                try await expect(database, "SELECT \(value)::int * 2 AS n", value * 2)
-                            }
-                        }
+    /// A hundred callers with a value of their own each; every one has to get its own back.
+    private func crowd(_ database: Database, rounds: Int, asked: Counter = Counter()) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for caller in 0..<100 {
+                group.addTask {
+                    for round in 0..<rounds {
+                        let value = caller * 100 + round
+                        asked.add()
+                        try await expect(database, "SELECT \(value)::int * 2 AS n", value * 2)
                     }
-                    try await group.waitForAll()
                 }
             }
-            let after = database.pool.statistics()
-            let (batches, statements) = (after.batches - before.batches, after.batchedStatements - before.batchedStatements)
-            #expect(statements >= 500, "\(statements) of 2,000 statements rode")
-            // On the loop all who were answered in one turn leave together again, in two groups.
-            let least = place == .loop ? 20 : 2
-            #expect(batches * least <= statements, "\(statements) statements in \(batches) batches")
+            try await group.waitForAll()
+        }
+    }
+
+    /// How many batches leave while `body` runs, and how many statements ride in them.
+    private func batches(_ database: Database, _ body: () async throws -> Void) async throws -> (count: Int, statements: Int) {
+        let before = database.pool.statistics()
+        try await body()
+        let after = database.pool.statistics()
+        return (after.batches - before.batches, after.batchedStatements - before.batchedStatements)
+    }
+
+    @Test(arguments: Place.allCases)
+    func `concurrent short reads get their own rows, and on the loop those who were answered together leave together`(place: Place) async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 4, deadline: .seconds(60), waiters: 2_000), server.endpoint) { database in
+            try await acquaint(database, "SELECT \(1)::int * 2 AS n")
+            let ridden = try await batches(database) {
+                try await at(place, database) { try await crowd(database, rounds: 20) }
+            }
+            print("Batcher: \(place): \(ridden.statements) of 2,000 statements in \(ridden.count) batches")
+            // Elsewhere it hangs on who gets a core when; the next test tells what does not.
+            guard place == .loop else { return }
+            #expect(ridden.statements > 0)
+            #expect(ridden.count * 5 <= ridden.statements, "\(ridden.statements) statements in \(ridden.count) batches")
+        }
+    }
+
+    @Test(arguments: Place.allCases)
+    func `who comes while a batch waits for a connection rides with it`(place: Place) async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 4, min: 4, deadline: .seconds(60), waiters: 2_000), server.endpoint) { database in
+            for round in 0..<10 {
+                try await acquaint(database, "SELECT \(1)::int * 2 AS n")
+                let ridden = try await batches(database) {
+                    let (over, end) = AsyncStream.makeStream(of: Void.self)
+                    try await withThrowingTaskGroup(of: Void.self) { group in
+                        for _ in 0..<4 {
+                            group.addTask { try await database.withConnection(for: "hold") { _ in for await _ in over {} } }
+                        }
+                        try await database.untilLeased(4)
+                        let asked = Counter()
+                        group.addTask { try await at(place, database) { try await crowd(database, rounds: 1, asked: asked) } }
+                        try await until("all have asked") { asked.value == 100 }
+                        try await database.untilWaiting(1)
+                        end.finish()
+                        try await group.waitForAll()
+                    }
+                }
+                // Two go in each lane, and two at most were on their way to the batch when it left.
+                print("Batcher: \(place), round \(round): \(ridden.statements) statements in \(ridden.count) batches")
+                #expect(ridden.count <= 6 && ridden.statements > ridden.count, "\(ridden.statements) statements in \(ridden.count) batches")
+            }
         }
     }
 
@@ -141,11 +181,11 @@ struct BatcherTests {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 4, min: 4, deadline: .seconds(20)), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
-            var least = Duration.seconds(60)
-            // The best of three: what else the machine does must not count.
-            for round in 0..<3 where least >= .milliseconds(250) {
+            // Of the time that the slow one took; the best of three.
+            var share = 1.0
+            for round in 0..<3 where share >= 0.6 {
                 try await acquaint(database, "SELECT count(*) + \(unescaped: "\(round)") AS n FROM generate_series(1, \(10)::int)")
-                let longest = Longest()
+                let (slow, longest) = (Longest(), Longest())
                 try await at(place, database) {
                     try await withThrowingTaskGroup(of: Void.self) { group in
                         for caller in 0..<40 {
@@ -153,21 +193,19 @@ struct BatcherTests {
                                 if caller == 10 {
                                     let sql: SQL =
                                         "SELECT count(*) + \(unescaped: "\(round)") AS n FROM generate_series(1, \(4_000_000)::int)"
-                                    try await expect(database, sql, 4_000_000 + round)
+                                    slow.note(try await timed { try await expect(database, sql, 4_000_000 + round) })
                                     return
                                 }
-                                let began = MonotonicInstant.now()
-                                try await expect(database, "SELECT \(caller)::int * 2 AS n", caller * 2)
-                                let took = MonotonicInstant.now() - began
-                                longest.note(took)
+                                longest.note(try await timed { try await expect(database, "SELECT \(caller)::int * 2 AS n", caller * 2) })
                             }
                         }
                         try await group.waitForAll()
                     }
                 }
-                least = min(least, longest.duration)
+                share = min(share, longest.duration / slow.duration)
+                print("Batcher: \(place): the others took \(longest.duration.text), the slow one \(slow.duration.text)")
             }
-            #expect(least < .milliseconds(250))
+            #expect(share < 0.6)
         }
     }
 
@@ -187,7 +225,7 @@ struct BatcherTests {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 2, min: 2, deadline: .seconds(10), waiters: 100), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
-            let overrun = try await bestOfThree(below: .milliseconds(100)) {
+            let overrun = try await judged(below: .milliseconds(100)) {
                 try await database.untilIdle(2)
                 server.freeze()
                 defer { server.thaw() }
@@ -210,7 +248,7 @@ struct BatcherTests {
                 }
                 return longest.duration
             }
-            #expect(overrun < .milliseconds(100))
+            #expect(overrun.holds, "\(overrun)")
             try await expect(database, "SELECT \(21)::int * 2 AS n", 42)
         }
     }
@@ -219,23 +257,26 @@ struct BatcherTests {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                // While the first batch is under way, a long lease queues, and then two riders: the second has less time.
-                server.freeze()
-                group.addTask { _ = try await number(database, "SELECT \(1)::int * 2 AS n") }
-                try await database.untilLeased(1)
-                group.addTask { _ = try await database.query("SELECT pg_sleep(1)", for: "long") }
-                try await database.untilWaiting(1)
-                group.addTask { _ = try await number(database, "SELECT \(2)::int * 2 AS n") }
-                group.addTask {
-                    let took = await timed {
-                        _ = try? await number(database, "SELECT \(3)::int * 2 AS n", within: .milliseconds(300))
+            let budget = Duration.milliseconds(300)
+            let late = try await judged(below: .milliseconds(100), tries: 1) {
+                let took = Longest()
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    // While the first batch is under way, a long lease queues, and then two riders: the second has less time.
+                    server.freeze()
+                    group.addTask { _ = try await number(database, "SELECT \(1)::int * 2 AS n") }
+                    try await database.untilLeased(1)
+                    group.addTask { _ = try await database.query("SELECT pg_sleep(1)", for: "long") }
+                    try await database.untilWaiting(1)
+                    group.addTask { _ = try await number(database, "SELECT \(2)::int * 2 AS n") }
+                    group.addTask {
+                        took.note(await timed { _ = try? await number(database, "SELECT \(3)::int * 2 AS n", within: budget) })
                     }
-                    #expect(took < .milliseconds(400))
+                    server.thaw()
+                    try await group.waitForAll()
                 }
-                server.thaw()
-                try await group.waitForAll()
+                return took.duration - budget
             }
+            #expect(late.holds, "\(late)")
         }
     }
 
@@ -262,16 +303,21 @@ struct BatcherTests {
         try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in
             try await acquaint(database, "SELECT \(1)::int * 2 AS n")
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { _ = try await database.query("SELECT pg_sleep(1)", for: "holder") }
+                let (over, end) = AsyncStream.makeStream(of: Void.self)
+                group.addTask { try await database.withConnection(for: "holder") { _ in for await _ in over {} } }
                 try await database.untilLeased(1)
-                let took = try await timed {
-                    try await withThrowingTaskGroup(of: Void.self) { riders in
-                        riders.addTask { _ = try? await number(database, "SELECT \(2)::int * 2 AS n") }
-                        try await database.untilWaiting(1)
-                        riders.cancelAll()
+                let told = Counter()
+                try await withThrowingTaskGroup(of: Void.self) { riders in
+                    riders.addTask {
+                        _ = try? await number(database, "SELECT \(2)::int * 2 AS n")
+                        told.add()
                     }
+                    try await database.untilWaiting(1)
+                    riders.cancelAll()
+                    // The connection is held until it has left.
+                    defer { end.finish() }
+                    try await until("the rider has left") { told.value == 1 }
                 }
-                #expect(took < .milliseconds(500))
                 try await group.waitForAll()
             }
             try await expect(database, "SELECT \(3)::int * 2 AS n", 6)

@@ -35,7 +35,10 @@ struct OpenLoop {
     }
 
     /// Runs `visit` once for each arrival, and returns when all have ended. It is told when it was meant to begin, after the start.
-    func run(_ visit: @escaping @Sendable (_ start: MonotonicInstant, _ intended: MonotonicInstant) async -> Void) async throws {
+    ///
+    /// - Returns: the start.
+    @discardableResult
+    func run(_ visit: @escaping @Sendable (_ start: MonotonicInstant, _ intended: MonotonicInstant) async -> Void) async throws -> MonotonicInstant {
         let loop = try EventLoop(name: "arrivals")
         defer { loop.shutdown() }
         let (stream, continuation) = AsyncStream.makeStream(of: MonotonicInstant.self)
@@ -50,13 +53,14 @@ struct OpenLoop {
                 group.addTask { await visit(start, intended) }
             }
         }
+        return start
     }
 }
 
 /// How one caller fared.
 struct Visit: Sendable {
     enum End: Sendable {
-        case served(waited: Duration)
+        case served(waited: Duration, held: Duration)
         case refused(ShedReason, retryAfter: Duration)
         /// Its statement was sent, and its deadline came first.
         case late
@@ -79,16 +83,15 @@ struct Visit: Sendable {
         let asked = MonotonicInstant.now()
         let end: End
         do {
-            let waited = try await Deadline.$current.withValue(Deadline(intended + budget)) {
+            end = try await Deadline.$current.withValue(Deadline(intended + budget)) {
                 try await Work.$workClass.withValue(workClass) {
                     try await database.withConnection(for: "visit", within: budget * 2) { lease in
-                        let waited = MonotonicInstant.now() - asked
+                        let granted = MonotonicInstant.now()
                         _ = try await lease.query(sql)
-                        return waited
+                        return .served(waited: granted - asked, held: .now() - granted)
                     }
                 }
             }
-            end = .served(waited: waited)
         } catch PoolError.saturated(_, _, let retryAfter, let reason) {
             end = .refused(reason, retryAfter: retryAfter)
         } catch PostgresError.deadlineExceeded {
@@ -112,7 +115,9 @@ struct Visits: Sendable {
     var late: Int { all.count { if case .late = $0.end { true } else { false } } }
     var others: [String] { all.compactMap { if case .other(let text) = $0.end { text } else { nil } } }
 
-    var waits: [Duration] { all.compactMap { if case .served(let waited) = $0.end { waited } else { nil } } }
+    var waits: [Duration] { all.compactMap { if case .served(let waited, _) = $0.end { waited } else { nil } } }
+    /// How long those who were served had their connection.
+    var uses: [Duration] { all.compactMap { if case .served(_, let held) = $0.end { held } else { nil } } }
     var retries: [Duration] { all.compactMap { if case .refused(let reason, let after) = $0.end, reason != .expired { after } else { nil } } }
 
     /// Those meant to come in this part of the run.

@@ -12,8 +12,8 @@ struct PoolFaultTests {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 10, min: 10, deadline: .seconds(2)), server.endpoint) { database in
             var whole = Duration.seconds(3_600)
-            let longest = try await bestOfThree(below: .milliseconds(2_100)) {
-                try await database.untilIdle(10)
+            try await database.untilIdle(10)
+            let overrun = try await judged(below: .milliseconds(100)) {
                 server.freeze()
                 let times = await withTaskGroup(of: Duration.self) { group in
                     for _ in 0..<20 {
@@ -31,16 +31,17 @@ struct PoolFaultTests {
                 #expect(times.count == 20)
                 server.thaw()
                 whole = min(whole, try await timed { try await database.untilIdle(10) })
-                return times.quantile(1)
+                return times.quantile(1) - .seconds(2)
             }
-            #expect(longest < .milliseconds(2_100))
-            #expect(whole < .seconds(1))
+            #expect(overrun.holds, "\(overrun)")
+            #expect(whole < promise(.seconds(1), "P1: after SIGCONT the pool is back at its full size"))
         }
     }
 
     @Test func `P3: a database that is down is told at once, to those who queue as well, and its return is noticed within 100 ms`() async throws {
         let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in
+        let deadline = Duration.seconds(20)
+        try await withPool(PoolConfiguration(max: 1, deadline: deadline), server.endpoint) { database in
             _ = try await database.query("SELECT 1", for: "before")
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try? await database.query("SELECT pg_sleep(20)", for: "holder") }
@@ -60,24 +61,29 @@ struct PoolFaultTests {
                 try await database.untilWaiting(1)
                 try await server.stop()
                 try await group.waitForAll()
-                // It would have waited 20 s.
-                #expect(queued.snapshot().count == 1 && queued.snapshot().sum < 5)
+                let (count, sum) = (queued.snapshot().count, queued.snapshot().sum)
+                #expect(count == 1 && .seconds(sum) * 2 < deadline, "told after \(sum) s, as if at its deadline")
             }
-            for _ in 0..<20 {
-                let took = await timed {
-                    do {
-                        _ = try await database.query("SELECT 1", for: "during")
-                        Issue.record("a stopped server answered")
-                    } catch {
-                        if case PoolError.databaseUnavailable = error {} else { Issue.record("told: \(error)") }
-                    }
+            let told = try await judged(below: .milliseconds(50)) {
+                let longest = Longest()
+                for _ in 0..<20 {
+                    longest.note(
+                        await timed {
+                            do {
+                                _ = try await database.query("SELECT 1", for: "during")
+                                Issue.record("a stopped server answered")
+                            } catch {
+                                if case PoolError.databaseUnavailable = error {} else { Issue.record("told: \(error)") }
+                            }
+                        })
+                    #expect(database.pool.statistics().connecting <= 1)
                 }
-                #expect(took < .milliseconds(50))
-                #expect(database.pool.statistics().connecting <= 1)
+                return longest.duration
             }
+            #expect(told.holds, "\(told)")
             // The application asks again and again; the server itself says when it was up.
             var isUp = false
-            let delay = try await bestOfThree(below: .milliseconds(100)) {
+            let delay = try await judged(below: .milliseconds(100)) {
                 if isUp {
                     try await server.stop()
                     try await database.untilUnavailable()
@@ -87,8 +93,8 @@ struct PoolFaultTests {
                 try await server.startAgain()
                 return try await served.sinceTheMinute(of: server.acceptedConnections())
             }
-            print("P3: served \(delay.text) after the server was up")
-            #expect(delay < .milliseconds(100))
+            print("P3: served after the server was up: \(delay)")
+            #expect(delay.holds, "\(delay)")
         }
     }
 
@@ -101,13 +107,13 @@ struct PoolFaultTests {
     @Test func `P4: who waits behind a frozen server is told at its own deadline that the pool is busy, not that the database is down`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 2, min: 2, deadline: .seconds(5), reserved: 0), server.endpoint) { database in
-            let overrun = try await bestOfThree(below: .milliseconds(100)) {
+            let overrun = try await judged(below: .milliseconds(100)) {
                 try await database.untilIdle(2)
                 server.freeze()
                 defer { server.thaw() }
                 return try await Self.overrun(of: database)
             }
-            #expect(overrun < .milliseconds(100))
+            #expect(overrun.holds, "\(overrun)")
         }
     }
 
@@ -151,28 +157,32 @@ struct PoolFaultTests {
 
     @Test func `P4: a busy pool is not a dead database, and says who holds it`() async throws {
         let server = try await TestPostgres.start()
+        let hurry = Duration.milliseconds(30)
         try await withPool(PoolConfiguration(max: 1, deadline: .seconds(5)), server.endpoint) { database in
             try await database.untilIdle(1)
             // The pool has learned how long leases take.
             for _ in 0..<10 { _ = try await database.query("SELECT pg_sleep(0.05)", for: "usual") }
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { _ = try await database.query("SELECT pg_sleep(0.5)", for: "holder") }
+                group.addTask { _ = try await database.query("SELECT pg_sleep(2)", for: "holder") }
                 try await database.untilLeased(1)
-                var refusal: PoolError?
-                let took = await timed {
-                    do {
-                        _ = try await database.query("SELECT 1", for: "hurried", within: .milliseconds(30))
-                    } catch {
-                        refusal = error as? PoolError
+                let told = try await judged(below: .milliseconds(5)) {
+                    var refusal: PoolError?
+                    let took = await timed {
+                        do {
+                            _ = try await database.query("SELECT 1", for: "hurried", within: hurry)
+                        } catch {
+                            refusal = error as? PoolError
+                        }
                     }
+                    guard case .saturated(let picture, _, let retryAfter, .tooLate) = refusal else {
+                        Issue.record("told: \(String(describing: refusal))")
+                        return took
+                    }
+                    #expect(picture.leased == 1 && picture.oldestPurpose == "holder" && picture.oldestLease ?? .zero > .zero)
+                    #expect(retryAfter > hurry)
+                    return took
                 }
-                guard case .saturated(let picture, _, let retryAfter, .tooLate) = refusal else {
-                    Issue.record("told: \(String(describing: refusal))")
-                    return
-                }
-                #expect(took < .milliseconds(5))
-                #expect(picture.leased == 1 && picture.oldestPurpose == "holder" && picture.oldestLease ?? .zero > .zero)
-                #expect(retryAfter > .milliseconds(30))
+                #expect(told.holds, "\(told)")
                 try await group.waitForAll()
             }
         }

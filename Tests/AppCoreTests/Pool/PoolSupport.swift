@@ -44,20 +44,6 @@ extension Database {
     }
 }
 
-/// How long `body` takes.
-func timed(_ body: () async throws -> Void) async rethrows -> Duration {
-    let began = MonotonicInstant.now()
-    try await body()
-    return .now() - began
-}
-
-/// The shortest that `measure` finds in up to three tries, the first below the limit ending them: what else a busy machine does must not count.
-func bestOfThree(below limit: Duration, _ measure: () async throws -> Duration) async rethrows -> Duration {
-    var best = Duration.seconds(3_600)
-    for _ in 0..<3 where best >= limit { best = min(best, try await measure()) }
-    return best
-}
-
 extension [Duration] {
     /// The value below which this share of them lies. Of nothing at all it is none, and the test fails.
     func quantile(_ share: Double, sourceLocation: SourceLocation = #_sourceLocation) -> Duration {

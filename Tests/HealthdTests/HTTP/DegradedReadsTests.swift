@@ -128,9 +128,8 @@ import Vitals
                 }
             }
 
-            let began = MonotonicInstant.now()
             for path in scene.reads {
-                try await until("\(path) is fresh again", within: .seconds(20) - (.now() - began)) {
+                try await until("\(path) is fresh again") {
                     let answer = try await scene.web.send(.GET, path)
                     return answer.status == 200 && answer.headers.first(name: "warning") == nil
                 }
@@ -160,12 +159,15 @@ import Vitals
             let path = scene.reads[0]
             #expect(try await scene.web.send(.GET, path).status == 200)
             try await Self.during(.saturated, scene) { () async throws in
-                let began = MonotonicInstant.now()
-                let stale = try await scene.web.send(.GET, path, [("request-timeout", "0.05")])
-                #expect(stale.status == 200 && stale.headers.first(name: "warning") != nil)
-                let refused = try await scene.web.send(.GET, "/api/workspaces/\(scene.unknown.id)", [("request-timeout", "0.05")])
-                #expect(refused.status == 503 && refused.headers.first(name: "retry-after") != nil, "\(refused.body)")
-                #expect(MonotonicInstant.now() - began < .milliseconds(700), "the pool's own deadline was waited for")
+                let both = try await judged(below: .milliseconds(700), tries: 1) {
+                    try await timed {
+                        let stale = try await scene.web.send(.GET, path, [("request-timeout", "0.05")])
+                        #expect(stale.status == 200 && stale.headers.first(name: "warning") != nil)
+                        let refused = try await scene.web.send(.GET, "/api/workspaces/\(scene.unknown.id)", [("request-timeout", "0.05")])
+                        #expect(refused.status == 503 && refused.headers.first(name: "retry-after") != nil, "\(refused.body)")
+                    }
+                }
+                #expect(both.holds, "the pool's own deadline was waited for: \(both)")
             }
         }
     }

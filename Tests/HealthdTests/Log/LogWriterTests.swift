@@ -54,9 +54,9 @@ private final class Reader: Sendable {
         defer { reader.resume() }
         let outlet = Outlet(Texts(), name: "test", time: SystemTime()) { reader.take($0) }
         for number in 0..<100 { outlet.change { $0.texts.append("\(number)") } }
-        let began = MonotonicInstant.now()
-        #expect(!outlet.flush(within: .milliseconds(50)))
-        #expect(MonotonicInstant.now() - began >= .milliseconds(50))
+        let (began, patience) = (MonotonicInstant.now(), Duration.milliseconds(50))
+        #expect(!outlet.flush(within: patience))
+        #expect(MonotonicInstant.now() - began >= patience)
         #expect(reader.texts == [])
         reader.resume()
         try await until("all is read") { reader.texts.count == 100 }
