@@ -9,7 +9,7 @@ struct ListenError: Error, Hashable, CustomStringConvertible {
     enum Cause: Sendable, Hashable {
         case unknownName
         /// Of socket(), bind() or listen().
-        case system(CInt)
+        case errno(CInt)
     }
 
     var address: ListenAddress
@@ -23,7 +23,7 @@ struct ListenError: Error, Hashable, CustomStringConvertible {
     /// Nil for an error that does not come of listening.
     init?(_ address: ListenAddress, _ error: any Error) {
         switch error {
-        case let error as IOError: self.init(address, .system(error.errnoCode))
+        case let error as IOError: self.init(address, .errno(error.errnoCode))
         case is SocketAddressError, is SocketAddressError.UnknownHost: self.init(address, .unknownName)
         default: return nil
         }
@@ -34,17 +34,17 @@ struct ListenError: Error, Hashable, CustomStringConvertible {
     private var reason: String {
         switch cause {
         case .unknownName: "the name \(address.host) is not known here; see \"getent hosts \(address.host)\", or set listen to an address"
-        case .system(EADDRINUSE):
+        case .errno(EADDRINUSE):
             "address already in use; another healthd? see \"ss -ltnp sport = :\(address.port)\", or set listen to another port"
-        case .system(EADDRNOTAVAIL): "this machine has no such address; see \"ip address\", or set listen to one of those, 127.0.0.1 or 0.0.0.0"
-        case .system(EACCES), .system(EPERM):
+        case .errno(EADDRNOTAVAIL): "this machine has no such address; see \"ip address\", or set listen to one of those, 127.0.0.1 or 0.0.0.0"
+        case .errno(EACCES), .errno(EPERM):
             address.port < 1_024 && address.port > 0
                 ? "permission denied; a port below 1024 takes CAP_NET_BIND_SERVICE (AmbientCapabilities= in a unit), or set listen to a higher one"
                 : "permission denied; see what the sandbox or the unit allows, or set listen to another port"
-        case .system(EAFNOSUPPORT):
+        case .errno(EAFNOSUPPORT):
             "this machine has no \(address.host.contains(":") ? "IPv6" : "IPv4"), or the unit allows none; set listen to another address"
-        case .system(EMFILE), .system(ENFILE): "too many open files; raise the limit of file descriptors (ulimit -n, or LimitNOFILE= in the unit)"
-        case .system(let code): "\(String(cString: strerror(code))) (errno \(code))"
+        case .errno(EMFILE), .errno(ENFILE): "too many open files; raise the limit of file descriptors (ulimit -n, or LimitNOFILE= in the unit)"
+        case .errno(let code): "\(String(cString: strerror(code))) (errno \(code))"
         }
     }
 }

@@ -79,6 +79,22 @@ import Vitals
         #expect(book.phases[.idle] == 1)
     }
 
+    @Test func `a flood that is not even ready yet does not take the place of one that has asked before`() {
+        var book = Self.book([(0, .comes)] + Self.request(at: 0), id: 100)
+        for id in 1...7 { #expect(book.admit(id, now: Self.at(1)) == .welcome) }
+        #expect(!book.mayAdmit)
+        book.opened(3, now: Self.at(2))
+        #expect(book.admit(8, now: Self.at(2)) == .insteadOf(3))
+        #expect(book.phases[.idle] == 1)
+    }
+
+    @Test func `when the kernel has no descriptor, silent clients go first though there be few`() {
+        var book = Self.book([(0, .comes)] + Self.request(at: 0), id: 100, in: Book(maximum: 2_048))
+        for id in 1...4 { book = Self.book([(Double(id), .comes)], id: id, in: book) }
+        #expect(book.makeRoom() == 1)
+        #expect(book.phases[.idle] == 1)
+    }
+
     @Test func `clients that asked once and stay let a newcomer speak`() {
         var book = Book(maximum: 8)
         for id in 1...8 { book = Self.book([(Double(id), .comes)] + Self.request(at: Double(id)), id: id, in: book) }
@@ -159,14 +175,14 @@ import Vitals
 @Suite struct `Errors of listening` {
     @Test(
         arguments: [
-            ("127.0.0.1:9798", .system(98), "cannot listen on 127.0.0.1:9798: address already in use", "ss -ltnp sport = :9798"),
-            ("192.0.2.1:9798", .system(99), "cannot listen on 192.0.2.1:9798: this machine has no such address", "ip address"),
-            ("127.0.0.1:80", .system(13), "cannot listen on 127.0.0.1:80: permission denied", "CAP_NET_BIND_SERVICE"),
-            ("127.0.0.1:9798", .system(13), "cannot listen on 127.0.0.1:9798: permission denied", "sandbox"),
-            ("[::1]:9798", .system(97), "cannot listen on [::1]:9798: this machine has no IPv6", "listen"),
+            ("127.0.0.1:9798", .errno(98), "cannot listen on 127.0.0.1:9798: address already in use", "ss -ltnp sport = :9798"),
+            ("192.0.2.1:9798", .errno(99), "cannot listen on 192.0.2.1:9798: this machine has no such address", "ip address"),
+            ("127.0.0.1:80", .errno(13), "cannot listen on 127.0.0.1:80: permission denied", "CAP_NET_BIND_SERVICE"),
+            ("127.0.0.1:9798", .errno(13), "cannot listen on 127.0.0.1:9798: permission denied", "sandbox"),
+            ("[::1]:9798", .errno(97), "cannot listen on [::1]:9798: this machine has no IPv6", "listen"),
             ("nowhere.invalid:9798", .unknownName, "cannot listen on nowhere.invalid:9798: the name nowhere.invalid is not known", "listen"),
-            ("127.0.0.1:9798", .system(24), "cannot listen on 127.0.0.1:9798: too many open files", "LimitNOFILE"),
-            ("127.0.0.1:9798", .system(105), "cannot listen on 127.0.0.1:9798: No buffer space available", "errno 105"),
+            ("127.0.0.1:9798", .errno(24), "cannot listen on 127.0.0.1:9798: too many open files", "LimitNOFILE"),
+            ("127.0.0.1:9798", .errno(105), "cannot listen on 127.0.0.1:9798: No buffer space available", "errno 105"),
         ] as [(String, ListenError.Cause, String, String)])
     func `say which address, why, and what to do`(setting: String, cause: ListenError.Cause, beginning: String, hint: String) throws {
         let error = ListenError(try #require(ListenAddress(setting: setting)), cause)

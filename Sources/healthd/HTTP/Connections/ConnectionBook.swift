@@ -177,24 +177,23 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
     /// While these are few they are left alone, since each may be a moment from its request, and the one goes that has been idle for longest:
     /// otherwise clients that asked once and stay would let no newcomer speak.
     private var victim: ID? {
-        var unfinished: (id: ID, since: MonotonicInstant, count: Int)?
+        var newcomers = 0
+        var unfinished: (id: ID, since: MonotonicInstant)?
         var idle: (id: ID, since: MonotonicInstant)?
         for (id, connection) in connections {
             switch connection.phase {
-            case .answering: break
+            // One that is not ready yet cannot go, but counts: many of them come in a moment.
+            case .answering: newcomers += connection.isOpen ? 0 : 1
             case .header, .body:
-                let count = (unfinished?.count ?? 0) + 1
-                if let found = unfinished, found.since <= connection.since {
-                    unfinished?.count = count
-                } else {
-                    unfinished = (id, connection.since, count)
-                }
+                newcomers += 1
+                if let found = unfinished, found.since <= connection.since { break }
+                unfinished = (id, connection.since)
             case .idle:
                 if let found = idle, found.since <= connection.since { break }
                 idle = (id, connection.since)
             }
         }
-        if let unfinished, unfinished.count > maximum / 4 { return unfinished.id }
+        if newcomers > count / 4 { return unfinished?.id }
         return idle?.id ?? unfinished?.id
     }
 }
