@@ -18,6 +18,7 @@ toolchain_packages=(libncurses6 binutils gcc git libc6-dev libcurl4-openssl-dev 
 build_packages=(git ca-certificates libpq-dev libhiredis-dev libsystemd-dev libsqlite3-dev zlib1g-dev libstdc++-12-dev pkg-config)
 server_packages=(postgresql-15 redis-server util-linux procps curl)
 test_packages=(pgbouncer openssl prometheus systemd dbus python3)
+prove_packages=(python3 openssl debootstrap)
 bench_packages=(prometheus-postgres-exporter python3)
 
 say() { echo "$name: $*"; }
