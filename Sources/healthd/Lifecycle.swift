@@ -71,8 +71,12 @@ enum Lifecycle {
                 "the limit of file descriptors is low for this configuration",
                 metadata: ["limit": "\(descriptors.limit)", "missing": "\(missing)", "pool": "\(configuration.pool.max)"])
         }
+        let servers = try configuration.servers(embedded)
+        if configuration.database != .embedded, let file = PasswordFile(of: servers.postgres), let reason = file.refusal {
+            logger.warning("the password file is not read", metadata: ["file": "\(file.path)", "reason": "\(reason)"])
+        }
         let program = try Program(
-            configuration, servers: configuration.servers(embedded), store: store, sender: sender, descriptors: descriptors, process: process,
+            configuration, servers: servers, store: store, sender: sender, descriptors: descriptors, process: process,
             time: time, logger: logger)
         let reloader = Reloader(configuration, source: source, program: program, notifier: notifier, logger: logger.part("reload"))
         let preparation = Preparation(

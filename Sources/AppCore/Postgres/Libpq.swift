@@ -17,16 +17,22 @@ public struct LibpqOption: Sendable, Hashable {
     public var keyword: String
     /// The environment variable that stands for it.
     public var variable: String?
+    /// Its value is not to be shown.
+    public var isSecret: Bool
 
     public static let all: [LibpqOption] = {
         // Of an empty text it answers all keywords and no values, and looks at no environment and no file.
         guard let list = PQconninfoParse("", nil) else { return [] }
         defer { PQconninfoFree(list) }
-        return sequence(first: list, next: { $0 + 1 }).prefix { $0.pointee.keyword != nil }.map { option in
-            LibpqOption(
-                keyword: String(cString: option.pointee.keyword), variable: option.pointee.envvar.map { String(cString: $0) })
-        }
+        return sequence(first: list, next: { $0 + 1 }).prefix { $0.pointee.keyword != nil }.map { LibpqOption($0.pointee) }
     }()
+
+    private init(_ option: PQconninfoOption) {
+        keyword = String(cString: option.keyword)
+        variable = option.envvar.map { String(cString: $0) }
+        // How libpq wants it shown: as stars.
+        isSecret = option.dispchar.map { String(cString: $0) == "*" } ?? false
+    }
 }
 
 /// Owner of one `PGconn`.
@@ -64,6 +70,8 @@ final class LibpqConnection: @unchecked Sendable {
 
     var hasFailed: Bool { PQstatus(connection) == CONNECTION_BAD }
     var socket: Int32 { PQsocket(connection) }
+    /// After a failure: the server asked for a password, and there was none.
+    var needsPassword: Bool { PQconnectionNeedsPassword(connection) == 1 }
     var backendPID: Int32 { PQbackendPID(connection) }
 
     /// The server's last complaint on one line.

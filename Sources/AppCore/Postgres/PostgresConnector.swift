@@ -56,12 +56,19 @@ struct PostgresConnector: Sendable {
     private func attempt(_ hosts: HostList?, shares: [Duration?], until deadline: Deadline) async -> Handshake.Outcome {
         var keywords = hosts?.keywords(endpoint.keywords) ?? endpoint.keywords
         if let password = endpoint.password { keywords["password"] = password.reveal() }
+        // Anew for each attempt, as libpq reads the file anew.
+        let passwordFile = PasswordFile(of: endpoint)
+        if let passwordFile { keywords["passfile"] = passwordFile.keyword }
         keywords["fallback_application_name"] = applicationName
         keywords["client_encoding"] = "UTF8"
         guard let libpq = LibpqConnection(startingWith: keywords.map { ($0.key, $0.value) }) else {
             return .failed(.connectFailed("out of memory", sqlState: nil))
         }
-        return await Handshake(libpq, hosts: hosts, shares: shares, loop: loop).complete(until: deadline)
+        let outcome = await Handshake(libpq, hosts: hosts, shares: shares, loop: loop).complete(until: deadline)
+        if case .failed(.connectFailed(let reason, let sqlState)) = outcome, libpq.needsPassword, let why = passwordFile?.whyNoPassword {
+            return .failed(.connectFailed("\(reason); \(why)", sqlState: sqlState))
+        }
+        return outcome
     }
 
     /// Names replaced by all their addresses; those that have none are left out, and named. Of several names none may take more than half
