@@ -4,7 +4,7 @@ extension String {
     /// For text that comes from outside and goes into a status line, a label or a page of a person.
     public func oneLine(limit: Int) -> String {
         precondition(limit >= 3, "room for the ellipsis")
-        let clean = String(String.UnicodeScalarView(unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
+        let clean = String(String.UnicodeScalarView(unicodeScalars.map { Self.breaksLine($0) ? " " : $0 }))
         guard clean.utf8.count > limit else { return clean }
         var kept = ""
         var size = 0
@@ -14,5 +14,10 @@ extension String {
             kept.append(character)
         }
         return kept + "…"
+    }
+
+    /// Control characters, those of ISO 6429 beyond ASCII as well, and the separators of lines and paragraphs of Unicode.
+    private static func breaksLine(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029
     }
 }

@@ -22,6 +22,8 @@ struct `Redis addresses` {
         ("redis+unix:///run/my%20redis.sock?db=1", RedisEndpoint(address: .unix(path: "/run/my redis.sock"), database: 1)),
         ("redis-socket:///run/redis.sock?database=1", RedisEndpoint(address: .unix(path: "/run/redis.sock"), database: 1)),
         ("unix://app:pw@/run/redis.sock", RedisEndpoint(address: .unix(path: "/run/redis.sock"), user: "app", password: Secret("pw"))),
+        ("unix:///run/redis@main/redis.sock", RedisEndpoint(address: .unix(path: "/run/redis@main/redis.sock"))),
+        ("unix://:p@w@/run/redis@main.sock?db=2", RedisEndpoint(address: .unix(path: "/run/redis@main.sock"), password: Secret("p@w"), database: 2)),
         ("unix:///run/redis.sock", RedisEndpoint(address: .unix(path: "/run/redis.sock"))),
         ("unix://:pw@/run/redis.sock?db=2", RedisEndpoint(address: .unix(path: "/run/redis.sock"), password: Secret("pw"), database: 2)),
     ])
@@ -33,7 +35,7 @@ struct `Redis addresses` {
         "", "cache:6379", "http://cache", "rediss://cache", "valkeys://cache", "redis-sentinel://cache", "redis-cluster://cache", "redis://",
         "redis://:0", "redis://cache:0", "redis://cache:65536", "redis://cache:", "redis://cache:x", "redis://cache:+1", "redis://cache/x",
         "redis://cache/-1", "redis://cache/1?db=2", "redis://cache?timeout=secret", "redis://a:secret:c", "redis://:secret%zz@cache",
-        "redis://:s%00secret@cache", "redis://::1", "redis://[::1", "redis://[::1]x", "unix://relative", "unix://", "unix:///s?secret=1",
+        "redis://:s%00secret@cache", "redis://::1", "redis://[::1", "redis://[::1]x", "unix://relative", "unix://app:s/secret@/run/redis.sock", "unix://", "unix:///s?secret=1",
     ])
     func `are refused without quoting a secret`(url: String) {
         do throws(RedisEndpoint.InvalidURL) {

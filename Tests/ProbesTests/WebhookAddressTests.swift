@@ -16,6 +16,10 @@ import Vitals
             ("http://[::1]:8080/x", "http://[::1]:8080/x", "[::1]:8080", nil),
             ("http://[2001:db8::1]/", "http://[2001:db8::1]/", "[2001:db8::1]", nil),
             ("http://h/höök%20{}", "http://h/h%C3%B6%C3%B6k%20%7B%7D", "h", nil),
+            ("https://h/x?sig=a%2Bb%3D&x=[1]", "https://h/x?sig=a%2Bb%3D&x=%5B1%5D", "h", nil),
+            ("https://h/[a]/%2F%5b", "https://h/%5Ba%5D/%2F%5b", "h", nil),
+            ("https://h/a;b:c,d=e!$&'()*+~?f/g?h:i@j", "https://h/a;b:c,d=e!$&'()*+~?f/g?h:i@j", "h", nil),
+            ("https://h//a/../b?", "https://h//a/../b?", "h", nil),
             ("http://a_b.local./", "http://a_b.local./", "a_b.local.", nil),
             ("http://user:pass@h/x", "http://h/x", "h", "user:pass"),
             ("https://token@h", "https://h", "h", "token:"),
@@ -48,6 +52,9 @@ import Vitals
         ("http://u%3Ax:canary@h/", "has a : in its user name, which HTTP cannot tell from the one before the password"),
         ("http://u:canary%0D%0A@h/", "has a control character in its user name or password"),
         ("http://u:canary%@h/", "has a % in its user name or password that no two hexadecimal digits follow; write %25 for a %"),
+        ("http://h/canary%", "has a % in its path or query that no two hexadecimal digits follow; write %25 for a %"),
+        ("http://h/x?canary=100%&y=1", "has a % in its path or query that no two hexadecimal digits follow; write %25 for a %"),
+        ("http://h/canary%E4", "has a path or a query that would arrive changed; write it percent-encoded, in UTF-8"),
         ("http://h\\@canary/", "has a \\ after its host"),
     ])
     func `that cannot be used is refused without being quoted`(text: String, complaint: String) {

@@ -23,7 +23,7 @@ struct TextTests {
     }
 
     @Test(arguments: [
-        ("plain", 10, "plain"), ("two\nlines\u{7}", 20, "two lines "), ("abcdefghij", 8, "abcde…"), ("ääääää", 8, "ää…"),
+        ("plain", 10, "plain"), ("two\nlines\u{7}", 20, "two lines "), ("a\u{85}b\u{2028}c\u{9B}", 20, "a b c "), ("abcdefghij", 8, "abcde…"), ("ääääää", 8, "ää…"),
     ])
     func `text from outside becomes one line of bounded size`(text: String, limit: Int, line: String) {
         #expect(text.oneLine(limit: limit) == line)

@@ -66,8 +66,10 @@ extension RedisEndpoint {
         var rest = url.dropFirst(scheme.count)
         var user: String?
         var password: Secret?
-        // The last one: a password may hold an @ or a / that somebody forgot to encode.
-        if let (credentials, after) = rest.partedAtLast("@") {
+        // The last one: a password may hold an @ or a / that somebody forgot to encode. A socket's path begins with its first /.
+        let authority = isSocket ? rest.upTo(["/"]) : rest
+        if let (credentials, _) = authority.partedAtLast("@") {
+            let after = rest[rest.unicodeScalars.index(after: credentials.endIndex)...]
             rest = after
             let (name, secret) = credentials.parted(at: ":") ?? (credentials, "")
             user = try Self.decoded(name, "the user's name")

@@ -40,11 +40,17 @@ struct WebhookAddress {
         let (host, port) = try Self.hostAndPort(place)
         self.host = port.map { "\(host):\($0)" } ?? host
         // Without a path the client asks for "/"; in front of a query it has to be told.
-        let path = rest.unicodeScalars.first == "?" ? "/\(rest)" : String(rest)
-        url = "\(scheme)://\(self.host)\(Self.encoded(path))"
+        let path = Self.encoded(rest.unicodeScalars.first == "?" ? "/\(rest)" : String(rest))
+        guard Self.escapesAreWhole(path) else {
+            throw Complaint("has a % in its path or query that no two hexadecimal digits follow; write %25 for a %")
+        }
+        url = "\(scheme)://\(self.host)\(path)"
         // The client reads it once more, with this.
         guard let read = URL(string: url), read.host() != nil, read.port == port else {
             throw Complaint("is not an address like https://example.org/hook")
+        }
+        guard Self.target(of: read) == (path.isEmpty ? "/" : path) else {
+            throw Complaint("has a path or a query that would arrive changed; write it percent-encoded, in UTF-8")
         }
     }
 
@@ -104,11 +110,25 @@ struct WebhookAddress {
         return inet_pton(AF_INET6, String(text), &address) == 1
     }
 
-    /// What a request line cannot hold, as its bytes.
+    /// Path and query as the client makes them of an address. What it does not understand it encodes once more, or leaves out.
+    ///
+    /// Source: AsyncHTTPClient, `uri` of `HTTPHandler.swift`.
+    private static func target(of url: URL) -> String {
+        let path = url.path.isEmpty ? "/" : URLComponents(url: url, resolvingAgainstBaseURL: true)?.percentEncodedPath ?? url.path
+        return path + (url.query.map { "?\($0)" } ?? "")
+    }
+
+    private static func escapesAreWhole(_ text: String) -> Bool {
+        text.utf8.split(separator: UInt8(ascii: "%"), omittingEmptySubsequences: false).dropFirst().allSatisfy { piece in
+            piece.prefix(2).count == 2 && piece.prefix(2).allSatisfy { Character(Unicode.Scalar($0)).isHexDigit }
+        }
+    }
+
+    /// What a request line cannot hold, as its bytes; brackets as well, which Foundation's URL takes for a reason to encode all else anew.
     private static func encoded(_ text: String) -> String {
         var result = ""
         for byte in text.utf8 {
-            if byte > 0x20, byte < 0x7F, !"\"<>\\^`{|}".utf8.contains(byte) {
+            if byte > 0x20, byte < 0x7F, !"\"<>[]\\^`{|}".utf8.contains(byte) {
                 result.unicodeScalars.append(Unicode.Scalar(byte))
             } else {
                 let hex = String(byte, radix: 16, uppercase: true)

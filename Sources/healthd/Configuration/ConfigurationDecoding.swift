@@ -5,6 +5,8 @@ import Vitals
 /// What a file that holds a secret turned out to be.
 enum FileText: Sendable, Hashable {
     case text(String)
+    /// The bytes of a file in some other encoding: for readers that need a part of it only.
+    case notUTF8([UInt8])
     case missing
     case unreadable(reason: String)
 }

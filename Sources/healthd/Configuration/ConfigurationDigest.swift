@@ -5,7 +5,7 @@ import Vitals
 extension Configuration {
     /// Every setting in force as `key = value`, sorted by key, secrets as `<redacted>`: for `check-config`, logs and the digest.
     var lines: [String] {
-        var lines = settings.map { "\($0.key) = \($0.value)" }
+        var lines = settings.map { "\($0.key) = \($0.value)".oneLine(limit: .max) }
         lines.sort()
         return lines
     }

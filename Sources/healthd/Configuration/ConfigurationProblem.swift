@@ -16,7 +16,10 @@ struct ConfigurationProblem: Error, Hashable, Sendable, CustomStringConvertible 
     /// What is wrong and what is expected; follows the key in a sentence. Never holds a secret.
     var text: String
 
-    var description: String {
+    /// One line, whatever control characters a name in it holds.
+    var description: String { sentence.oneLine(limit: .max) }
+
+    private var sentence: String {
         switch origin {
         case .file(let path, let line): key.isEmpty ? "\(path):\(line): \(text)" : "\(path):\(line): \(key) \(text)"
         case .environment(let name): key.isEmpty || key == name ? "\(name) \(text)" : "\(name): \(key) \(text)"

@@ -31,13 +31,14 @@ struct ConfigurationSource: Sendable {
 
     private func yaml() throws(ConfigurationProblems) -> String? {
         func problem(_ text: String) -> ConfigurationProblems {
-            ConfigurationProblems([ConfigurationProblem(key: "", origin: .unset, text: "\(name): \(text)")])
+            ConfigurationProblems([ConfigurationProblem(key: "", origin: .unset, text: "\(Quotation.kind(of: name) ?? name): \(text)")])
         }
-        switch readFile(name, limit: SettingFile.largestText + 1) {
+        switch readFile(name, limit: SettingFile.largestText) {
         case .text(let text): return text
         case .missing where path == nil: return nil
         case .missing: throw problem("the configuration file does not exist")
         case .unreadable(let reason): throw problem("the configuration file cannot be read: \(reason)")
+        case .notUTF8: throw problem("the configuration file cannot be read: it is not UTF-8 text")
         }
     }
 }
@@ -55,7 +56,7 @@ enum StartEnvironment {
     }()
 }
 
-/// The text of a regular file, at most `limit` bytes of it.
+/// The text of a regular file of at most `limit` bytes; a part of a longer one would be read as if it were all.
 func readFile(_ path: String, limit: Int) -> FileText {
     // Not blocking: a path that names a pipe must not stop the start.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -66,15 +67,15 @@ func readFile(_ path: String, limit: Int) -> FileText {
     if let other = kindOfOtherFile(path) { return .unreadable(reason: "it is \(other)") }
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 16_384)
-    while bytes.count < limit {
-        let count = read(descriptor, &buffer, min(buffer.count, limit - bytes.count))
+    while true {
+        let count = read(descriptor, &buffer, buffer.count)
         if count < 0, errno == EINTR { continue }
         guard count >= 0 else { return .unreadable(reason: String(cString: strerror(errno))) }
         if count == 0 { break }
         bytes.append(contentsOf: buffer[..<count])
+        guard bytes.count <= limit else { return .unreadable(reason: "it is longer than \(limit) bytes") }
     }
-    guard let text = String(validating: bytes, as: UTF8.self) else { return .unreadable(reason: "it is not UTF-8 text") }
-    return .text(text)
+    return String(validating: bytes, as: UTF8.self).map { .text($0) } ?? .notUTF8(bytes)
 }
 
 /// What it is if it is no regular file; through symbolic links, which managers of configuration like to place.

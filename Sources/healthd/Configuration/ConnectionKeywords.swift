@@ -12,7 +12,15 @@ struct ConnectionKeywords: Sendable, Hashable, CustomStringConvertible, CustomRe
         self.values = values
     }
 
-    static let secret: Set<String> = ["password", "sslpassword"]
+    /// What libpq shows to nobody, and those of its keys that it does not mark so.
+    static let secret = Set(LibpqOption.all.filter(\.isSecret).map(\.keyword))
+        .union(["password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"])
+
+    /// A keyword whose value is a secret, the password before any other; nil when none has one.
+    var secretGiven: String? {
+        let given = values.filter { Self.secret.contains($0.key) && !$0.value.isEmpty }.keys.sorted()
+        return given.contains("password") ? "password" : given.first
+    }
 
     /// Sorted `keyword=value` pairs with secrets redacted; also what the digest is made of.
     var description: String {
@@ -83,9 +91,22 @@ extension ConnectionKeywords {
         "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "connect_timeout",
     ]
 
+    /// With numbers as digits alone: libpq takes blanks around them and a `+`, and what is told of a server should look like one.
+    var tidied: ConnectionKeywords {
+        var tidied = self
+        for keyword in Self.numbers {
+            if let number = values[keyword].flatMap({ libpqNumber($0) }) { tidied.values[keyword] = "\(number)" }
+        }
+        tidied.values["port"] = values["port"].map { port in
+            port[...].pieces(between: ",").map { piece in libpqNumber(piece).map { "\($0)" } ?? String(piece) }.joined(separator: ",")
+        }
+        return tidied
+    }
+
     /// What is wrong with one of the values, or nil.
     func complaint() -> Complaint? {
-        if let port = values["port"], !port[...].pieces(between: ",").allSatisfy({ $0.isEmpty || portNumber($0) != nil }) {
+        if let displaced = displacedAddress() { return displaced }
+        if let port = values["port"], !port[...].pieces(between: ",").allSatisfy({ $0.isEmpty || libpqNumber($0).map { (1...65_535).contains($0) } == true }) {
             return Complaint(keyword: "port", text: "has a port that is not a number from 1 to 65535")
         }
         for (keyword, words) in Self.words.sorted(by: { $0.key < $1.key }) {
@@ -93,16 +114,26 @@ extension ConnectionKeywords {
             let isGood = words.contains { $0 == value || (keyword.hasPrefix("ssl_") && $0.lowercased() == value.lowercased()) }
             if !isGood {
                 return Complaint(
-                    keyword: keyword, text: "has \(keyword) \"\(value.oneLine(limit: 40))\"; expected one of \(words.joined(separator: ", "))")
+                    keyword: keyword, text: "has \(keyword) \(Quotation(value, limit: 40)); expected one of \(words.joined(separator: ", "))")
             }
         }
         for keyword in Self.numbers {
-            if let value = values[keyword], !value.isEmpty, Int32(value.filter { $0 != " " }) == nil {
-                return Complaint(keyword: keyword, text: "has \(keyword) \"\(value.oneLine(limit: 40))\"; expected a whole number")
+            if let value = values[keyword], !value.isEmpty, libpqNumber(value) == nil {
+                return Complaint(keyword: keyword, text: "has \(keyword) \(Quotation(value, limit: 40)); expected a whole number")
             }
         }
         if let value = values["replication"], !["", "0", "no", "off", "false"].contains(value.lowercased()) {
             return Complaint(keyword: "replication", text: "asks for a replication connection, which answers no queries; leave replication out")
+        }
+        return nil
+    }
+
+    /// A whole address in the place of a part of one: PGHOST=postgres://… would be looked up, and missed by its full text.
+    private func displacedAddress() -> Complaint? {
+        for (keyword, value) in values.sorted(by: { $0.key < $1.key }) {
+            let mayBeAnything = !["host", "hostaddr", "dbname"].contains(keyword) && Self.words[keyword] == nil && !Self.numbers.contains(keyword)
+            guard !mayBeAnything, value.contains("://"), let kind = Quotation.kind(of: value) else { continue }
+            return Complaint(keyword: keyword, text: "has \(kind), where \(keyword) is expected")
         }
         return nil
     }
@@ -122,3 +153,8 @@ extension ConnectionKeywords {
         return nil
     }
 }
+
+/// A number as libpq reads it: blanks around it and a sign are allowed, 32 bits.
+///
+/// Source: parse_int_param of `fe-connect.c`.
+func libpqNumber(_ text: some StringProtocol) -> Int32? { Int32(withoutBlanks(Substring(text))) }

@@ -10,9 +10,11 @@ extension Configuration {
         _ environment: [String: String], _ mode: Mode, _ secrets: SecretFiles, _ reader: inout SettingReader
     ) -> (DatabaseChoice, connectTimeout: Duration?) {
         let expected = "postgres://USER@HOST:PORT/DATABASE"
+        // An empty DATABASE_URL beside them counts as unset, as theirs do.
+        let isNamedByVariables = ConnectionKeywords.naming.contains { environment[$0]?.isEmpty == false }
         var source = reader.text("database.url", expected: expected)
         if case .environment? = source?.origin {
-        } else if let url = environment["DATABASE_URL"] {
+        } else if let url = environment["DATABASE_URL"], !url.isEmpty || !isNamedByVariables {
             source = SettingReader.Found(text: url, origin: .environment("DATABASE_URL"))
         }
         source = source.map { SettingReader.Found(text: withoutLineEnd($0.text), origin: $0.origin) }
@@ -23,15 +25,18 @@ extension Configuration {
                 guard !source.text.isEmpty else { throw URLComplaint("is empty; expected \(expected)") }
                 let isString = ConnectionString.isOne(source.text)
                 let keywords = isString ? try ConnectionString(source.text).keywords : try PostgresURL(source.text).keywords
-                if case .file = source.origin, keywords.values["password"]?.isEmpty == false {
-                    throw URLComplaint(passwordInFile("database"))
+                if case .file = source.origin, let secret = keywords.secretGiven {
+                    throw URLComplaint(
+                        secret == "password"
+                            ? passwordInFile("database")
+                            : "holds \(secret), a secret; put the whole URL into DATABASE_URL, or \(secret) into a service's file")
                 }
                 named.add(keywords.values.mapValues { ($0, source.origin) })
             } catch {
                 reader.report("database.url", source.origin, error.text)
                 return (.embedded, nil)
             }
-        } else if !ConnectionKeywords.naming.contains(where: { environment[$0]?.isEmpty == false }) {
+        } else if !isNamedByVariables {
             if mode == .configured, reader.origin(of: "database.url") == .unset {
                 reader.report(
                     "database.url", .unset,
@@ -51,7 +56,7 @@ extension Configuration {
         let timeout = readConnectTimeout(&named, isURL: { source?.origin == $0 }, &reader)
         if let passwordFile { named.values["password"] = passwordFile.reveal() }
         if named.values["application_name"] == nil { named.values["application_name"] = "healthd" }
-        return (.external(named.keywords), timeout)
+        return (.external(named.keywords.tidied), timeout)
     }
 
     /// libpq's own is of its blocking connect; ours is `database.pool.connect`, and wins where it is set.
@@ -59,7 +64,7 @@ extension Configuration {
         _ named: inout NamedDatabase, isURL: (SettingOrigin) -> Bool, _ reader: inout SettingReader
     ) -> Duration? {
         guard let text = named.values.removeValue(forKey: "connect_timeout"), reader.origin(of: "database.pool.connect") == .unset,
-            let seconds = Int(text.filter { $0 != " " }), seconds > 0, let origin = named.origins["connect_timeout"]
+            let seconds = libpqNumber(text), seconds > 0, let origin = named.origins["connect_timeout"]
         else { return nil }
         guard seconds <= 300 else {
             reader.report(

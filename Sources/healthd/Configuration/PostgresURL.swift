@@ -22,6 +22,9 @@ struct PostgresURL {
             values["user"] = try percentDecoded(user, what: "user name")
             values["password"] = try percentDecoded(password, what: "password")
             rest = after
+            guard password.isEmpty || after.unicodeScalars.first != "@" else {
+                throw URLComplaint("has @@ before its host; write an @ in the password as %40, and that of an abstract socket as well")
+            }
         }
         let hosts = rest.upTo(["/", "?"])
         rest = rest[hosts.endIndex...]

@@ -15,30 +15,32 @@ struct SecretFiles {
     func read(_ path: String, what: String, _ reader: inout SettingReader) -> Secret? {
         guard let found = reader.text(path, expected: "the path of a file that holds \(what)") else { return nil }
         let name = found.text.split(separator: "/").last.map(String.init) ?? ""
+        let isPath = found.text.hasPrefix("/")
         guard !name.isEmpty, !found.text.hasSuffix("/") else {
-            reader.report(
-                path, found.origin,
-                "is \"\(found.text.oneLine(limit: 200))\"; expected the path of a file, or the name of a credential")
+            // What is no path may be the secret itself, here as below.
+            let text = isPath ? "\(Quotation(found.text, limit: 200))" : "no path"
+            reader.report(path, found.origin, "is \(text); expected the path of a file, or the name of a credential")
             return nil
         }
         var place = found.text
         var text: FileText = .missing
         if let credentialsDirectory, case let credential = read("\(credentialsDirectory)/\(name)"), credential != .missing {
             (place, text) = ("\(credentialsDirectory)/\(name)", credential)
-        } else if found.text.hasPrefix("/") {
+        } else if isPath {
             text = read(found.text)
         } else {
-            let directory = credentialsDirectory.map { "in \($0)" } ?? "and CREDENTIALS_DIRECTORY is not set"
-            reader.report(
-                path, found.origin,
-                "names the credential \"\(name.oneLine(limit: 100))\", which is not there \(directory); add LoadCredential=\(name):PATH to the unit, or give an absolute path"
-            )
+            let complaint =
+                credentialsDirectory.map {
+                    "names a credential that is not there in \($0); add LoadCredential=NAME:PATH to the unit, or give the absolute path of a file"
+                } ?? "is no absolute path, and there are no credentials here (CREDENTIALS_DIRECTORY is not set)"
+            reader.report(path, found.origin, "\(complaint); expected is the file of the secret, not the secret itself")
             return nil
         }
         func complain(_ text: String) { reader.report(path, found.origin, "names \(place.oneLine(limit: 200)), which \(text)") }
         switch text {
         case .missing: complain("does not exist")
         case .unreadable(let reason): complain("cannot be read: \(reason)")
+        case .notUTF8: complain("cannot be read: it is not UTF-8 text")
         case .text(let text):
             let secret = Self.line(text)
             if secret.isEmpty {

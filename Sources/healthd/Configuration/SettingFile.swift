@@ -35,7 +35,8 @@ struct SettingFile: Sendable {
         }
         let root: Node?
         do {
-            root = try Yams.compose(yaml: yaml)
+            // Of a byte order mark YAML knows more than its library.
+            root = try Yams.compose(yaml: yaml.unicodeScalars.first == "\u{FEFF}" ? String(yaml.unicodeScalars.dropFirst()) : yaml)
         } catch {
             let (line, text) = Self.sentence(for: error)
             throw problem(line, text)
@@ -58,10 +59,9 @@ struct SettingFile: Sendable {
     private mutating func add(_ mapping: Node.Mapping, below parent: String) throws(ConfigurationProblem) {
         for (key, value) in mapping {
             let line = key.mark?.line ?? 1
-            // A dot or bracket inside a key would make two places one path.
-            guard case .scalar(let scalar) = key, !scalar.string.contains(where: { ".[]".contains($0) }) else {
-                throw problem(line, "holds a key that is not a plain name of letters, digits and hyphens")
-            }
+            guard case .scalar(let scalar) = key else { throw problem(line, Self.noName) }
+            if let kind = Quotation.kind(of: scalar.string) { throw problem(line, "holds \(kind), where the name of a setting is expected") }
+            guard Self.isName(scalar.string) else { throw problem(line, Self.noName) }
             try add(value, at: parent.isEmpty ? scalar.string : "\(parent).\(scalar.string)", line: line)
         }
     }
@@ -84,6 +84,13 @@ struct SettingFile: Sendable {
         }
     }
 
+    private static let noName = "holds a key that is not a plain name of letters, digits and hyphens"
+
+    /// A dot or a bracket inside a key would make two places one path. An underscore is a slip that is told by the key's name.
+    private static func isName(_ key: String) -> Bool {
+        !key.isEmpty && key.utf8.allSatisfy { Character(Unicode.Scalar($0)).isLetter && $0 < 0x80 || (0x30...0x39).contains($0) || "-_".utf8.contains($0) }
+    }
+
     /// Nil for what YAML calls null: nothing at all, `~` or `null`, unless quoted.
     private static func text(of scalar: Node.Scalar) -> String? {
         let isPlain = scalar.style == .plain || scalar.style == .any
@@ -102,7 +109,7 @@ struct SettingFile: Sendable {
         case .duplicatedKeysInMapping(let duplicates, let context)?:
             return (
                 context.mark.line,
-                "is given twice: \(duplicates.map(\.description).sorted().joined(separator: ", ").oneLine(limit: 200))"
+                "is given twice: \(duplicates.map { Quotation.kind(of: $0.description) ?? $0.description }.sorted().joined(separator: ", ").oneLine(limit: 200))"
             )
         case .reader(let problem, _, _, _)?:
             return (1, "is not YAML: \(problem)")

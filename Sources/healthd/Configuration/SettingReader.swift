@@ -166,7 +166,7 @@ struct SettingReader {
         String(path.lastIndex(of: ".").map { path[path.index(after: $0)...] } ?? path[...])
     }
 
-    private func quoted(_ text: String) -> String { "\"\(text.oneLine(limit: 60))\"" }
+    private func quoted(_ text: String) -> Quotation { Quotation(text) }
 }
 
 // MARK: - Values with a unit and a range

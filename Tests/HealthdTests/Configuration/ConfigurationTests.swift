@@ -71,7 +71,7 @@ import Vitals
     }
 
     @Test func `takes groups without members and an empty file as unset`() throws {
-        for yaml in ["", "# nothing\n", "database:\ncache:\n", "receivers:\ntargets:\n", "---\n"] {
+        for yaml in ["", "\u{FEFF}", "\u{FEFF}# nothing\n", "# nothing\n", "database:\ncache:\n", "receivers:\ntargets:\n", "---\n"] {
             #expect(try decode(yaml) == decode(nil))
         }
     }
@@ -238,7 +238,6 @@ import Vitals
     @Test(arguments: [
         (["HEALTHD_LISTEN": ""], "HEALTHD_LISTEN: listen is empty; expected HOST:PORT, such as 127.0.0.1:9798"),
         (["HEALTHD_RECEIVERS": "a"], "HEALTHD_RECEIVERS is a list; lists are set in the file only"),
-        (["DATABASE_URL": ""], "DATABASE_URL: database.url is empty; expected postgres://USER@HOST:PORT/DATABASE"),
         (
             ["DATABASE_URL": "postgres://h/d?sslmod=require"],
             "DATABASE_URL: database.url has the unknown parameter \"sslmod\"; did you mean sslmode?"
@@ -268,6 +267,7 @@ import Vitals
             problems(nil, database: false) == [
                 "database.url is not set, nor is DATABASE_URL or PGHOST; name a database, or start with --embedded for a private one"
             ])
+        #expect(problems(nil, ["DATABASE_URL": ""], database: false) == ["DATABASE_URL: database.url is empty; expected postgres://USER@HOST:PORT/DATABASE"])
         #expect(problems(nil, ["PGPASSWORD": "x", "PGSSLMODE": "require"], database: false).count == 1)
     }
 
@@ -287,7 +287,7 @@ import Vitals
         let yaml = "receivers:\n  - { name: a, webhook: http://x, secret-file: hook }"
         #expect(
             problems(yaml, ["CREDENTIALS_DIRECTORY": "/run/c"]) == [
-                "healthd.yaml:2: receivers[0].secret-file names the credential \"hook\", which is not there in /run/c; add LoadCredential=hook:PATH to the unit, or give an absolute path"
+                "healthd.yaml:2: receivers[0].secret-file names a credential that is not there in /run/c; add LoadCredential=NAME:PATH to the unit, or give the absolute path of a file; expected is the file of the secret, not the secret itself"
             ])
         #expect(
             problems(yaml, ["CREDENTIALS_DIRECTORY": "/run/c"], files: ["/run/c/hook": .text("")]) == [

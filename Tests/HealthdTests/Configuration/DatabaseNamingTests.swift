@@ -30,6 +30,8 @@ import Vitals
             ("postgres://[::1]:1,[::2]:2,h/d", ["host": "::1,::2,h", "port": "1,2,", "dbname": "d"]),
             ("postgres://a,b,c/d", ["host": "a,b,c", "dbname": "d"]),
             ("postgres://a,b/d?port=5", ["host": "a,b", "port": "5", "dbname": "d"]),
+            ("postgres://h:%20+5%0D,g:%096/d?keepalives_idle=%20+7%20", ["host": "h,g", "port": "5,6", "dbname": "d", "keepalives_idle": "7"]),
+            ("postgres://u:p@@@h/d", ["user": "u", "password": "p@@", "host": "h", "dbname": "d"]),
             ("postgres://a:1,,b:3/d", ["host": "a,,b", "port": "1,,3", "dbname": "d"]),
             ("postgres://%2Frun%2Fpg:1/d", ["host": "/run/pg", "port": "1", "dbname": "d"]),
             ("postgres://@abstract/d", ["host": "abstract", "dbname": "d"]),
@@ -63,7 +65,10 @@ import Vitals
         ("postgres://db:s3cr", "has a port that is not a number from 1 to 65535"),
         ("postgres://db:65536/app", "has a port that is not a number from 1 to 65535"),
         ("postgres://db:-1/app", "has a port that is not a number from 1 to 65535"),
-        ("postgres://db:+1/app", "has a port that is not a number from 1 to 65535"),
+        ("postgres://db:1%200/app", "has a port that is not a number from 1 to 65535"),
+        ("postgres://db/app?keepalives_idle=1%200", "has keepalives_idle \"1 0\"; expected a whole number"),
+        ("postgres://db/app?keepalives_idle=4294967296", "has keepalives_idle \"4294967296\"; expected a whole number"),
+        ("postgres://app:s3cr@@127.0.0.1/app", "has @@ before its host; write an @ in the password as %40, and that of an abstract socket as well"),
         ("postgres://db/app?port=99999999999999999999", "has a port that is not a number from 1 to 65535"),
         ("postgres://app:%s3cr@db/app", "has a % in its password that no two hexadecimal digits follow; write %25 for a %"),
         ("postgres://db:1,db:2,db:3/app?port=1,2", "has 2 ports for 3 hosts; expected as many, or one for all"),
@@ -118,6 +123,15 @@ import Vitals
         }
     }
 
+    @Test func `never shows what libpq does not show`() throws {
+        let secret = LibpqOption.all.filter(\.isSecret).map(\.keyword)
+        #expect(Set(secret).isSuperset(of: ["password", "sslpassword"]))
+        for keyword in secret {
+            let shown = try decode(nil, ["DATABASE_URL": "postgres://h?\(keyword)=hunter2"], database: false).lines
+            #expect(shown.contains { $0.contains("\(keyword)=<redacted>") } && !shown.joined().contains("hunter2"))
+        }
+    }
+
     @Test func `knows at least what libpq 15 knows`() {
         let all = Set(LibpqOption.all.map(\.keyword))
         #expect(all.isSuperset(of: ["host", "hostaddr", "passfile", "service", "gsslib", "sslcrldir", "tcp_user_timeout", "connect_timeout", "options"]))
@@ -129,6 +143,7 @@ import Vitals
         let environment = ["DATABASE_URL": "postgres://db/app", "PGHOST": "other", "PGUSER": "u", "PGPASSWORD": "p", "PGREQUIRESSL": "1", "PGPORT": ""]
         #expect(try keywords(environment) == ["host": "db", "dbname": "app", "user": "u", "password": "p", "sslmode": "require"])
         #expect(try keywords(environment.merging(["PGSSLMODE": "disable"]) { $1 })["sslmode"] == "disable")
+        #expect(try keywords(["DATABASE_URL": "", "PGHOST": "h", "PGPORT": " 5433\r"]) == ["host": "h", "port": "5433"])
     }
 
     @Test(arguments: [
@@ -144,6 +159,10 @@ import Vitals
 
     @Test func `in the file may be a connection string, but holds no password there`() throws {
         #expect(try keywords([:], yaml: "database: { url: \"host=db dbname=app\" }") == ["host": "db", "dbname": "app"])
+        for text in ["host=db sslpassword=hunter2", "postgres://db/app?sslpassword=hunter2"] {
+            let found = problems("database: { url: \"\(text)\" }", database: false)
+            #expect(found == ["healthd.yaml:1: database.url holds sslpassword, a secret; put the whole URL into DATABASE_URL, or sslpassword into a service's file"])
+        }
         let found = problems("database: { url: \"host=db password=hunter2\" }", database: false)
         #expect(found.count == 1 && found[0].contains("holds a password; put it into a file") && !found[0].contains("hunter2"))
     }
@@ -193,6 +212,26 @@ import Vitals
         #expect(keywords.values["host"] == host)
         #expect(keywords.values["service"] == nil && keywords.values["servicefile"] == nil)
         #expect(!configuration.lines.joined().contains("hunter2"))
+    }
+
+    @Test(arguments: [
+        ("# Kunde M\u{FC}ller\n[m\u{FC}]\nhost=\u{FC}\n[mydb]\nhost=latin\n", nil), ("[mydb]\nhost=\u{FC}\n", "/svc:2: is not UTF-8"),
+        ("[mydb]\n# \u{FC}\nhost=latin\n[m\u{FC}]\n", nil),
+    ] as [(String, String?)])
+    func `may have comments in Latin-1 around it`(text: String, complaint: String?) throws {
+        let files = ["/svc": FileText.notUTF8(text.unicodeScalars.map { UInt8($0.value) })]
+        let environment = ["PGSERVICE": "mydb", "PGSERVICEFILE": "/svc"]
+        #expect(problems(nil, environment, files: files, database: false) == [complaint].compactMap { $0 })
+        guard complaint == nil, case .external(let keywords) = try decode(nil, environment, files: files, database: false).database else { return }
+        #expect(keywords.values["host"] == "latin")
+    }
+
+    @Test func `behind a byte order mark is told of, since libpq does not see it`() {
+        let files = ["/svc": FileText.text("\u{FEFF}[mydb]\nhost=h\n")]
+        #expect(
+            problems(nil, ["PGSERVICE": "mydb", "PGSERVICEFILE": "/svc"], files: files, database: false) == [
+                "/svc:1: begins with a byte order mark, which libpq takes for a piece of the section's name; save the file without it"
+            ])
     }
 
     @Test func `gives all of its first section, and the first of two equal keywords`() throws {

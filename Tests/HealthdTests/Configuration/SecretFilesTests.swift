@@ -54,7 +54,10 @@ import Vitals
         symlink("loop", "\(folder.path)/loop")
         #expect(readFile("\(folder.path)/loop", limit: 10) == .unreadable(reason: "Too many levels of symbolic links"))
         try Data([0xFF, 0xFE, 0x61, 0x00]).write(to: URL(filePath: "\(folder.path)/utf16"))
-        #expect(readFile("\(folder.path)/utf16", limit: 10) == .unreadable(reason: "it is not UTF-8 text"))
+        #expect(readFile("\(folder.path)/utf16", limit: 10) == .notUTF8([0xFF, 0xFE, 0x61, 0x00]))
+        #expect(secret(.notUTF8([0xFF])).1 == ["HEALTHD_CACHE_PASSWORD_FILE: cache.password-file names /s, which cannot be read: it is not UTF-8 text"])
+        #expect(readFile("\(folder.path)/utf16", limit: 4) == .notUTF8([0xFF, 0xFE, 0x61, 0x00]))
+        #expect(readFile("\(folder.path)/utf16", limit: 3) == .unreadable(reason: "it is longer than 3 bytes"))
     }
 }
 
