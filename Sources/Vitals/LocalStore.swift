@@ -24,8 +24,22 @@ public struct LocalStore: Sendable {
         } catch let error as LocalStoreError {
             throw error
         } catch {
-            throw LocalStoreError(path: path, reason: "\(error)")
+            throw LocalStoreError(path: path, reason: Self.words(for: error))
         }
+    }
+
+    /// SQLite's own sentence; without the statement it came from, which is ours.
+    private static func words(for error: any Error) -> String {
+        guard let error = error as? DatabaseError else { return "\(error)" }
+        let advice =
+            switch error.resultCode {
+            case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM: "; may whoever runs healthd write to that folder?"
+            case .SQLITE_FULL, .SQLITE_IOERR: "; has the disk room, and is it well?"
+            case .SQLITE_BUSY, .SQLITE_LOCKED: "; another program has it open"
+            case .SQLITE_NOTADB, .SQLITE_CORRUPT: "; move the file away to begin with a new one"
+            default: ""
+            }
+        return (error.message ?? "SQLite error \(error.resultCode.rawValue)") + advice
     }
 
     private init(writer: any DatabaseWriter) {
@@ -44,5 +58,5 @@ public struct LocalStoreError: Error, CustomStringConvertible {
     public let path: String
     public let reason: String
 
-    public var description: String { "local state \(path): \(reason)" }
+    public var description: String { "the local state \(path) cannot be used: \(reason)" }
 }

@@ -6,7 +6,7 @@ import Vitals
     import Glibc
 #endif
 
-/// The program: one verb a file, below `Commands`. What a verb throws becomes an exit status here and nowhere else.
+/// The program: one verb a file, below `Commands`. What a verb throws becomes an exit status in `ProgramEnd` and nowhere else.
 @main
 struct Healthd: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,26 +23,34 @@ struct Healthd: AsyncParsableCommand {
         ])
 
     static func main() async {
+        // From here on a reader that stops is an error of that write: `healthd --help | head -1`.
         Surroundings.settle()
         ProgramLog.begin()
-        var command: any ParsableCommand
+        let end = await run(Array(CommandLine.arguments.dropFirst()))
+        if end.stream == .output, !end.message.isEmpty { print(end.message) }
+        // What was printed goes out before what is said about it.
+        let failure = fflush(nil) == 0 ? 0 : errno
+        if end.stream == .error, !end.message.isEmpty { writeToStandardError(end.message + "\n") }
+        guard failure != 0, failure != EPIPE, end.status == 0 else { Glibc.exit(end.status) }
+        writeToStandardError("healthd: standard output cannot be written: \(String(cString: strerror(failure)))\n")
+        Glibc.exit(1)
+    }
+
+    /// Everything but the end of the process.
+    static func run(_ arguments: [String]) async -> ProgramEnd {
         do {
-            command = try await asyncParseAsRoot()
-        } catch {
-            exit(withError: error)
-        }
-        do {
+            if let stray = StrayVerb(in: arguments) { throw stray }
+            var command = try await asyncParseAsRoot(arguments)
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
                 try command.run()
             }
+            return .well
         } catch {
-            let end = ProgramEnd(error)
-            guard let status = end.status else { exit(withError: error) }
-            fflush(nil)
-            if !end.message.isEmpty { writeToStandardError(end.message + "\n") }
-            Glibc.exit(status)
+            return ProgramEnd(error)
         }
     }
+
+    func run() async throws { throw NoVerb() }
 }

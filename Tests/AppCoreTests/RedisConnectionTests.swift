@@ -121,4 +121,51 @@ struct RedisConnectionTests {
     func `reconnects after min(retries × 50, 2000) ms`(retries: Int, milliseconds: Int) {
         #expect(RedisConnection.delay(retries: retries, jitter: 1) == .milliseconds(milliseconds))
     }
+
+    /// A Redis that does not let us in: where, what it does, and which words say so.
+    @Test func `whoever cannot connect is told why, on what and what to do`() async throws {
+        let server = try await TestRedis.start(tcp: true)
+        let locked = try await TestRedis.start(tcp: true, password: "hunter2")
+        let here = RedisEndpoint.Address.tcp(host: "127.0.0.1", port: try #require(server.tcpPort))
+        let there = RedisEndpoint.Address.tcp(host: "127.0.0.1", port: try #require(locked.tcpPort))
+        let (web, closing, resetting, silent) = (
+            try FakeServer(answering: "HTTP/1.1 400 Bad Request\r\n\r\n"), try FakeServer(.answers([])), try FakeServer(.resets), try FakeServer(.silent)
+        )
+        let full = try FakeServer(answering: "-ERR max number of clients reached\r\n")
+        func fake(_ server: FakeServer) -> RedisEndpoint { RedisEndpoint(address: .tcp(host: "127.0.0.1", port: server.port)) }
+        let causes: [(RedisEndpoint, RedisError.Kind, [String])] = [
+            (RedisEndpoint(address: .tcp(host: "127.0.0.1", port: try unusedPort())), .refused, ["Connection refused", "does Redis run"]),
+            (RedisEndpoint(address: .tcp(host: "no-such-host.invalid", port: 6379)), .refused, ["cannot resolve \"no-such-host.invalid\"", "DNS"]),
+            (RedisEndpoint(address: .unix(path: "/nowhere/redis.sock")), .refused, ["/nowhere/redis.sock", "No such file", "unixsocket"]),
+            (RedisEndpoint(address: there), .auth, ["NOAUTH", "cache.password-file"]),
+            (RedisEndpoint(address: there, password: Secret("wrong")), .auth, ["WRONGPASS", "check the user and the password"]),
+            (RedisEndpoint(address: there, user: "nobody", password: Secret("hunter2")), .auth, ["WRONGPASS"]),
+            (RedisEndpoint(address: here, password: Secret("hunter2")), .auth, ["without any password", "take ours out"]),
+            (RedisEndpoint(address: here, database: 9_999), .other, ["out of range", "fewer databases"]),
+            (fake(web), .other, ["is it a Redis"]), (fake(closing), .refused, ["losed"]), (fake(resetting), .refused, ["reset by peer"]),
+            (fake(silent), .timeout, ["no answer from", "within"]), (fake(full), .full, ["raise maxclients"]),
+        ]
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (endpoint, kind, words) in causes {
+                group.addTask { try await expect(endpoint, kind, words) }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    private func expect(_ endpoint: RedisEndpoint, _ kind: RedisError.Kind, _ words: [String]) async throws {
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let connection = RedisConnection(endpoint, loop: loop, logger: .quiet)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await connection.run() }
+            try await until("\(endpoint) is known to be away") { connection.status.reason != "not connected yet" }
+            group.cancelAll()
+            let reason = try #require(connection.status.reason, "\(endpoint) let us in")
+            let place = if case .tcp(_, 6379) = endpoint.address { "no-such-host.invalid" } else { endpoint.address.text }
+            for word in words + [place] { #expect(reason.contains(word), "no \(word) in: \(reason)") }
+            #expect(!reason.contains("hunter2"), "\(reason)")
+            #expect(RedisError.down(reason: reason, since: .zero).kind == kind, "\(reason)")
+        }
+    }
 }

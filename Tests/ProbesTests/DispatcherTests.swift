@@ -98,14 +98,14 @@ import Vitals
     }
 
     @Test func `tries again with the same id, and keeps firing before resolved`() async throws {
-        sender.answer(then: .tryAgain(.refused, reason: "network: errno 111", after: nil))
+        sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
         try await running(line()) { line in
             line.pool(1.5, time: time)
             try await untilAttempts(1)
             line.pool(0.1, time: time)
             try await passing("six attempts") { sender.attempts().count >= 6 }
             let status = try #require(line.dispatcher.snapshot().receivers.first)
-            #expect(status.lastError == "network: errno 111")
+            #expect(status.lastError == "no delivery to example.org: connection refused")
             #expect(status.failingFor != nil)
             sender.answer()
             try await passing("the all-clear") { sender.attempts().contains("pool-saturation resolved") }
@@ -118,7 +118,7 @@ import Vitals
     }
 
     @Test func `that was killed delivers what was stored, in order, with the same ids`() async throws {
-        sender.answer(then: .tryAgain(.refused, reason: "network: errno 111", after: nil))
+        sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
         try await running(line()) { line in
             line.pool(1.5, time: time)
             line.pool(0.1, time: time)
@@ -223,7 +223,7 @@ import Vitals
     }
 
     @Test func `after a reload keeps queues, starts new ones and gives up those of receivers that went`() async throws {
-        sender.answer(then: .tryAgain(.refused, reason: "network: errno 111", after: nil))
+        sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
         let second = try Receiver(name: "second", url: "https://example.com/hook")
         try await running(line()) { line in
             line.pool(1.5, time: time)
@@ -277,7 +277,7 @@ import Vitals
     }
 
     @Test func `gives up after a day`() async throws {
-        sender.answer(then: .tryAgain(.refused, reason: "network: errno 111", after: nil))
+        sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
         try await running(line()) { line in
             line.pool(1.5, time: time)
             try await untilAttempts(1)
@@ -289,7 +289,7 @@ import Vitals
     }
 
     @Test func `never lets a secret into logs, errors or the store`() async throws {
-        sender.answer(.tryAgain(.refused, reason: "network: errno 111", after: nil), .refused(reason: "HTTP 400"))
+        sender.answer(.tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil), .refused(reason: "HTTP 400"))
         try await running(line()) { line in
             line.pool(1.5, time: time)
             try await passing("it is given up") { line.dispatcher.snapshot().receivers[0].deadLetters == 1 }

@@ -147,7 +147,11 @@ import Vitals
         let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")
         try await withSender { sender in
             let redirected = await sender.send([], id: "a", to: receiver)
-            #expect(redirected == .refused(reason: "HTTP 302, a redirection, which is not followed"))
+            guard case .refused(let words) = redirected else {
+                Issue.record("\(redirected)")
+                return
+            }
+            #expect(words.hasPrefix("HTTP 302, a redirection, which is not followed"))
             guard case .tryAgain(.httpError, let reason, nil) = await sender.send([], id: "b", to: receiver) else {
                 Issue.record("expected another attempt")
                 return
@@ -166,7 +170,7 @@ import Vitals
         _ = try await server.request(1)
         try await manual.untilAsleep()
         manual.advance(by: .seconds(15))
-        #expect(await answer == .tryAgain(.timeout, reason: "no answer within 15 s", after: nil))
+        #expect(await answer == .tryAgain(.timeout, reason: "no delivery to 127.0.0.1:\(server.port): no answer within 15 s", after: nil))
         try await sender.shutdown()
         try await server.stop()
     }

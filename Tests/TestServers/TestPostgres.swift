@@ -21,8 +21,8 @@ public final class TestPostgres: Sendable {
         "postgresql:///\(database)?host=\(socketDirectory)&user=app"
     }
 
-    /// Certificates, when started with `tls: true`: `ca.crt` signed the server's (for `localhost`) and the one of the role `certified`
-    /// (`client.crt`, `client.key`); `other.crt` signed nothing.
+    /// Certificates, when started with `tls: true`: `ca.crt` signed the server's (for `localhost`), one that has expired (`expired.crt`) and the
+    /// one of the role `certified` (`client.crt`, `client.key`); `other.crt` signed nothing.
     public var tlsFolder: String { guardian.folder + "/tls" }
 
     private let guardian: Guardian
@@ -33,8 +33,14 @@ public final class TestPostgres: Sendable {
     ///   - maxConnections: the server's limit.
     ///   - tcp: also listens on 127.0.0.1.
     ///   - tls: speaks TLS there, and lets the role `certified` in by certificate alone. Implies `tcp`.
-    public static func start(maxConnections: Int = 100, tcp: Bool = false, tls: Bool = false) async throws -> TestPostgres {
-        let server = try TestPostgres(maxConnections: maxConnections, port: tcp || tls ? unusedPort() : nil, tls: tls)
+    ///   - certificate: the server's own, a name in `tlsFolder`.
+    ///   - hba: who is let in how, in lines of pg_hba.conf, instead of everybody without a password. The socket must stay open.
+    ///   - german: says everything in German.
+    public static func start(
+        maxConnections: Int = 100, tcp: Bool = false, tls: Bool = false, certificate: String = "server", hba: [String] = [], german: Bool = false
+    ) async throws -> TestPostgres {
+        let server = try TestPostgres(
+            maxConnections: maxConnections, port: tcp || tls ? unusedPort() : nil, tls: tls, certificate: certificate, hba: hba, german: german)
         try await server.startAgain()
         try await server.superuserScript("CREATE ROLE app LOGIN CREATEDB; GRANT pg_monitor TO app; CREATE DATABASE app OWNER app;", database: "postgres")
         if tls { try await server.superuserScript("CREATE ROLE certified LOGIN") }
@@ -48,12 +54,15 @@ public final class TestPostgres: Sendable {
         return server
     }
 
-    private init(maxConnections: Int, port: Int?, tls: Bool = false, primary: TestPostgres? = nil) throws {
+    private init(
+        maxConnections: Int, port: Int?, tls: Bool = false, certificate: String = "server", hba: [String] = [], german: Bool = false,
+        primary: TestPostgres? = nil
+    ) throws {
         guardian = try Guardian(
             name: "postgres", script: Self.script,
             arguments: [
-                "postgres", "\(maxConnections)", port == nil ? "" : "127.0.0.1", "\(port ?? 5432)", tls ? "tls" : "",
-                primary?.socketDirectory ?? "", "\(primary?.tcpPort ?? 5432)",
+                "postgres", "\(maxConnections)", port == nil ? "" : "127.0.0.1", "\(port ?? 5432)", tls ? certificate : "",
+                primary?.socketDirectory ?? "", "\(primary?.tcpPort ?? 5432)", hba.joined(separator: "\n"), german ? "de_DE" : "",
             ])
         socketDirectory = guardian.folder
         tcpPort = port
@@ -61,7 +70,7 @@ public final class TestPostgres: Sendable {
 
     private static let script = """
         bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
-        last_signal=QUIT; connections=$1; listen=$2; port=$3; tls=$4; primary=$5; primary_port=$6
+        last_signal=QUIT; connections=$1; listen=$2; port=$3; tls=$4; primary=$5; primary_port=$6; hba=$7; language=$8
         prepare() {
             if [ -n "$as_server" ]; then chown postgres "$folder"; fi
             cd "$folder"
@@ -70,6 +79,8 @@ public final class TestPostgres: Sendable {
                 return
             fi
             $as_server "$bin/initdb" -D "$folder/data" -U postgres --auth=trust --no-sync --no-instructions -E UTF8 --locale=C.UTF-8
+            if [ -n "$hba" ]; then printf '%s\\n' "$hba" >"$folder/data/pg_hba.conf"; fi
+            if [ -n "$language" ]; then mkdir "$folder/locale" && localedef -i "$language" -f UTF-8 "$folder/locale/$language.UTF-8"; fi
             if [ -n "$tls" ]; then certify; fi
         }
         certify() {
@@ -79,21 +90,23 @@ public final class TestPostgres: Sendable {
             sign() {
                 openssl req $key -subj "/CN=$2" -keyout "$1.key" -out "$1.csr"
                 printf 'subjectAltName=DNS:%s' "$2" >"$1.ext"
-                openssl x509 -req -days 2 -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -extfile "$1.ext" -out "$1.crt"
+                openssl x509 -req -days "${3:-2}" -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -extfile "$1.ext" -out "$1.crt"
                 chmod 600 "$1.key"
             }
             sign server localhost
+            sign expired localhost -1
             sign client certified
-            if [ -n "$as_server" ]; then chown postgres server.key; fi
+            if [ -n "$as_server" ]; then chown postgres "$tls.key"; fi
             sed -i '1i hostssl all certified all cert' "$folder/data/pg_hba.conf"
         }
         launch() {
             rm -f "$folder/data/postmaster.pid"
+            if [ -n "$language" ]; then export LOCPATH="$folder/locale"; fi
             $as_server "$bin/postgres" -D "$folder/data" -k "$folder" -p 5432 -c listen_addresses= \\
                 -c max_connections="$connections" -c shared_buffers=16MB -c fsync=off -c synchronous_commit=off \\
                 -c full_page_writes=off -c autovacuum=off -c jit=off -c log_min_messages=warning ${listen:+-c listen_addresses=$listen -p $port} \\
-                ${tls:+-c ssl=on -c ssl_cert_file=$folder/tls/server.crt -c ssl_key_file=$folder/tls/server.key -c ssl_ca_file=$folder/tls/ca.crt} \\
-                -c unix_socket_permissions=0777 >>"$folder/postgres.log" 2>&1 &
+                ${tls:+-c ssl=on -c ssl_cert_file=$folder/tls/$tls.crt -c ssl_key_file=$folder/tls/$tls.key -c ssl_ca_file=$folder/tls/ca.crt} \\
+                ${language:+-c lc_messages=$language.UTF-8} -c unix_socket_permissions=0777 >>"$folder/postgres.log" 2>&1 &
             pid=$!
         }
         ready() { "$bin/pg_isready" -q -h "$folder" -p "$port"; }

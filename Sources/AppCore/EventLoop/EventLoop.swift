@@ -139,7 +139,16 @@ public struct EventLoopError: Error, CustomStringConvertible {
     public let call: String
     public let errno: Int32
 
-    public var description: String { "event loop: \(call) failed: \(String(cString: strerror(errno)))" }
+    public var description: String {
+        let advice =
+            switch errno {
+            case EMFILE: "; see the limit of open files (ulimit -n, LimitNOFILE=)"
+            case ENFILE: "; the whole system has too many files open"
+            case EAGAIN: "; see the limits of threads and memory (ulimit -u, TasksMax=)"
+            default: ""
+            }
+        return "the event loop cannot start: \(call): \(String(cString: strerror(errno)))\(advice)"
+    }
 }
 
 /// The cores this process may run on, as `CPUAffinity=` or `taskset` left them.

@@ -71,5 +71,5 @@ public struct NameResolutionError: Error, CustomStringConvertible {
     public let host: String
     public let reason: String
 
-    public var description: String { "cannot resolve \"\(host)\": \(reason)" }
+    public var description: String { "cannot resolve \"\(host)\": \(reason); is the name right, and does this host's DNS know it?" }
 }

@@ -13,7 +13,7 @@ final class Handshake: EventHandler {
             switch self {
             case .established(let libpq): return libpq
             case .failed(let error): throw error
-            case .silent(_, let waited): throw .deadlineExceeded(after: waited)
+            case .silent(let host, let waited): throw .connectTimedOut("\(host)", after: waited)
             }
         }
     }
@@ -43,14 +43,14 @@ final class Handshake: EventHandler {
     func complete(until deadline: Deadline) async -> Outcome {
         let started = MonotonicInstant.now()
         let timer = loop.schedule(at: deadline.instant) { [self] in
-            finish(.failed(.deadlineExceeded(after: deadline.instant - started)))
+            finish(.failed(timedOut(after: deadline.instant - started)))
         }
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Outcome, Never>) in
                 let failedAtOnce = state.withLock { state -> PostgresError? in
                     // The timer of a deadline that passed before found nobody to tell.
                     guard let libpq = state.libpq, !deadline.hasPassed(at: .now()) else {
-                        return .deadlineExceeded(after: deadline.instant - started)
+                        return .connectTimedOut(state.libpq.map { "\($0.currentHost)" } ?? "the server", after: max(.zero, deadline.instant - started))
                     }
                     guard !libpq.hasFailed else { return .connectFailed(libpq) }
                     guard !Task.isCancelled else { return .connectFailed("cancelled", sqlState: nil) }
@@ -66,6 +66,10 @@ final class Handshake: EventHandler {
         }
         loop.cancel(timer)
         return outcome
+    }
+
+    private func timedOut(after waited: Duration) -> PostgresError {
+        .connectTimedOut(state.withLock { state in state.libpq.map { "\($0.currentHost)" } } ?? "the server", after: waited)
     }
 
     func ready(_ events: EventLoop.Events) {
@@ -118,18 +122,8 @@ final class Handshake: EventHandler {
 }
 
 extension PostgresError {
-    /// libpq keeps no SQLSTATE of a refused connection; the server's words, after `FATAL:`, are fixed enough to tell "full" from "down"
-    /// and from "not with this password". What libpq itself says, of a certificate or a file for instance, has no SQLSTATE.
     fileprivate static func connectFailed(_ libpq: LibpqConnection) -> PostgresError {
-        let message = libpq.errorMessage
-        guard let fatal = message.firstRange(of: "FATAL:") else { return .connectFailed(message, sqlState: nil) }
-        let words = message[fatal.upperBound...]
-        let sqlStates = [
-            ("too many clients already", "53300"), ("remaining connection slots are reserved", "53300"),
-            ("the database system is starting up", "57P03"), ("the database system is shutting down", "57P03"),
-            ("password authentication failed", "28P01"), ("authentication failed", "28000"), ("role \"", "28000"),
-            ("does not exist", "3D000"), ("no pg_hba.conf entry", "28000"),
-        ]
-        return .connectFailed(message, sqlState: sqlStates.first { words.contains($0.0) }?.1)
+        let failure = libpq.connectFailure
+        return .connectFailed(failure.text, sqlState: failure.sqlState)
     }
 }

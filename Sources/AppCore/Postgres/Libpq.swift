@@ -62,6 +62,8 @@ final class LibpqConnection: @unchecked Sendable {
         connection = started
         // Notices would go to standard error.
         PQsetNoticeReceiver(started, { _, _ in }, nil)
+        // libpq keeps no SQLSTATE of a refused connection; so told, it writes it into the message.
+        PQsetErrorVerbosity(started, PQERRORS_VERBOSE)
     }
 
     deinit {
@@ -74,18 +76,27 @@ final class LibpqConnection: @unchecked Sendable {
     var needsPassword: Bool { PQconnectionNeedsPassword(connection) == 1 }
     var backendPID: Int32 { PQbackendPID(connection) }
 
-    /// The server's last complaint on one line.
+    /// The server's last complaint on one line; never empty.
     var errorMessage: String {
-        String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).joined(separator: "; ")
+        let lines = String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline)
+        return lines.isEmpty ? "it broke off, and libpq gives no reason" : lines.map { $0.drop { $0.isWhitespace } }.joined(separator: "; ")
     }
+
+    /// Why there is no connection. Only until it stands.
+    var connectFailure: ConnectFailure { ConnectFailure(report: String(cString: PQerrorMessage(connection))) }
 
     func connectStep() -> ConnectStep {
         switch PQconnectPoll(connection) {
         case PGRES_POLLING_READING: .reading
         case PGRES_POLLING_WRITING: .writing
-        case PGRES_POLLING_OK: .established
+        case PGRES_POLLING_OK: established()
         default: .failed
         }
+    }
+
+    private func established() -> ConnectStep {
+        PQsetErrorVerbosity(connection, PQERRORS_DEFAULT)
+        return .established
     }
 
     func becomeNonBlocking() { PQsetnonblocking(connection, 1) }

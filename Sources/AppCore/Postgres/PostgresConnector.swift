@@ -16,14 +16,15 @@ struct PostgresConnector: Sendable {
     /// A host that was silent the last time gets no more than this.
     private static let silentShare = Duration.milliseconds(500)
 
-    /// - Throws: `PostgresError.connectFailed` with the server's own words, or `.deadlineExceeded`.
+    /// - Throws: `PostgresError.connectFailed` with the server's own words, or `.connectTimedOut`.
     func connect(until deadline: Deadline) async throws -> PostgresConnection {
         let connection = PostgresConnection(established: try await walk(until: deadline), loop: loop, calls: calls)
         do {
             try await connection.setUp(prepared, memory: memory, until: deadline)
         } catch {
             connection.close()
-            throw error
+            guard case PostgresError.deadlineExceeded(let waited) = error else { throw error }
+            throw PostgresError.connectTimedOut("\(endpoint.description), which let us in", after: waited)
         }
         return connection
     }
@@ -43,6 +44,8 @@ struct PostgresConnector: Sendable {
             case .established(let libpq): return libpq
             case .failed(.connectFailed(let reason, let sqlState)):
                 throw PostgresError.connectFailed((complaints + [reason]).joined(separator: "; "), sqlState: sqlState)
+            case .failed(.connectTimedOut(let server, let waited)):
+                throw PostgresError.connectTimedOut((complaints + [server]).joined(separator: "; "), after: waited)
             case .failed(let error): throw error
             case .silent(let current, let waited):
                 let entry = hosts.entries.remove(at: hosts.index(of: current))

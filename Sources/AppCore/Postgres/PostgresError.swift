@@ -8,6 +8,9 @@ public enum PostgresError: Error, Sendable {
     /// The connection could not be opened. Another attempt may succeed.
     case connectFailed(String, sqlState: String?)
 
+    /// The connection could not be opened in time: whom was asked, and for how long. Another attempt may succeed.
+    case connectTimedOut(String, after: Duration)
+
     /// The connection broke while in use: whether the statement took effect is unknown.
     case connectionLost(String)
 
@@ -73,6 +76,8 @@ extension PostgresError: CustomStringConvertible {
             return "postgres: \(error.message) (SQLSTATE \(error.sqlState))\(hint)"
         case .connectFailed(let reason, let sqlState):
             return "postgres: cannot connect: \(reason)" + (sqlState.map { " (SQLSTATE \($0))" } ?? "")
+        case .connectTimedOut(let server, let after):
+            return "postgres: cannot connect: \(server): no answer within \(after.text); is a firewall between us, or the server overloaded?"
         case .connectionLost(let reason): return "postgres: connection lost: \(reason)"
         case .deadlineExceeded(let after): return "postgres: no answer within \(after.text)"
         case .cancelled: return "postgres: the caller was cancelled"

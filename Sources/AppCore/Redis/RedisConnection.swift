@@ -92,11 +92,9 @@ public final class RedisConnection: Sendable {
             }
             if wasDown { logger.info("redis is available again", metadata: ["endpoint": "\(endpoint)"]) }
             await link.untilEnded()
-            return link.failure ?? "closed"
-        } catch let RedisError.down(reason, _) {
-            return reason
+            return endpoint.end(because: link.failure)
         } catch {
-            return "\(error)"
+            return endpoint.failure(of: error)
         }
     }
 
@@ -149,7 +147,9 @@ public final class RedisConnection: Sendable {
         let (isNew, link) = state.withLock { state -> (Bool, RedisLink?) in
             let wasUp = if case .up = state.status { true } else { false }
             let neverUp = state.connects == 0 && state.status.reason == "not connected yet"
-            if wasUp || neverUp { state.status = .down(reason: reason, since: .now()) }
+            // Down since then, for the reason of now: a server that is back may refuse us for another.
+            let since = if case .down(_, let since) = state.status, !neverUp { since } else { MonotonicInstant.now() }
+            state.status = .down(reason: reason, since: since)
             defer { state.link = nil }
             return (wasUp || neverUp, state.link)
         }

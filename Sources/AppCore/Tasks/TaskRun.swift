@@ -134,7 +134,7 @@ struct TaskRun: Sendable {
         case is PoolError, is CancellationError: true
         case let error as PostgresError:
             switch error {
-            case .connectFailed, .connectionLost, .deadlineExceeded, .cancelled, .notSent: true
+            case .connectFailed, .connectTimedOut, .connectionLost, .deadlineExceeded, .cancelled, .notSent: true
             // Lost connections, resources short, operator's intervention, serialisation (PostgreSQL 15, appendix A).
             case .server(let server): ["08", "53", "57", "40"].contains(server.sqlState.prefix(2))
             case .decoding: false

@@ -27,13 +27,45 @@ extension DeliveryAnswer {
     /// What a status means. Redirections are not followed: the address is the credential, and it was given for one host.
     static func answer(status: Int, retryAfter: String?, bodyText: String, now: WallTime) -> DeliveryAnswer {
         let quoted = bodyText.isEmpty ? "" : ": \(bodyText.oneLine(limit: 256))"
-        let reason = "HTTP \(status)\(quoted)"
+        let reason = "HTTP \(status)\(meaning(of: status))\(quoted)\(advice(on: status))"
         switch status {
         case 200...299: return .accepted(status: status)
         case 408, 425, 429, 500...599: return .tryAgain(.httpError, reason: reason, after: retryAfter.flatMap { delay($0, now: now) })
-        case 300...399: return .refused(reason: "HTTP \(status), a redirection, which is not followed")
+        case 300...399:
+            return .refused(reason: "HTTP \(status), a redirection, which is not followed; the webhook must be the address that takes notices itself")
         case 410: return .gone(reason: reason)
         default: return .refused(reason: reason)
+        }
+    }
+
+    /// A number alone tells most people nothing. Source: RFC 9110, section 15, and RFC 6585.
+    private static func meaning(of status: Int) -> String {
+        switch status {
+        case 400: " Bad Request"
+        case 401: " Unauthorized"
+        case 403: " Forbidden"
+        case 404: " Not Found"
+        case 405: " Method Not Allowed"
+        case 408: " Request Timeout"
+        case 410: " Gone"
+        case 413: " Content Too Large"
+        case 425: " Too Early"
+        case 429: " Too Many Requests"
+        case 500: " Internal Server Error"
+        case 502: " Bad Gateway"
+        case 503: " Service Unavailable"
+        case 504: " Gateway Timeout"
+        default: ""
+        }
+    }
+
+    private static func advice(on status: Int) -> String {
+        switch status {
+        case 401, 403: "; is the webhook's address complete?"
+        case 404, 405: "; is the webhook's address right?"
+        case 410: "; it wants no more notices"
+        case 408, 425, 429, 500...599: ""
+        default: "; it takes no notices as healthd sends them"
         }
     }
 

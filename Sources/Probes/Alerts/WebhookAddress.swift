@@ -106,7 +106,8 @@ struct WebhookAddress {
     }
 
     private static func isIPv6(_ text: Substring) -> Bool {
-        var address = in6_addr()
+        // As wide as an in6_addr, which two modules declare.
+        var address = [UInt8](repeating: 0, count: 16)
         return inet_pton(AF_INET6, String(text), &address) == 1
     }
 

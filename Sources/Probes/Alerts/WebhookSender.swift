@@ -25,6 +25,8 @@ public final class WebhookSender: NoticeSender {
         configuration.httpVersion = .http1Only
         // Minutes lie between notices: a kept connection would mostly be found closed by the other side.
         configuration.maximumUsesPerConnection = 1
+        // The receiver's queue tries again, and tells why it has to.
+        configuration.connectionPool.retryConnectionEstablishment = false
         client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
@@ -39,11 +41,11 @@ public final class WebhookSender: NoticeSender {
             group.addTask { await self.post(body, id: id, to: receiver) }
             group.addTask { [time] in
                 guard (try? await time.sleep(until: limit)) != nil else { return nil }
-                return .tryAgain(.timeout, reason: "no answer within \(Self.attemptLimit.text)", after: nil)
+                return .tryAgain(.timeout, reason: Self.noDelivery(to: receiver, "no answer within \(Self.attemptLimit.text)"), after: nil)
             }
             let first = await group.next() ?? nil
             group.cancelAll()
-            return first ?? .tryAgain(.timeout, reason: "cancelled", after: nil)
+            return first ?? .tryAgain(.timeout, reason: Self.noDelivery(to: receiver, "given up before it was done"), after: nil)
         }
     }
 
@@ -69,7 +71,7 @@ public final class WebhookSender: NoticeSender {
                 status: Int(response.status.code), retryAfter: response.headers.first(name: "retry-after"), bodyText: text,
                 now: time.wallNow())
         } catch {
-            return Self.answer(for: error)
+            return await answer(for: error, to: receiver)
         }
     }
 
@@ -85,23 +87,12 @@ public final class WebhookSender: NoticeSender {
         return String(decoding: read.readableBytesView.prefix(bodyLimit), as: UTF8.self)
     }
 
-    private static func answer(for error: any Error) -> DeliveryAnswer {
-        switch error {
-        case let error as HTTPClientError where [.connectTimeout, .deadlineExceeded, .readTimeout].contains(error):
-            return .tryAgain(.timeout, reason: "\(error)", after: nil)
-        case let error as HTTPClientError:
-            return .tryAgain(.refused, reason: "\(error)", after: nil)
-        default:
-            // The kind of error and no more: some descriptions carry the address, which is a secret.
-            return .tryAgain(.refused, reason: "network: \(networkWords(error))", after: nil)
-        }
+    /// The attempt failed before there was an answer: why, and never the address beyond its host.
+    private func answer(for error: any Error, to receiver: Receiver) async -> DeliveryAnswer {
+        var failure = NetworkFailure(error)
+        if failure.kind == .untrusted, let reason = await CertificateLook.reason(against: receiver.url.reveal()) { failure.words = reason }
+        return .tryAgain(failure.kind == .timeout ? .timeout : .refused, reason: Self.noDelivery(to: receiver, failure.words), after: nil)
     }
 
-    private static func networkWords(_ error: any Error) -> String {
-        switch error {
-        case let error as IOError: "errno \(error.errnoCode)"
-        case is CancellationError: "cancelled"
-        default: "\(type(of: error))"
-        }
-    }
+    private static func noDelivery(to receiver: Receiver, _ words: String) -> String { "no delivery to \(receiver.host): \(words)" }
 }

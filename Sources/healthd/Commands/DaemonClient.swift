@@ -2,12 +2,8 @@ import AsyncHTTPClient
 import FoundationEssentials
 import NIOCore
 import NIOHTTP1
-import NIOPosix
+import Probes
 import Vitals
-
-#if canImport(Glibc)
-    import Glibc
-#endif
 
 /// Speaks to the running daemon on its own listener.
 struct DaemonClient: Sendable {
@@ -20,10 +16,16 @@ struct DaemonClient: Sendable {
 
     let address: ListenAddress
 
+    /// Nobody answers at the daemon's address, or not as a daemon does.
+    struct NoAnswer: Error, CustomStringConvertible {
+        var kind: NetworkFailure.Kind
+        var description: String
+    }
+
     /// More than any page of ours; a stranger on the port is not read to its end.
     private static let largestBody = 16 << 20
 
-    /// - Throws: `CheckFailed` when nobody answers there, or not in time.
+    /// - Throws: `NoAnswer`, also when it does not come in time.
     func get(_ path: String, within limit: Duration = .seconds(5)) async throws -> Answer {
         try await send(.GET, path, within: limit)
     }
@@ -38,7 +40,7 @@ struct DaemonClient: Sendable {
         do {
             return try JSONDecoder().decode(type, from: Data(answer.body))
         } catch {
-            throw CheckFailed("what answers on \(address) is not this version of healthd: \("\(error)".oneLine(limit: 300))")
+            throw CheckFailed("what answers on \(address) is not this version of healthd: \(Self.words(for: error)); see --address, and healthd version")
         }
     }
 
@@ -51,16 +53,25 @@ struct DaemonClient: Sendable {
             let body = try await response.body.collect(upTo: Self.largestBody)
             return Answer(status: Int(response.status.code), body: Array(body.readableBytesView))
         } catch {
-            throw CheckFailed("healthd does not answer on \(address): \(Self.words(for: error, limit: limit)); does it run there? See systemctl status healthd")
+            let failure = NetworkFailure(error)
+            let words = failure.kind == .timeout ? "nothing within \(limit.text)" : failure.words
+            throw NoAnswer(
+                kind: failure.kind,
+                description: "healthd does not answer on \(address): \(words)\nSee \"systemctl status healthd\"; --address HOST:PORT asks elsewhere.")
         }
     }
 
-    private static func words(for error: any Error, limit: Duration) -> String {
-        switch error {
-        case let error as HTTPClientError where [.deadlineExceeded, .connectTimeout, .readTimeout].contains(error): "nothing within \(limit.text)"
-        case let error as IOError: String(cString: strerror(error.errnoCode)).lowercased()
-        case let error as NIOConnectionError: error.connectionErrors.first.map { words(for: $0.error, limit: limit) } ?? "the name \(error.host) is not known"
-        default: "\(error)".oneLine(limit: 200)
+    /// What a stranger's answer lacks, without the decoder's own words.
+    private static func words(for error: any Error) -> String {
+        func path(_ context: DecodingError.Context, _ last: (any CodingKey)? = nil) -> String {
+            let keys = context.codingPath + [last].compactMap { $0 }
+            return keys.map { $0.intValue.map { "\($0 + 1)" } ?? $0.stringValue }.joined(separator: ".")
+        }
+        return switch error {
+        case DecodingError.keyNotFound(let key, let context): "its answer lacks \"\(path(context, key))\""
+        case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
+            context.codingPath.isEmpty ? "its answer is of another form" : "\"\(path(context))\" in its answer is of another form"
+        default: "its answer is not JSON"
         }
     }
 }

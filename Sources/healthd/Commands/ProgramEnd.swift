@@ -1,5 +1,6 @@
 import AppCore
 import ArgumentParser
+import Probes
 import Vitals
 
 /// Something was looked at and found wanting, or could not be done for a reason outside the program: exit status 1.
@@ -10,35 +11,51 @@ struct CheckFailed: Error, CustomStringConvertible {
     init(_ description: String = "") { self.description = description }
 }
 
-/// How a verb that threw ends the process.
+/// How a command line ends the process: its status, and what is said at the end.
 struct ProgramEnd: Sendable, Hashable {
-    /// Nil for the argument parser's own errors, which it words and ends itself (64, or 0 after `--help`).
-    var status: Int32?
-    /// For standard error.
-    var message: String
+    enum Stream: Sendable, Hashable { case output, error }
 
+    var status: Int32
+    /// Empty when everything has been printed already.
+    var message = ""
+    var stream = Stream.error
+
+    static let well = ProgramEnd(status: 0)
+    /// EX_USAGE, EX_SOFTWARE and EX_CONFIG of sysexits.h; the unit does not restart after the last.
+    private static let usage: Int32 = 64, software: Int32 = 70, configuration: Int32 = 78
+}
+
+extension ProgramEnd {
     init(_ error: any Error) {
         switch error {
         case let problems as ConfigurationProblems:
-            // EX_CONFIG of sysexits.h; the unit does not restart after it.
-            status = 78
             let count = problems.all.count
-            message = "healthd: the configuration has \(count == 1 ? "a problem" : "\(count) problems"):\n\(problems)"
-        case let failed as CheckFailed:
-            status = 1
-            message = failed.description
+            self.init(
+                status: Self.configuration,
+                message: "healthd: the configuration has \(count == 1 ? "a problem" : "\(count) problems"):\n\(problems)")
         case let refused as ReloadRefused:
-            status = 78
-            message = "healthd keeps its last good configuration; the new one has problems:\n\(refused.problems)"
-        case let error as EmbeddedServerError: (status, message) = (1, "healthd: \(error)")
-        case let error as ListenError: (status, message) = (1, "healthd: \(error)")
-        case let error as TooFewDescriptors: (status, message) = (1, "healthd: \(error)")
-        case let error as PoolError: (status, message) = (1, "healthd: \(error)")
-        case let error as PostgresError: (status, message) = (1, "healthd: \(error)")
-        case is ExitCode, is ValidationError, is CleanExit: (status, message) = (nil, "")
-        default:
-            // EX_SOFTWARE of sysexits.h.
-            (status, message) = (70, "healthd: \("\(error)".oneLine(limit: 2_000))")
+            self.init(
+                status: Self.configuration,
+                message: "healthd keeps its last good configuration; the new one has problems:\n\(refused.problems)")
+        case let failed as CheckFailed: self.init(status: 1, message: failed.description)
+        case let silent as DaemonClient.NoAnswer: self.init(status: 1, message: silent.description)
+        // What an operator can mend is no error of the program.
+        case is EmbeddedServerError, is PoolError, is PostgresError, is SchemaError, is LocalStoreError, is EventLoopError, is ListenError,
+            is TooFewDescriptors:
+            self.init(status: 1, message: "healthd: \(error)")
+        case let stray as StrayVerb: self.init(status: Self.usage, message: stray.text)
+        case let missing as NoVerb: self.init(status: Self.usage, message: missing.text)
+        default: self.init(parsing: error)
+        }
+    }
+
+    /// What the argument parser throws is known by the status it would end with: its types are its own.
+    private init(parsing error: any Error) {
+        switch Healthd.exitCode(for: error) {
+        case .success: self.init(status: 0, message: Healthd.fullMessage(for: error, columns: UsageText.columns), stream: .output)
+        case .validationFailure: self.init(status: Self.usage, message: UsageText.complaint(about: error))
+        case let code where error is ExitCode: self.init(status: code.rawValue)
+        default: self.init(status: Self.software, message: "healthd: an error of the program itself, please report it: \("\(error)".oneLine(limit: 2_000))")
         }
     }
 }

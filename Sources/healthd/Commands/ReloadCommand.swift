@@ -1,4 +1,5 @@
 import ArgumentParser
+import Probes
 import Vitals
 
 struct ReloadCommand: AsyncParsableCommand {
@@ -17,7 +18,7 @@ struct ReloadCommand: AsyncParsableCommand {
         let answer: DaemonClient.Answer
         do {
             answer = try await client.post("/-/reload", within: wait ? .seconds(30) : .seconds(1))
-        } catch let failed as CheckFailed where !wait && failed.description.contains("nothing within") {
+        } catch let silent as DaemonClient.NoAnswer where !wait && silent.kind == .timeout {
             print("the daemon is at it; its log will say what came of it")
             return
         }

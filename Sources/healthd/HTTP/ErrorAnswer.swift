@@ -96,7 +96,7 @@ struct ErrorAnswer: Error, Equatable {
             self.init(
                 .gatewayTimeout, "deadline_exceeded", "the database did not answer within \(after.text)", retryAfter: .seconds(1))
         case .cancelled: self.init(.serviceUnavailable, "cancelled", error.description, retryAfter: .seconds(1))
-        case .connectFailed, .connectionLost, .notSent:
+        case .connectFailed, .connectTimedOut, .connectionLost, .notSent:
             self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
         case .server(let server) where Self.missingSchema.contains(server.sqlState):
             self.init(

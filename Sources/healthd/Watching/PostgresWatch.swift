@@ -89,7 +89,10 @@ enum PostgresWatch {
         switch (error, error.sqlState) {
         case (.deadlineExceeded, _), (.cancelled, _): ProbeFailure(.timeout, "no reply within \(timeout.text)")
         case (_, "53300"): ProbeFailure(.full, reason(error))
-        case (_, "28P01"), (_, "28000"), (_, "3D000"): ProbeFailure(.auth, reason(error))
+        case (.connectTimedOut, _): ProbeFailure(.timeout, reason(error))
+        // The connection, its role or its database are not allowed: no statement of ours can be refused with these.
+        case (.connectFailed, "28P01"), (.connectFailed, "28000"), (.connectFailed, "3D000"), (.connectFailed, "42501"), (.connectFailed, "55000"):
+            ProbeFailure(.auth, reason(error))
         case (.connectFailed, _), (.connectionLost, _), (_, "57P01"), (_, "57P02"), (_, "57P03"): ProbeFailure(.refused, reason(error))
         case (.decoding, _): ProbeFailure(.protocol, reason(error))
         default: ProbeFailure(.error, reason(error))
@@ -98,9 +101,10 @@ enum PostgresWatch {
 
     private static func reason(_ error: PostgresError) -> String {
         switch error {
-        case .connectFailed(let reason, _), .connectionLost(let reason), .notSent(let reason): reason.oneLine(limit: 200)
-        case .server(let error): error.message.oneLine(limit: 200)
-        default: "\(error)".oneLine(limit: 200)
+        case .connectFailed(let reason, _), .connectionLost(let reason), .notSent(let reason): reason.oneLine(limit: 300)
+        case .connectTimedOut(let server, let waited): "\(server): no answer within \(waited.text)".oneLine(limit: 300)
+        case .server(let error): error.message.oneLine(limit: 300)
+        default: "\(error)".oneLine(limit: 300)
         }
     }
 }

@@ -129,6 +129,7 @@ import Vitals
             ),
             (PoolError.shuttingDown, 503, "shutting_down", 5, "stopping"),
             (PostgresError.deadlineExceeded(after: .seconds(2)), 504, "deadline_exceeded", 1, "2 s"),
+            (PostgresError.connectTimedOut("db, port 5432", after: .seconds(2)), 503, "database_unavailable", 1, "db, port 5432"),
             (PostgresError.connectionLost("gone"), 503, "database_unavailable", 1, "gone"),
             (
                 PostgresError.server(ServerError(sqlState: "42P01", message: "relation \"x\" does not exist")), 503,

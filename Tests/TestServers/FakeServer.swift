@@ -1,0 +1,80 @@
+import Glibc
+
+/// A listener on 127.0.0.1 that is not what a client takes it for. Ends with this object.
+public final class FakeServer: Sendable {
+    /// What it does with whoever connects.
+    public enum Manner: Sendable {
+        /// Takes connections, reads nothing and says nothing.
+        case silent
+        /// Reads what is sent first, sends this, and closes.
+        case answers([UInt8])
+        /// Reads what is sent first, and resets the connection.
+        case resets
+    }
+
+    public let port: Int
+    private let listener: Int32
+
+    public init(_ manner: Manner) throws {
+        let port = try unusedPort()
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) == 0 }
+        }
+        guard isBound, listen(listener, 64) == 0 else { throw TestServerError("cannot listen on port \(port), errno \(errno)") }
+        (self.port, self.listener) = (port, listener)
+        startThread {
+            var silenced: [Int32] = []
+            while case let client = accept(listener, nil, nil), client >= 0 {
+                switch manner {
+                case .silent: silenced.append(client)
+                case .answers(let bytes):
+                    Self.readFirst(client)
+                    send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+                    close(client)
+                case .resets:
+                    Self.readFirst(client)
+                    var abrupt = linger(l_onoff: 1, l_linger: 0)
+                    setsockopt(client, SOL_SOCKET, SO_LINGER, &abrupt, socklen_t(MemoryLayout<linger>.size))
+                    close(client)
+                }
+            }
+            silenced.forEach { close($0) }
+            close(listener)
+        }
+    }
+
+    public convenience init(answering text: String) throws {
+        try self.init(.answers(Array(text.utf8)))
+    }
+
+    deinit {
+        // The thread's accept fails then, and it closes the socket.
+        shutdown(listener, Int32(SHUT_RDWR))
+    }
+
+    private static func readFirst(_ client: Int32) {
+        var bytes = [UInt8](repeating: 0, count: 4_096)
+        _ = recv(client, &bytes, bytes.count, 0)
+    }
+}
+
+extension FakeServer {
+    /// A PostgreSQL that turns everybody away with one error, whoever asks and however.
+    ///
+    /// Source: PostgreSQL 15, section 55.7, ErrorResponse.
+    public static func postgres(refusing sqlState: String, _ message: String) throws -> FakeServer {
+        var fields: [UInt8] = []
+        for (code, text) in [("S", "FATAL"), ("V", "FATAL"), ("C", sqlState), ("M", message), ("R", "ProcessStartupPacket")] {
+            fields += Array((code + text).utf8) + [0]
+        }
+        fields.append(0)
+        let length = UInt32(fields.count + 4)
+        return try FakeServer(.answers([UInt8(ascii: "E")] + (0..<4).map { UInt8(truncatingIfNeeded: length >> (24 - 8 * $0)) } + fields))
+    }
+}
