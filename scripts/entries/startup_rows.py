@@ -9,7 +9,7 @@ MODES = [("disable", 0), ("allow", 0), ("prefer", 0), ("require", 0), ("verify-c
 
 
 def rows(at):
-    return [*database(at), *service(at), *refused_urls(at), *cache(at), *receivers(at), *secrets(at), *variables(at)]
+    return [*database(at), *service(at), *refused_urls(at), *misplaced(at), *cache(at), *receivers(at), *secrets(at), *variables(at)]
 
 
 def database(at):
@@ -51,6 +51,10 @@ def database(at):
     yield url(f"postgres://app@{base}/app?passfile={passfile}", "a password file as passfile=")
     yield url(f"postgres://app@localhost:{port}/app", "a password file as PGPASSFILE, by the host's name", env={"PGPASSFILE": passfile})
     yield url(f"postgres://app@{base}/app", "a password in ~/.pgpass", env={"HOME": pgpass(at, passfile)})
+    yield from password_files(at, base)
+    yield url(f"postgres://{app}@127.0.0.1:%20+{port}%0D/app?keepalives_idle=%20+7", "numbers with blanks and signs, as libpq reads them")
+    yield url("", "empty beside PG*, PGPORT with a carriage return",
+              env={"PGHOST": "127.0.0.1", "PGPORT": f"{port}\r", "PGUSER": "app", "PGPASSWORD": "simple", "PGDATABASE": "app"})
     for text in ("10", "0", "-1", "1"):
         yield url(f"postgres://{app}@{base}/app?connect_timeout={text}", f"connect_timeout={text}")
     yield url(f"postgres://{app}@{base}/app?connect_timeout=10", "connect_timeout is the pool's", verb="check-config", says=("database.pool.connect = 10s",))
@@ -65,6 +69,20 @@ def database(at):
     yield url(f"postgres://{app}@{base}/app", "PGTZ, PGDATESTYLE, PGGEQO, PGCLIENTENCODING and PGOPTIONS do no harm", verb="run",
               env={"PGTZ": "Asia/Tokyo", "PGDATESTYLE": "German", "PGGEQO": "off", "PGCLIENTENCODING": "LATIN1", "PGOPTIONS": "-c datestyle=SQL"})
     yield url(f"postgres://{app}@{base}/app", "variables of libpq beside a URL that has its own", env={"PGHOST": "nowhere.invalid", "PGSSLMODE": "prefer", "PGUSER": "nobody"})
+
+
+def password_files(at, base):
+    """Those of which libpq complains on standard error, or not at all."""
+    line = b"*:*:*:app:simple\n"
+    is_open, marked, other = at.file(line, 0o644), at.file(b"\xef\xbb\xbf" + line), at.file(b"elsewhere:*:*:app:simple\n")
+    silent = {"never": ("WARNING: password file",)}
+    for path, what, words in [
+        (is_open, "that others may open", "chmod 600"), (at.home, "that is a folder", "folder"), ("/dev/null", "that is a device", "device"),
+        ("/nowhere/pass", "that is missing", "does not exist"), (marked, "with a byte order mark", "byte order mark"), (other, "without a line for us", "no line"),
+    ]:
+        yield Row(f"a password file {what} is named", env={"DATABASE_URL": f"postgres://app@{base}/app", "PGPASSFILE": path}, status=1, says=(path, words), **silent)
+    yield Row("a password file that others may open, and a password", verb="run",
+              env={"DATABASE_URL": f"postgres://app:simple@{base}/app", "PGPASSFILE": is_open}, never=("password file",))
 
 
 def pgpass(at, passfile):
@@ -84,6 +102,13 @@ def service(at):
     yield Row("service= in key=value", env={"DATABASE_URL": "service=mydb", "PGSERVICEFILE": file})
     yield Row("a service, and a URL that overrules its host", env={"DATABASE_URL": f"postgres://127.0.0.1:{at.postgres}", "PGSERVICE": "mydb", "PGSERVICEFILE": file})
     yield Row("a service that is not defined", status=REFUSED, env={"PGSERVICE": "none", "PGSERVICEFILE": file}, says=("names the service \"none\"", "not defined"))
+    latin = at.file(b"# M\xfcller\n[mydb]\nhost=127.0.0.1\nport=%d\ndbname=app\nuser=app\npassword=simple\n[\xe4]\nhost=\xe4\n" % at.postgres)
+    marked = at.file(b"\xef\xbb\xbf[mydb]\nhost=127.0.0.1\n")
+    long = at.file("[mydb]\nhost=127.0.0.1\n" + "# comment\n" * 7_000)
+    yield Row("a service file with comments in Latin-1", env={"PGSERVICE": "mydb", "PGSERVICEFILE": latin})
+    yield Row("a service file with a byte order mark", status=REFUSED, env={"PGSERVICE": "mydb", "PGSERVICEFILE": marked}, says=(f"{marked}:1: begins with a byte order mark",))
+    yield Row("a service file that is too long", status=REFUSED, env={"PGSERVICE": "mydb", "PGSERVICEFILE": long}, says=("longer than 65536 bytes",))
+    yield Row("a service that is an address", status=REFUSED, env={"PGSERVICE": "postgres://app:canary@db/app"}, says=("DATABASE_URL",), never=("canary",))
     yield Row("a service file that is not there", status=REFUSED, env={"PGSERVICE": "mydb", "PGSERVICEFILE": "/nowhere"}, says=("/nowhere does not exist",))
 
 
@@ -93,9 +118,23 @@ def refused_urls(at):
         ("postgres://db:65536/app", "port"), ("postgres://db:0/app", "port"), ("postgres://[::1/canary", "bracket"),
         ("postgres://app:%xcanary@db/app", "%25"), ("postgres://db/app?canary@=1", "unknown parameter"), ("postgres://db/app?sslmod=require", "did you mean sslmode?"),
         ("postgres://db/app?load_balance_hosts=random", "libpq 16"), ("postgres://db/app?replication=true", "replication"),
-        ("postgres://db/app?connect_timeout=soon", "connect_timeout"), ("host=db password=a canary", "'value'"), ("mysql://app:canary@db/app", "postgres://"),
+        ("postgres://db/app?connect_timeout=soon", "connect_timeout"),
+        ("postgres://app:canary@@127.0.0.1/app", "%40"), ("postgres://db/app?keepalives_idle=1%200", "keepalives_idle"), ("host=db password=a canary", "'value'"), ("mysql://app:canary@db/app", "postgres://"),
     ]:
         yield Row(f"DATABASE_URL refused: {text.replace('canary', 'X')}", verb="check-config", env={"DATABASE_URL": text}, status=REFUSED, says=(words,), never=("canary",))
+
+
+def misplaced(at):
+    """Addresses and secrets that stand where others are expected: told of, never quoted."""
+    database = {"DATABASE_URL": f"postgres://app:simple@127.0.0.1:{at.postgres}/app"}
+    for yaml, words in [
+        ("database: postgres://app:canary@h/db", "database.url"), ("database: host=db password=canary", "database.url"), ("cache: redis://:canary@h", "cache.url"),
+        ("receivers: https://hooks.example.org/canary", "a list of receivers"), ("'postgres://app:canary@h/db': x", "database.url"),
+        ("targets: https://h/canary", "targets"), ("database: { password-file: canary }", "not the secret itself"),
+        ("receivers: [{ name: a, webhook: 'http://h', secret-file: whsec_canary }]", "not the secret itself"),
+    ]:
+        yield Row(f"misplaced: {yaml.replace('canary', 'X')}", verb="check-config", env=database, yaml=f"{yaml}\n", status=REFUSED, says=(words,), never=("canary",))
+    yield Row("misplaced: PGHOST=postgres://…", verb="check-config", env={"PGHOST": "postgres://app:canary@h/db"}, status=REFUSED, says=("DATABASE_URL",), never=("canary",))
 
 
 def cache(at):
