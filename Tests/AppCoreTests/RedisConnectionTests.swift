@@ -28,6 +28,10 @@ struct RedisConnectionTests {
         try await until("Redis is known to be away") { !connection.isUp }
     }
 
+    private func downSince(_ connection: RedisConnection) -> MonotonicInstant? {
+        if case .down(_, let since) = connection.status { since } else { nil }
+    }
+
     @Test func `values come back byte for byte`() async throws {
         let server = try await TestRedis.start()
         try await withConnection(server) { connection in
@@ -114,6 +118,27 @@ struct RedisConnectionTests {
             try await untilDown(connection)
             try await server.startAgain()
             try await untilUp(connection)
+        }
+    }
+
+    @Test func `down for another reason than at first is told once more, and down since the same moment`() async throws {
+        let server = try await TestRedis.start()
+        let log = LogLines()
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let connection = RedisConnection(RedisEndpoint(address: .unix(path: server.socketPath)), deadline: .seconds(5), loop: loop, logger: log.logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await connection.run() }
+            try await untilUp(connection)
+            _ = try await connection.command(["CONFIG", "SET", "requirepass", "secret"])
+            _ = try? await connection.command(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"])
+            try await untilDown(connection)
+            let since = try #require(downSince(connection))
+            try await until("the password is missed") { connection.status.reason?.contains("NOAUTH") == true }
+            #expect(downSince(connection) == since && connection.status.reason?.contains(server.socketPath) == true)
+            let lines = log.all.filter { $0.contains("redis is unavailable") }
+            #expect(lines.count == 2 && lines.last?.contains("NOAUTH") == true, "\(lines)")
+            group.cancelAll()
         }
     }
 

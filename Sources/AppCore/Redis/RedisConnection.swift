@@ -15,6 +15,8 @@ public final class RedisConnection: Sendable {
         var link: RedisLink?
         var status: Status
         var connects = 0
+        /// Kinds of reasons that the log has told since it went down: a new one is news, a retry is none.
+        var told: Set<RedisError.Kind> = []
     }
 
     private let endpoint: RedisEndpoint
@@ -88,6 +90,7 @@ public final class RedisConnection: Sendable {
                 state.link = link
                 state.status = .up(since: .now())
                 state.connects += 1
+                state.told = []
                 return state.connects > 1
             }
             if wasDown { logger.info("redis is available again", metadata: ["endpoint": "\(endpoint)"]) }
@@ -145,13 +148,12 @@ public final class RedisConnection: Sendable {
 
     private func goDown(_ reason: String) {
         let (isNew, link) = state.withLock { state -> (Bool, RedisLink?) in
-            let wasUp = if case .up = state.status { true } else { false }
             let neverUp = state.connects == 0 && state.status.reason == "not connected yet"
             // Down since then, for the reason of now: a server that is back may refuse us for another.
             let since = if case .down(_, let since) = state.status, !neverUp { since } else { MonotonicInstant.now() }
             state.status = .down(reason: reason, since: since)
             defer { state.link = nil }
-            return (wasUp || neverUp, state.link)
+            return (state.told.insert(RedisError.down(reason: reason, since: .zero).kind).inserted, state.link)
         }
         link?.close()
         if isNew, !Task.isCancelled {
