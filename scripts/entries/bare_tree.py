@@ -131,7 +131,8 @@ def run(report):
                 found = until(f"{path} answers", lambda: answers(port, path), limit=60)
                 report.check(f"a bare tree: scripts/run serves {path}", found)
         finally:
-            door.terminate()
+            # `unshare` heeds no polite signal; with it goes the first process of the tree, and with that all others.
+            door.kill()
             door.wait(60)
 
         began = time.monotonic()
