@@ -114,12 +114,12 @@ extension ConnectionKeywords {
             let isGood = words.contains { $0 == value || (keyword.hasPrefix("ssl_") && $0.lowercased() == value.lowercased()) }
             if !isGood {
                 return Complaint(
-                    keyword: keyword, text: "has \(keyword) \(Quotation(value, limit: 40)); expected one of \(words.joined(separator: ", "))")
+                    keyword: keyword, text: "has \(keyword) \"\(value.oneLine(limit: 40))\"; expected one of \(words.joined(separator: ", "))")
             }
         }
         for keyword in Self.numbers {
             if let value = values[keyword], !value.isEmpty, libpqNumber(value) == nil {
-                return Complaint(keyword: keyword, text: "has \(keyword) \(Quotation(value, limit: 40)); expected a whole number")
+                return Complaint(keyword: keyword, text: "has \(keyword) \"\(value.oneLine(limit: 40))\"; expected a whole number")
             }
         }
         if let value = values["replication"], !["", "0", "no", "off", "false"].contains(value.lowercased()) {
@@ -131,8 +131,10 @@ extension ConnectionKeywords {
     /// A whole address in the place of a part of one: PGHOST=postgres://… would be looked up, and missed by its full text.
     private func displacedAddress() -> Complaint? {
         for (keyword, value) in values.sorted(by: { $0.key < $1.key }) {
-            let mayBeAnything = !["host", "hostaddr", "dbname"].contains(keyword) && Self.words[keyword] == nil && !Self.numbers.contains(keyword)
-            guard !mayBeAnything, value.contains("://"), let kind = Quotation.kind(of: value) else { continue }
+            let isWordOrNumber = Self.words[keyword] != nil || Self.numbers.contains(keyword)
+            // An @ begins an abstract socket, and may be in the name of a database.
+            let isWholeAddress = ["host", "hostaddr", "dbname"].contains(keyword) && value.contains("://")
+            guard isWordOrNumber || isWholeAddress, let kind = Quotation.kind(of: value) else { continue }
             return Complaint(keyword: keyword, text: "has \(kind), where \(keyword) is expected")
         }
         return nil

@@ -36,6 +36,7 @@ import Testing
         (["PGSERVICE": "a", "PGSERVICEFILE": "postgres://app:geheim@h"], "PGSERVICE holds the address of a database, which belongs in database.url or DATABASE_URL, where the name of a service's file is expected"),
         (["PGHOST": "postgres://app:geheim@h"], "PGHOST has the address of a database, which belongs in database.url or DATABASE_URL, where host is expected"),
         (["PGDATABASE": "postgres://app:geheim@h"], "PGDATABASE has the address of a database, which belongs in database.url or DATABASE_URL, where dbname is expected"),
+        (["PGSSLMODE": "app:geheim@h"], "PGSSLMODE has an address, not shown here because it may hold a secret, where sslmode is expected"),
         (["PGSSLMODE": "postgres://app:geheim@h"], "PGSSLMODE has the address of a database, which belongs in database.url or DATABASE_URL, where sslmode is expected"),
         (["HEALTHD_CACHE_PASSWORD_FILE": "geheim", "CREDENTIALS_DIRECTORY": "/run/c"], "HEALTHD_CACHE_PASSWORD_FILE: cache.password-file names a credential that is not there in /run/c; add LoadCredential=NAME:PATH to the unit, or give the absolute path of a file; expected is the file of the secret, not the secret itself"),
     ])
