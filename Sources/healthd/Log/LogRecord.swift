@@ -86,9 +86,21 @@ struct LogRecord: Sendable, Hashable {
 extension LogRecord {
     /// What stands in the log where lines are missing.
     init(droppedLines count: Int, within period: Duration, at: WallTime) {
-        let lines = count == 1 ? "1 line was" : "\(count) lines were"
         self.init(
-            at: at, level: .warning, message: "\(lines) dropped because the log's reader did not keep up",
+            missingLines: count, count == 1 ? "was dropped because the log's reader did not keep up" : "were dropped because the log's reader did not keep up",
+            within: period, at: at)
+    }
+
+    /// What stands in the log after lines that nobody took: the pipe had no reader, or the disk no room.
+    init(unwrittenLines count: Int, within period: Duration, at: WallTime) {
+        self.init(
+            missingLines: count, count == 1 ? "is missing because it could not be written" : "are missing because they could not be written",
+            within: period, at: at)
+    }
+
+    private init(missingLines count: Int, _ what: String, within period: Duration, at: WallTime) {
+        self.init(
+            at: at, level: .warning, message: "\(count) \(count == 1 ? "line" : "lines") \(what)",
             metadata: ["part": "log", "lines": "\(count)", "within": "\(period.text)"])
     }
 }

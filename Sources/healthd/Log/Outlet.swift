@@ -49,12 +49,13 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
         /// The thread waits for `work`, once for each signal.
         var isWaiting = false
         var isEnded = false
-        var flushing = 0
+        /// One for each flush that waits.
+        var flushing: [DispatchSemaphore] = []
     }
 
     private enum Turn {
         case send(Queue.Item)
-        case wait(flushed: Int)
+        case wait(flushed: [DispatchSemaphore])
         case end
     }
 
@@ -63,7 +64,6 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
     private let send: @Sendable (Queue.Item) -> Void
     private let state: Mutex<State>
     private let work = DispatchSemaphore(value: 0)
-    private let drained = DispatchSemaphore(value: 0)
 
     init(_ queue: Queue, name: String, time: any TimeSource, send: @escaping @Sendable (Queue.Item) -> Void) {
         self.name = name
@@ -96,12 +96,19 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
 
     func flush(within limit: Duration) -> Bool {
         let end = DispatchTime.now() + .nanoseconds(Int(clamping: limit.nanoseconds))
+        let drained = DispatchSemaphore(value: 0)
         let isPending = state.withLock { state in
             let isPending = state.isSending || !state.queue.isEmpty
-            if isPending { state.flushing += 1 }
+            if isPending { state.flushing.append(drained) }
             return isPending
         }
-        return !isPending || drained.wait(timeout: end) == .success
+        guard isPending, drained.wait(timeout: end) == .timedOut else { return true }
+        // One that is not among them any more was drained at the last moment.
+        return state.withLock { state in
+            guard let index = state.flushing.firstIndex(where: { $0 === drained }) else { return true }
+            state.flushing.remove(at: index)
+            return false
+        }
     }
 
     func end() {
@@ -123,7 +130,7 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
             switch turn() {
             case .send(let item): send(item)
             case .wait(let flushed):
-                for _ in 0..<flushed { drained.signal() }
+                for drained in flushed { drained.signal() }
                 work.wait()
             case .end: return
             }
@@ -140,7 +147,7 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
             state.isSending = false
             if state.isEnded { return .end }
             state.isWaiting = true
-            defer { state.flushing = 0 }
+            defer { state.flushing = [] }
             return .wait(flushed: state.flushing)
         }
     }

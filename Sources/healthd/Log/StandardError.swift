@@ -10,7 +10,7 @@ enum StandardError {
         case written
         /// Not, or not all of it.
         case notWritten
-        /// Nobody will read what is written from now on.
+        /// Not, or not all of it: nobody has the other end of the pipe open. Somebody may open it again, if it is a FIFO.
         case readerIsGone
     }
 

@@ -51,10 +51,17 @@ enum Libsystemd {
         }
     }
 
+    /// Where journald listens, as libsystemd has it built in.
+    static let journalSocket = "/run/systemd/journal/socket"
+
     /// Makes an entry of the journal from fields, each `NAME=value`. Waits while journald does not read.
     ///
     /// - Returns: false when journald did not take it.
     static func writeToJournal(_ fields: [[UInt8]]) -> Bool {
+        // In a root of our own (RootDirectory=, chroot, a container) there may be none, and libsystemd says of the entry that is then lost that it
+        // was written. Looked for each time, since it comes and goes; it costs a microsecond.
+        // Source: systemd 252, src/libsystemd/sd-journal/journal-send.c, "Fail silently if the journal is not available".
+        guard access(journalSocket, F_OK) == 0 else { return false }
         var bytes = Array(fields.joined())
         return bytes.withUnsafeMutableBytes { bytes in
             var offset = 0

@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import Logging
 import Synchronization
 import TestServers
 import Testing
@@ -29,6 +30,12 @@ private final class Reader: Sendable {
             gate.signal()
         }
         read.withLock { $0.append(text) }
+    }
+
+    func pause() {
+        isReading.withLock { $0 = false }
+        // Takes back what `resume` left open.
+        _ = gate.wait(timeout: .now())
     }
 
     func resume() {
@@ -61,6 +68,24 @@ private final class Reader: Sendable {
         reader.resume()
         try await until("all is read") { reader.texts.count == 100 }
         #expect(outlet.flush(within: .seconds(10)))
+    }
+
+    @Test func `forgets a flush that gave up, and drains for the next one`() async throws {
+        let reader = Reader(isReading: false)
+        defer { reader.resume() }
+        let outlet = Outlet(Texts(), name: "test", time: SystemTime()) { reader.take($0) }
+        outlet.change { $0.texts.append("first") }
+        #expect(!outlet.flush(within: .milliseconds(1)))
+        reader.resume()
+        try await until("the first is read") { reader.texts.count == 1 }
+        #expect(outlet.flush(within: .seconds(10)))
+        reader.pause()
+        outlet.change { $0.texts.append("second") }
+        // Whoever is told that all is out too early reads "true" here.
+        #expect(!outlet.flush(within: .milliseconds(50)))
+        reader.resume()
+        #expect(outlet.flush(within: .seconds(10)))
+        #expect(reader.texts == ["first", "second"])
     }
 
     @Test func `has nothing to flush before there was anything`() {
@@ -102,5 +127,76 @@ private final class Reader: Sendable {
         #expect(StandardError.write("x", to: write) == .readerIsGone)
         #expect(StandardError.write("x", until: .now() + .seconds(10), to: write) == .readerIsGone)
         #expect(StandardError.write("x", to: -1) == .notWritten)
+    }
+}
+
+@Suite struct `The log's writer` {
+    private func record(_ message: String) -> LogRecord {
+        LogRecord(at: WallTime(secondsSince1970: 0), level: .info, message: message)
+    }
+
+    /// All lines in a descriptor that does not block.
+    private func lines(in descriptor: Int32) -> [Substring] {
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        let count = Glibc.read(descriptor, &bytes, bytes.count)
+        return String(decoding: bytes[..<max(0, count)], as: UTF8.self).split(separator: "\n")
+    }
+
+    @Test func `writes lines with their priority when there is no journal behind standard error, and looks for it each time`() throws {
+        var ends: [Int32] = [0, 0]
+        try #require(Glibc.pipe(&ends) == 0)
+        defer { ends.forEach { _ = close($0) } }
+        let isThere = Atomic(false)
+        let entries = Counter()
+        let writer = LogWriter(
+            .journal, time: SystemTime(),
+            journal: { _ in
+                if isThere.load(ordering: .relaxed) { entries.add() }
+                return isThere.load(ordering: .relaxed)
+            }, descriptor: ends[1])
+        writer.write(record("without a journal"))
+        writer.flush(within: .seconds(10))
+        let written = lines(in: ends[0])
+        #expect(written.count == 1 && written[0].hasPrefix("<6>19") && written[0].hasSuffix("[healthd] without a journal"), "\(written)")
+        isThere.store(true, ordering: .relaxed)
+        writer.write(record("with one"))
+        writer.flush(within: .seconds(10))
+        #expect(entries.value == 1 && writer.droppedLines == 0)
+    }
+
+    @Test func `is told when there is no journal, which libsystemd does not say`() {
+        let isThere = access(Libsystemd.journalSocket, F_OK) == 0
+        #expect(Libsystemd.writeToJournal([Array("MESSAGE=a test of healthd".utf8)]) == isThere)
+    }
+
+    @Test func `goes on when a FIFO has a reader again, and says what is missing`() throws {
+        let path = "/tmp/healthd-test-\(getpid())-\(MonotonicInstant.now().nanoseconds)"
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        var reader = open(path, O_RDONLY | O_NONBLOCK)
+        let descriptor = open(path, O_WRONLY)
+        try #require(reader >= 0 && descriptor >= 0)
+        defer {
+            close(reader)
+            close(descriptor)
+        }
+        let writer = LogWriter(.lines, time: SystemTime(), descriptor: descriptor)
+        writer.write(record("one"))
+        writer.flush(within: .seconds(10))
+        #expect(lines(in: reader).count == 1)
+
+        close(reader)
+        for number in 0..<3 { writer.write(record("lost \(number)")) }
+        writer.flush(within: .seconds(10))
+        #expect(writer.droppedLines == 3)
+
+        reader = open(path, O_RDONLY | O_NONBLOCK)
+        writer.write(record("two"))
+        writer.flush(within: .seconds(10))
+        let written = lines(in: reader)
+        #expect(written.count == 2 && written.last?.hasSuffix("[healthd] two") == true, "\(written)")
+        #expect(written.first?.contains("lines=3") == true)
+        #expect(written.first?.hasSuffix("3 lines are missing because they could not be written") == true)
+        #expect(writer.droppedLines == 3)
     }
 }
