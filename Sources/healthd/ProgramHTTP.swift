@@ -23,7 +23,7 @@ extension Program {
             lifecycle: {
                 let reload = reloader.status
                 return LifecycleReading(
-                    watchdogPingsSent: notifier.pings, watchdogPingsWithheld: notifier.pingsWithheld.value,
+                    watchdogPingsSent: notifier.pings, watchdogPingsWithheld: notifier.pingsWithheld.value, noticesFailed: notifier.failures,
                     watchdogInterval: notifier.watchdogInterval, lastReloadSucceeded: reload.succeeded, lastGoodReload: reload.at,
                     logLinesDropped: log.droppedLines)
             },

@@ -81,7 +81,11 @@ extension Catalogue {
         public static let interval = MetricDefinition(
             "healthd_watchdog_interval_seconds", .gauge, help: "Watchdog interval asked for by systemd; absent without one.")
 
-        static let all = [pings, interval]
+        public static let failedNotices = MetricDefinition(
+            "healthd_systemd_notices_failed_total", .counter,
+            help: "Notices to systemd (ready, status, pings and others) that could not be sent; a rise means its socket is gone or refuses them.")
+
+        static let all = [pings, interval, failedNotices]
     }
 
     /// What healthd writes about itself.

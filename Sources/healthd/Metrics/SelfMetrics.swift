@@ -35,6 +35,7 @@ func families(of identity: ProgramIdentity) -> [MetricFamily] {
 struct LifecycleReading: Sendable {
     var watchdogPingsSent = 0
     var watchdogPingsWithheld = 0
+    var noticesFailed = 0
     /// nil without a watchdog.
     var watchdogInterval: Duration?
     var lastReloadSucceeded = true
@@ -48,6 +49,7 @@ func families(of lifecycle: LifecycleReading) -> [MetricFamily] {
     pings.add(lifecycle.watchdogPingsWithheld, "withheld")
     return [
         pings,
+        MetricFamily(Catalogue.Watchdog.failedNotices, lifecycle.noticesFailed),
         MetricFamily(Catalogue.Watchdog.interval, lifecycle.watchdogInterval?.seconds),
         MetricFamily(Catalogue.Exposition.configLastReloadSuccess, lifecycle.lastReloadSucceeded ? 1 : 0),
         MetricFamily(Catalogue.Exposition.configLastReloadTime, lifecycle.lastGoodReload?.secondsSince1970),

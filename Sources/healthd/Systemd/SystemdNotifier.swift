@@ -9,14 +9,15 @@ import Vitals
 /// Tells the service manager how we are: ready, one status line, the watchdog's pings, stopping, reloading.
 ///
 /// Without `NOTIFY_SOCKET` every call does nothing. No call waits for the manager: a thread of its own does, and sends what is still worth
-/// it (`NoticeQueue`). What could not be sent is counted, and logged once.
+/// it (`NoticeQueue`). What could not be sent is counted; when that begins and when it is over, the log says so.
 final class SystemdNotifier: Sendable {
     private struct State {
         var status = StatusThrottle()
         var statusText = ""
         /// Stands before any other status while a part is stalled.
         var stall: WatchdogGate.Stall?
-        var hasLoggedFailure = false
+        /// Notices that could not be sent since one was; nil while they are sent.
+        var failing: Int?
     }
 
     /// What the sending thread shares with the notifier, which it does not keep alive.
@@ -33,12 +34,20 @@ final class SystemdNotifier: Sendable {
         func noteFailure(_ reason: String) {
             failures.add()
             let isFirst = state.withLock { state in
-                defer { state.hasLoggedFailure = true }
-                return !state.hasLoggedFailure
+                defer { state.failing = (state.failing ?? 0) + 1 }
+                return state.failing == nil
             }
             if isFirst {
-                logger.warning("a notice to systemd was not sent; further failures are only counted", metadata: ["reason": "\(reason)"])
+                logger.warning("a notice to systemd was not sent; until one is, further ones are only counted", metadata: ["reason": "\(reason)"])
             }
+        }
+
+        func noteSuccess() {
+            let failed = state.withLock { state in
+                defer { state.failing = nil }
+                return state.failing
+            }
+            if let failed { logger.warning("notices to systemd are sent again", metadata: ["failed": "\(failed)"]) }
         }
     }
 
@@ -49,7 +58,7 @@ final class SystemdNotifier: Sendable {
     private let time: any TimeSource
     private let logger: Logger
 
-    /// Notices that could not be sent, or not in time.
+    /// Notices that could not be sent. One that a newer one overtook while systemd did not read is not among them.
     var failures: Int { shared.failures.value }
     /// Pings that systemd has taken.
     var pings: Int { shared.pings.value }
@@ -77,8 +86,9 @@ final class SystemdNotifier: Sendable {
                 if let number = send(notice.text) {
                     shared.noteFailure(number == 0 ? "nobody listens" : String(cString: strerror(number)))
                     if notice.kind == .status { shared.state.withLock { $0.status.giveBack(String(notice.text.dropFirst(7))) } }
-                } else if notice.kind == .ping {
-                    shared.pings.add()
+                } else {
+                    if notice.kind == .ping { shared.pings.add() }
+                    shared.noteSuccess()
                 }
             } : nil
     }
@@ -101,9 +111,7 @@ final class SystemdNotifier: Sendable {
     func extendTimeout(by duration: Duration) { add(.moreTime, "EXTEND_TIMEOUT_USEC=\(max(0, duration.nanoseconds / 1_000))") }
 
     /// One ping. `run` sends them; only a test or a loop of its own calls this.
-    func watchdog() {
-        if add(.ping, "WATCHDOG=1") { shared.noteFailure("systemd has not taken the one before") }
-    }
+    func watchdog() { add(.ping, "WATCHDOG=1") }
 
     /// Asks to be killed and restarted now, as if the watchdog had run out.
     func triggerWatchdog() { add(.trigger, "WATCHDOG=trigger") }
@@ -182,11 +190,9 @@ final class SystemdNotifier: Sendable {
     /// One that waits to be sent is not true any more.
     private func withdrawPing() { outlet?.change { _ = $0.withdraw(.ping) } }
 
-    /// - Returns: whether it took the place of one of its kind that had not been sent.
-    @discardableResult
-    private func add(_ kind: NoticeQueue.Kind, _ text: String) -> Bool {
+    private func add(_ kind: NoticeQueue.Kind, _ text: String) {
         let now = time.now()
-        return outlet?.change { $0.add(kind, text, now: now) } ?? false
+        outlet?.change { _ = $0.add(kind, text, now: now) }
     }
 
     /// Without what would start a new field or clear the text: control characters of both sets and Unicode's own line ends.

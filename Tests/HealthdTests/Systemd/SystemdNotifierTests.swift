@@ -13,10 +13,12 @@ private final class FakeManager: Sendable {
     private let notices = Mutex<[String]>([])
     private let isReading = Mutex(true)
     private let gate = DispatchSemaphore(value: 0)
-    private let answer: Int32?
+    private let answer: Mutex<Int32?>
 
     /// - Parameter answer: the number of the error that each notice meets.
-    init(answer: Int32? = nil) { self.answer = answer }
+    init(answer: Int32? = nil) { self.answer = Mutex(answer) }
+
+    func answer(with number: Int32?) { answer.withLock { $0 = number } }
 
     func take(_ notice: String) -> Int32? {
         if !isReading.withLock({ $0 }) {
@@ -24,7 +26,7 @@ private final class FakeManager: Sendable {
             gate.signal()
         }
         notices.withLock { $0.append(notice) }
-        return answer
+        return answer.withLock { $0 }
     }
 
     func stopReading() { isReading.withLock { $0 = false } }
@@ -36,9 +38,9 @@ private final class FakeManager: Sendable {
 
     var received: [String] { notices.withLock { $0 } }
 
-    func notifier(watchdog: Duration? = nil, time: any TimeSource) throws -> SystemdNotifier {
+    func notifier(watchdog: Duration? = nil, time: any TimeSource, logger: Logger = .quiet) throws -> SystemdNotifier {
         let environment = try SystemdEnvironment(["NOTIFY_SOCKET": "@n"], watchdog: watchdog.map { .within($0) } ?? .off)
-        return SystemdNotifier(environment, time: time, logger: .quiet, send: { self.take($0) })
+        return SystemdNotifier(environment, time: time, logger: logger, send: { self.take($0) })
     }
 }
 
@@ -126,6 +128,42 @@ private final class FakeManager: Sendable {
         notifier.watchdog()
         notifier.flush(within: .seconds(10))
         #expect(notifier.failures == 2 && notifier.pings == 0)
+    }
+
+    @Test func `logs when its notices begin to fail and when that is over`() throws {
+        let manager = FakeManager()
+        let log = LogLines()
+        let notifier = try manager.notifier(time: ManualTime(), logger: log.logger)
+        func ping(_ count: Int, answer: Int32?) {
+            manager.answer(with: answer)
+            for _ in 0..<count {
+                notifier.watchdog()
+                notifier.flush(within: .seconds(10))
+            }
+        }
+        ping(1, answer: nil)
+        ping(3, answer: ECONNREFUSED)
+        ping(2, answer: nil)
+        ping(1, answer: ENOENT)
+        #expect(
+            log.all == [
+                "warning a notice to systemd was not sent; until one is, further ones are only counted reason=Connection refused",
+                "warning notices to systemd are sent again failed=3",
+                "warning a notice to systemd was not sent; until one is, further ones are only counted reason=No such file or directory",
+            ])
+        #expect(notifier.failures == 4 && notifier.pings == 3)
+    }
+
+    @Test func `takes a ping that a newer one overtook for no failure`() throws {
+        let manager = FakeManager()
+        let log = LogLines()
+        let notifier = try manager.notifier(time: ManualTime(), logger: log.logger)
+        manager.stopReading()
+        notifier.ready()
+        for _ in 0..<5 { notifier.watchdog() }
+        manager.readOn()
+        notifier.flush(within: .seconds(10))
+        #expect(manager.received.last == "WATCHDOG=1" && notifier.failures == 0 && log.all == [])
     }
 
     @Test func `keeps what changes the unit's state for a manager that does not read, and pings not at all`() async throws {
