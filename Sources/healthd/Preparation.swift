@@ -19,27 +19,29 @@ struct Preparation: Sendable {
     }
 
     private func prepare() async {
-        var lastProblem: String?
+        var told: Situation?
         while !Task.isCancelled {
             do {
                 if let problem = try await problem() {
-                    report(problem, &lastProblem)
+                    report(problem, .unfit(problem), &told)
                 } else {
                     if plantsDemo { try await plant() }
                     schema.report(nil)
+                    if told != nil { logger.info("the application's tables are there") }
                     return
                 }
             } catch {
-                report("\(error)".oneLine(limit: 500), &lastProblem)
+                report("\(error)".oneLine(limit: 500), Situation(error), &told)
             }
             try? await time.sleep(for: .seconds(1))
         }
     }
 
-    private func report(_ problem: String, _ last: inout String?) {
+    /// One line for each change of the situation: its words may differ each second, by an age or by the host that was tried.
+    private func report(_ problem: String, _ situation: Situation, _ told: inout Situation?) {
         schema.report(problem)
-        guard problem != last, !Task.isCancelled else { return }
-        last = problem
+        guard situation != told, !Task.isCancelled else { return }
+        told = situation
         logger.warning("the application's tables are not there yet", metadata: ["reason": "\(problem)"])
     }
 
@@ -57,6 +59,31 @@ struct Preparation: Sendable {
         switch try await Work.$workClass.withValue(.background, operation: { try await seed.run() }) {
         case .seeded(let rows): logger.info("demo data planted", metadata: ["rows": "\(rows)"])
         case .alreadySeeded(let workspaces): logger.info("demo data is there already", metadata: ["workspaces": "\(workspaces)"])
+        }
+    }
+}
+
+extension Preparation {
+    /// Why the application cannot work on the database yet, as far as a person would do something else about it.
+    enum Situation: Sendable, Hashable {
+        /// It answered, and its tables are not those of this program.
+        case unfit(String)
+        case unreachable
+        /// It, or the pool before it, was too slow or too busy.
+        case busy
+        /// It refused: an error of this SQLSTATE.
+        case refused(String)
+        /// Any other error, by its type.
+        case failing(String)
+
+        init(_ error: any Error) {
+            switch error {
+            case PoolError.databaseUnavailable, PostgresError.connectFailed, PostgresError.connectionLost, PostgresError.notSent: self = .unreachable
+            case PoolError.saturated, PostgresError.deadlineExceeded, SchemaError.locked: self = .busy
+            case PostgresError.server(let error): self = .refused(error.sqlState)
+            case let error as SchemaError: self = .unfit("\(error)")
+            default: self = .failing("\(type(of: error))")
+            }
         }
     }
 }
