@@ -16,7 +16,8 @@ import Vitals
 
 /// The life of the daemon: what starts after what, what stops before what, and what is told to systemd.
 enum Lifecycle {
-    /// Runs until SIGTERM or SIGINT; a second one ends the process at once.
+    /// Runs until SIGTERM or SIGINT. A second one changes nothing: timeout(1), and a terminal together with a script, send two at once, and would
+    /// then cut off what ends in order. The stop has bounds of its own, and SIGKILL ends it at once.
     ///
     /// - Throws: what kept it from starting.
     static func run(
