@@ -28,11 +28,9 @@ struct Healthd: AsyncParsableCommand {
         ProgramLog.begin()
         let end = await run(Array(CommandLine.arguments.dropFirst()))
         if end.stream == .output, !end.message.isEmpty { print(end.message) }
-        // What was printed goes out before what is said about it.
-        let failure = fflush(nil) == 0 ? 0 : errno
         if end.stream == .error, !end.message.isEmpty { writeToStandardError(end.message + "\n") }
-        guard failure != 0, failure != EPIPE, end.status == 0 else { Glibc.exit(end.status) }
-        writeToStandardError("healthd: standard output cannot be written: \(String(cString: strerror(failure)))\n")
+        guard end.status == 0, let lost = StandardOutput.problem else { Glibc.exit(end.status) }
+        writeToStandardError("healthd: \(lost)\n")
         Glibc.exit(1)
     }
 

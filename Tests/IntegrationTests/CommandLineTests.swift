@@ -45,10 +45,22 @@ extension IntegrationTests {
             #expect(call.status == 0 && call.errors == "", "\(call)")
         }
 
-        @Test(arguments: [["--help"], ["version"]])
+        // The last is longer than any buffer.
+        @Test(arguments: [["--help"], ["version"], ["--generate-completion-script", "bash"]])
         func `output that cannot be written is no success`(words: [String]) async throws {
             let call = try await Healthd.call(words, to: .path("/dev/full"))
             #expect(call.status == 1 && call.errors.contains("standard output cannot be written: No space left on device"), "\(call)")
+        }
+
+        @Test(arguments: [["rnu"], ["run", "--nope"]])
+        func `wrong usage ends though nobody reads why`(words: [String]) async throws {
+            let folder = try TemporaryFolder("usage")
+            let fill = "dd if=/dev/zero bs=4096 count=16 2>/dev/null; exec \"$0\" \"$@\""
+            let began = MonotonicInstant.now()
+            let program = try Program(
+                ["sh", "-c", fill, Healthd.binary] + words, log: "\(folder.path)/log", reader: .stalled, leavingOut: Healthd.foreign)
+            #expect(try await program.ended() == 64)
+            #expect(MonotonicInstant.now() - began < promise(.seconds(10), "its last words wait for five seconds at most"))
         }
 
         @Test(arguments: [["status"], ["holders"], ["alerts"], ["alerts", "list", "--json"], ["reload"], ["reload", "--wait"]])
