@@ -109,6 +109,7 @@ enum Lifecycle {
             Part("status") { await program.tellStatus(to: notifier) },
             Part("alerts") { await program.dispatcher.run() },
             Part("connections") { await program.connections.run() },
+            Part("HTTP event loop beat") { await program.httpLoops.run() },
             Part("health board") { await program.board.run() },
             Part("cache") { await program.cache.run() },
         ]
@@ -129,9 +130,12 @@ enum Lifecycle {
         }
         var services = parts.map { ServiceGroupConfiguration.ServiceConfiguration(service: $0, successTerminationBehavior: .ignore) }
         services.append(.init(service: WorkerPart(program: program), successTerminationBehavior: .ignore))
-        services.append(.init(service: Listener(address: configuration.listen, server: server), successTerminationBehavior: .gracefullyShutdownGroup))
+        services.append(
+            .init(
+                service: Listener(address: configuration.listen, server: server, connections: program.connections),
+                successTerminationBehavior: .gracefullyShutdownGroup))
         // Stopped first: an open stream would keep the server waiting.
-        services.append(.init(service: StreamsPart(hub: program.hub), successTerminationBehavior: .ignore))
+        services.append(.init(service: StreamsPart(hub: program.hub, worker: program.worker), successTerminationBehavior: .ignore))
         var group = ServiceGroupConfiguration(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.part("lifecycle"))
         group.maximumGracefulShutdownDuration = .seconds(15)
@@ -178,10 +182,18 @@ private struct Part: Service {
 private struct Listener<Server: Service>: Service {
     let address: ListenAddress
     let server: Server
+    let connections: Connections
 
     @concurrent func run() async throws {
         do {
-            try await server.run()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    guard (try? await gracefulShutdown()) != nil else { return }
+                    await connections.letGo()
+                }
+                defer { group.cancelAll() }
+                try await server.run()
+            }
         } catch {
             throw ListenError(address, error) ?? error
         }
@@ -189,14 +201,18 @@ private struct Listener<Server: Service>: Service {
 }
 
 /// Event streams: readers are let go before the server stops, and resume at its next start.
+///
+/// Running tasks are given back from now on, too: whatever else may hang while we stop, another daemon then goes on with them.
 private struct StreamsPart: Service {
     let hub: EventHub
+    let worker: TaskWorker
 
     @concurrent func run() async throws {
         await withGracefulShutdownHandler {
             await cancelWhenGracefulShutdown { await hub.run() }
         } onGracefulShutdown: {
             hub.endStreams()
+            worker.stop()
         }
     }
 }
@@ -207,12 +223,12 @@ private struct WorkerPart: Service {
 
     @concurrent func run() async throws {
         await cancelWhenGracefulShutdown { await program.schema.untilReady() }
-        guard program.schema.problem == nil else { return }
-        await withGracefulShutdownHandler {
+        if program.schema.problem == nil {
+            // It stops when the first part does: see StreamsPart.
             await program.worker.run()
-        } onGracefulShutdown: {
-            program.worker.stop()
         }
+        // Stays until its turn, as every part does.
+        try? await gracefulShutdown()
     }
 }
 

@@ -1,5 +1,6 @@
 import AppCore
 import Logging
+import NIOPosix
 import Probes
 import Vitals
 
@@ -40,6 +41,7 @@ struct Program: Sendable {
     let samples = RecentSamples()
     let requests = HTTPStatistics()
     let connections: Connections
+    let httpLoops: HTTPLoops
     let process: ProcessFiles
 
     /// Connections that belong to the watchers, not to the application.
@@ -57,6 +59,8 @@ struct Program: Sendable {
         self.process = process
         connections = Connections(descriptors, time: time, logger: logger.part("http"))
         let connections = connections
+        // The group that Hummingbird's Application takes unless it is given another.
+        httpLoops = HTTPLoops(MultiThreadedEventLoopGroup.singleton, time: time)
         loop = try EventLoop()
         let loop = loop
 

@@ -31,7 +31,11 @@ extension Program {
     }
 
     private var liveness: [ReadinessCheck] {
-        [ReadinessCheck("event-loop") { stalled("event loop", loop.lastTurned, cycle: Self.loopBeat * 5) }]
+        [
+            ReadinessCheck("event-loop") { stalled("event loop", loop.lastTurned, cycle: Self.loopBeat * 5) },
+            ReadinessCheck("http-event-loop") { stalled("HTTP event loop", httpLoops.lastTurned, cycle: HTTPLoops.cycle) },
+            ReadinessCheck("http-connections") { stalled("HTTP connections", connections.lastSweep, cycle: Connections.cycle) },
+        ]
             + runners.map { runner in
                 ReadinessCheck("probe-\(runner.probe.id)") {
                     stalled("probe \(runner.probe.id)", runner.progress, cycle: runner.longestSilence * 3)

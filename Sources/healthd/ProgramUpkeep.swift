@@ -14,7 +14,11 @@ extension Program {
 
     /// Our own parts, never the health of what we watch.
     var watchdogParts: [WatchdogGate.Part] {
-        [WatchdogGate.Part(name: "event loop", lastProgress: loop.lastTurned, cycle: Self.loopBeat * 2)]
+        [
+            WatchdogGate.Part(name: "event loop", lastProgress: loop.lastTurned, cycle: Self.loopBeat * 2),
+            WatchdogGate.Part(name: "HTTP event loop", lastProgress: httpLoops.lastTurned, cycle: HTTPLoops.cycle),
+            WatchdogGate.Part(name: "HTTP connections", lastProgress: connections.lastSweep, cycle: Connections.cycle),
+        ]
             + runners.map {
                 WatchdogGate.Part(name: "probe \($0.probe.id)", lastProgress: $0.progress, cycle: $0.longestSilence)
             }

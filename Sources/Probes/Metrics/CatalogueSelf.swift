@@ -33,13 +33,19 @@ extension Catalogue {
         public static let closed = MetricDefinition(
             "healthd_http_connections_closed_total", .counter, ["reason"],
             help:
-                "Connections we ended: header_timeout, body_timeout, idle_timeout, not_reading, made_room (for a newer one, when full), refused; a rise of the last two means too many clients."
+                "Connections we ended: header_timeout, body_timeout, idle_timeout, not_reading, made_room (for a newer one, when full), refused, stopping; a rise of made_room or refused means too many clients."
         )
         public static let acceptFailures = MetricDefinition(
             "healthd_http_accept_failures_total", .counter, ["reason"],
             help: "Times the kernel had no connection for us: process_limit or system_limit (file descriptors), memory.")
+        public static let waiting = MetricDefinition(
+            "healthd_http_connections_waiting", .gauge,
+            help: "Clients that have connected and are not let in yet; above 0 for longer than a moment means that all others are being answered.")
+        public static let waited = MetricDefinition(
+            "healthd_http_connections_waiting_seconds_total", .counter,
+            help: "Time in which clients waited to be let in and nobody could make room; a rise means that newcomers are shut out.")
 
-        static let all = [connections, maximum, closed, acceptFailures]
+        static let all = [connections, maximum, closed, acceptFailures, waiting, waited]
     }
 
     /// This process. Names and meanings are those every Prometheus client library uses.

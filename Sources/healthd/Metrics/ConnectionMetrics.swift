@@ -1,4 +1,5 @@
 import Probes
+import Vitals
 
 /// Clients of our own HTTP server.
 func families(of connections: Connections.Snapshot) -> [MetricFamily] {
@@ -9,7 +10,10 @@ func families(of connections: Connections.Snapshot) -> [MetricFamily] {
     for (reason, number) in connections.ended { ended.add(number, reason.rawValue) }
     var failures = MetricFamily(Names.acceptFailures)
     for (reason, number) in connections.acceptFailures { failures.add(number, reason.rawValue) }
-    return [count, MetricFamily(Names.maximum, connections.maximum), ended, failures]
+    return [
+        count, MetricFamily(Names.maximum, connections.maximum), ended, failures, MetricFamily(Names.waiting, connections.waiting),
+        MetricFamily(Names.waited, connections.waited.seconds),
+    ]
 }
 
 extension ConnectionBook.Phase {

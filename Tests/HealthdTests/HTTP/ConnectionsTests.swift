@@ -1,6 +1,8 @@
+import Dispatch
 import Hummingbird
 import Logging
 import NIOCore
+import NIOPosix
 import Probes
 import TestServers
 import Testing
@@ -20,6 +22,9 @@ import Vitals
             DescriptorBudget(limit: needs.sum + budget, open: 0, needs: needs), time: time, logger: logger)
         var routes = Routes(statistics: HTTPStatistics(), time: time, logger: logger)
         routes.on(.get, "/hello", as: "hello") { _, _ in .text("hello") }
+        // More than the kernel keeps for a client that does not read.
+        let large = String(repeating: "x", count: 8 << 20)
+        routes.on(.get, "/large", as: "large") { _, _ in .text(large) }
         let bound = AsyncStream.makeStream(of: Int.self)
         let application = Application(
             router: routes.finished(), server: .watched(by: connections), configuration: .init(address: .hostname("127.0.0.1", port: 0)),
@@ -79,6 +84,42 @@ import Vitals
             #expect(snapshot.isShortOfDescriptors)
             withExtendedLifetime(silent) {}
         }
+    }
+
+    @Test func `half a header behind a request is given ten seconds, a line end as long as nothing`() async throws {
+        try await Self.serve(connections: 20) { port, connections, time in
+            let half = try RawClient(port: port)
+            try half.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n")
+            let lineEnd = try RawClient(port: port)
+            #expect(try await lineEnd.ask("/hello").hasPrefix("HTTP/1.1 200"))
+            try lineEnd.send("\r\n")
+            try await until("both are known") { connections.snapshot().phases == [.header: 1, .idle: 1, .body: 0, .answering: 0] }
+            time.advance(by: .seconds(10))
+            connections.sweep()
+            try await until("half a header is closed") { connections.snapshot().count == 1 }
+            #expect(connections.snapshot().ended[.headerTimeout] == 1)
+            #expect(try await lineEnd.ask("/hello").hasPrefix("HTTP/1.1 200"))
+            withExtendedLifetime(half) {}
+        }
+    }
+
+    @Test func `each event loop is seen to turn, and one that hangs is seen`() async throws {
+        let time = ManualTime()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+        let loops = HTTPLoops(group, time: time)
+        time.advance(by: .seconds(5))
+        loops.ask()
+        try await until("both have turned") { loops.lastTurned == time.now() }
+        let turned = time.now()
+
+        let gate = DispatchSemaphore(value: 0)
+        group.next().execute { gate.wait() }
+        time.advance(by: .seconds(5))
+        for _ in 0..<3 { loops.ask() }
+        #expect(loops.lastTurned == turned)
+        gate.signal()
+        try await until("it goes on") { loops.lastTurned == time.now() }
+        try await group.shutdownGracefully()
     }
 
     @Test(arguments: [(5, true, 0.5), (10, true, 1), (10, false, 0.5)])

@@ -27,7 +27,8 @@ import Vitals
                 LifecycleReading(
                     watchdogPingsSent: 3, watchdogInterval: .seconds(5), lastReloadSucceeded: true, lastGoodReload: HTTPSamples.wall
                 )
-            })
+            },
+            connections: { .init(phases: [.idle: 0], ended: [.refused: 0], acceptFailures: [.memory: 0], waiting: 0) })
     }
 
     static let postgres: [String: Double] = [

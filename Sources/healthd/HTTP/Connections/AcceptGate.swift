@@ -32,6 +32,7 @@ final class AcceptGate: ChannelDuplexHandler {
             try pipeline.addHandler(AcceptErrors(), position: .after(pipeline.context(name: "AcceptHandler").handler))
             // One at a time, each after a look whether there is room.
             try listener.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
+            connections.accepts(on: listener)
         }.get()
     }
 
@@ -52,7 +53,7 @@ final class AcceptGate: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard let failure = (error as? IOError).flatMap({ Connections.AcceptFailure(errno: $0.errnoCode) }) else {
+        guard let failure = (error as? IOError).flatMap({ AcceptFailure(errno: $0.errnoCode) }) else {
             return context.fireErrorCaught(error)
         }
         connections.couldNotAccept(failure)

@@ -10,12 +10,18 @@ struct ConnectionPatience: Sendable, Hashable {
     var idle = Duration.seconds(75)
     /// While it takes nothing of what lies ready for it.
     var stuck = Duration.seconds(60)
+    /// The same, when somebody else could use its place.
+    var stuckWhenFull = Duration.seconds(5)
+    /// While we stop, for a client whose turn it is.
+    var stopping = Duration.milliseconds(500)
+    /// The longest that a stop waits for clients; the rest of the grace is for what stops after the server.
+    var stop = Duration.seconds(8)
 }
 
 /// Who is connected, since when, and at what: decides who may come, and whose time is over.
 ///
-/// One that is waited for by us is never closed: a request being answered, a stream. All others have a time limit, and when there is no room
-/// one of them makes room for the next.
+/// One that waits for us is never closed: a request being answered, a stream, an answer on its way, however slowly. All others have a time
+/// limit, and when there is no room one of them makes room for the next: one that takes nothing of its answer is among them.
 struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
     enum Admission: Sendable, Hashable {
         case welcome
@@ -33,7 +39,7 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
         case header
         /// A body was announced and is incomplete.
         case body
-        /// It is our turn: to answer, or to make the connection ready.
+        /// It is our turn, to answer or to make the connection ready; or the answer is still on its way.
         case answering
         /// Answered, and nothing asked since.
         case idle
@@ -42,8 +48,12 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
     private struct Connection: Sendable {
         /// When it last got on; a header gets on only by becoming complete.
         var since: MonotonicInstant
-        /// Set while it takes nothing.
+        /// While something lies ready for it: since when it has taken nothing of that.
         var stuckSince: MonotonicInstant?
+        /// Bytes it has taken, as last seen.
+        var taken: UInt64?
+        /// Whether something may lie ready for it.
+        var mayOwe = false
         var isOpen = false
         var wasAnswered = false
         var hasBegunHeader = false
@@ -71,7 +81,11 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
 
     var count: Int { connections.count }
     var isFull: Bool { count >= maximum }
-    var mayAdmit: Bool { !isFull || victim != nil }
+
+    func mayAdmit(now: MonotonicInstant) -> Bool { !isFull || victim(now: now) != nil }
+
+    /// Those whose answers may be on their way.
+    var owing: [ID] { connections.compactMap { $1.mayOwe ? $0 : nil } }
 
     var phases: [Phase: Int] {
         connections.values.reduce(into: [.header: 0, .body: 0, .answering: 0, .idle: 0]) { $0[$1.phase, default: 0] += 1 }
@@ -83,7 +97,7 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
         guard connections[id] == nil else { return .known }
         var admission = Admission.welcome
         if isFull {
-            guard let victim else { return .refused }
+            guard let victim = victim(now: now) else { return .refused }
             connections[victim] = nil
             admission = .insteadOf(victim)
         }
@@ -96,14 +110,17 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
         change(id) { ($0.isOpen, $0.since) = (true, now) }
     }
 
+    /// Bytes, of whatever they are.
     mutating func received(_ id: ID, now: MonotonicInstant) {
+        change(id) { if $0.phase == .body { $0.since = now } }
+    }
+
+    /// Whether the bytes that came end inside a header.
+    mutating func isInHeader(_ id: ID, _ isInHeader: Bool, now: MonotonicInstant) {
         change(id) { connection in
-            switch connection.phase {
-            case .body: connection.since = now
-            case .idle: (connection.hasBegunHeader, connection.since) = (true, now)
-            // One that has not asked yet has been on the clock since it came; pipelined requests wait for their turn.
-            case .header, .answering: break
-            }
+            // One that has not asked yet has been on the clock since it came. While it is our turn the clock stands, until the answer is out.
+            if isInHeader, !connection.hasBegunHeader, connection.phase == .idle { connection.since = now }
+            connection.hasBegunHeader = isInHeader
         }
     }
 
@@ -111,6 +128,7 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
         change(id) { connection in
             connection.answersOwed += 1
             (connection.isReceivingBody, connection.hasBegunHeader, connection.since) = (true, false, now)
+            connection.mayOwe = true
         }
     }
 
@@ -119,6 +137,7 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
         change(id) { ($0.isReceivingBody, $0.since) = (false, now) }
     }
 
+    /// The kernel has the whole answer.
     mutating func answered(_ id: ID, now: MonotonicInstant) {
         change(id) { connection in
             connection.answersOwed = max(0, connection.answersOwed - 1)
@@ -126,29 +145,40 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
         }
     }
 
-    /// - Parameter takes: whether the client takes what lies ready for it.
-    mutating func changed(_ id: ID, takes: Bool, now: MonotonicInstant) {
+    /// What was seen of an answer on its way.
+    ///
+    /// - Parameters:
+    ///   - taken: bytes that the client has taken since it came.
+    ///   - more: whether more lies ready for it.
+    mutating func looked(_ id: ID, taken: UInt64, more: Bool, now: MonotonicInstant) {
         change(id) { connection in
-            if takes {
+            if more {
+                if connection.stuckSince == nil || connection.taken != taken { connection.stuckSince = now }
+            } else {
                 if connection.stuckSince != nil { (connection.stuckSince, connection.since) = (nil, now) }
-            } else if connection.stuckSince == nil {
-                connection.stuckSince = now
+                // A moment later nothing can be between us and the kernel any more.
+                if connection.answersOwed == 0, now - connection.since >= .seconds(1) { connection.mayOwe = false }
             }
+            connection.taken = taken
         }
     }
 
     mutating func closed(_ id: ID) { connections[id] = nil }
 
     /// Whose time is over, and why; they are not in the book any more.
-    mutating func overdue(now: MonotonicInstant) -> [(ID, ConnectionEnd)] {
-        let ends = connections.compactMap { id, connection in end(of: connection, now: now).map { (id, $0) } }
+    ///
+    /// - Parameter stopping: since when the server has been stopping. Then whoever keeps us waiting has next to no time left.
+    mutating func overdue(now: MonotonicInstant, stopping: MonotonicInstant? = nil) -> [(ID, ConnectionEnd)] {
+        let ends = connections.compactMap { id, connection in
+            (end(of: connection, now: now) ?? stopping.flatMap { end(of: connection, stopping: $0, now: now) }).map { (id, $0) }
+        }
         for (id, _) in ends { connections[id] = nil }
         return ends
     }
 
     /// Takes the one out that makes room, if there is one: when the kernel had no descriptor for a connection.
-    mutating func makeRoom() -> ID? {
-        let victim = victim
+    mutating func makeRoom(now: MonotonicInstant) -> ID? {
+        let victim = victim(now: now)
         if let victim { connections[victim] = nil }
         return victim
     }
@@ -172,18 +202,36 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
         }
     }
 
+    private func end(of connection: Connection, stopping: MonotonicInstant, now: MonotonicInstant) -> ConnectionEnd? {
+        guard connection.isOpen, now - stopping >= patience.stopping else { return nil }
+        if now - stopping >= patience.stop { return .stopping }
+        switch connection.phase {
+        case .header, .idle: return .stopping
+        case .body: return now - connection.since >= patience.stopping ? .stopping : nil
+        case .answering: return connection.stuckSince.map { now - $0 >= patience.stopping } == true ? .stopping : nil
+        }
+    }
+
     /// Who makes room: of those that have not come to a request, the one that has been at it for longest.
     ///
     /// While these are few they are left alone, since each may be a moment from its request, and the one goes that has been idle for longest:
-    /// otherwise clients that asked once and stay would let no newcomer speak.
-    private var victim: ID? {
+    /// otherwise clients that asked once and stay would let no newcomer speak. One that takes nothing of its answer goes last, or, when
+    /// these are many, before anybody is who is idle.
+    private func victim(now: MonotonicInstant) -> ID? {
         var newcomers = 0
+        var stuckCount = 0
+        var stuck: (id: ID, since: MonotonicInstant)?
         var unfinished: (id: ID, since: MonotonicInstant)?
         var idle: (id: ID, since: MonotonicInstant)?
         for (id, connection) in connections {
             switch connection.phase {
             // One that is not ready yet cannot go, but counts: many of them come in a moment.
-            case .answering: newcomers += connection.isOpen ? 0 : 1
+            case .answering where !connection.isOpen: newcomers += 1
+            case .answering:
+                guard let since = connection.stuckSince, now - since >= patience.stuckWhenFull else { break }
+                stuckCount += 1
+                if let found = stuck, found.since <= since { break }
+                stuck = (id, since)
             case .header, .body:
                 newcomers += 1
                 if let found = unfinished, found.since <= connection.since { break }
@@ -194,7 +242,8 @@ struct ConnectionBook<ID: Hashable & Sendable>: Sendable {
             }
         }
         if newcomers > count / 4 { return unfinished?.id }
-        return idle?.id ?? unfinished?.id
+        if stuckCount > count / 4 { return stuck?.id }
+        return idle?.id ?? unfinished?.id ?? stuck?.id
     }
 }
 
@@ -208,4 +257,6 @@ enum ConnectionEnd: String, Sendable, Hashable, CaseIterable {
     case madeRoom = "made_room"
     /// It came when all others were being answered.
     case refused
+    /// We stop, and it kept us waiting.
+    case stopping
 }

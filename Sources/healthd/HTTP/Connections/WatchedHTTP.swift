@@ -3,6 +3,10 @@ import Logging
 import NIOCore
 import NIOHTTPTypes
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 extension HTTPServerBuilder {
     /// HTTP/1.1 whose connections are in a book: see `Connections`. The listener needs an `AcceptGate` too.
     static func watched(by connections: Connections) -> HTTPServerBuilder {
@@ -17,6 +21,10 @@ extension HTTPServerBuilder {
 
 /// Hummingbird's HTTP/1.1, with somebody who notes what each connection does.
 private struct WatchedHTTP: ServerChildChannel {
+    /// Bytes the kernel keeps for a client beyond those on their way to it. Unbounded, one that asks again and again and reads nothing is answered
+    /// until megabytes are full.
+    private static let mostUnsent: SocketOptionValue = 128 << 10
+
     let http: HTTP1Channel
     let connections: Connections
 
@@ -25,7 +33,11 @@ private struct WatchedHTTP: ServerChildChannel {
             channel.close(promise: nil)
             return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel)
         }
+        // All that can fail comes before Hummingbird's part: once that is made, NIO ends the process if nobody takes it.
         return channel.eventLoop.makeCompletedFuture {
+            try channel.syncOptions?.setOption(
+                ChannelOptions.Types.SocketOption(level: SocketOptionLevel(IPPROTO_TCP), name: SocketOptionName(TCP_NOTSENT_LOWAT)),
+                value: Self.mostUnsent)
             try channel.pipeline.syncOperations.addHandler(ByteWatch(connections))
         }.flatMap { http.setup(channel: channel, logger: logger) }
     }
@@ -41,6 +53,9 @@ private final class ByteWatch: ChannelInboundHandler {
     typealias InboundOut = ByteBuffer
 
     private let connections: Connections
+    /// The other watch of this connection, which is behind the parser.
+    private var requests: RequestWatch?
+    private var header = HeaderBytes()
 
     init(_ connections: Connections) {
         self.connections = connections
@@ -49,20 +64,20 @@ private final class ByteWatch: ChannelInboundHandler {
     func channelActive(context: ChannelHandlerContext) {
         let id = ObjectIdentifier(context.channel)
         connections.note { book, now in book.opened(id, now: now) }
+        requests = try? context.pipeline.syncOperations.handler(type: RequestWatch.self)
         context.fireChannelActive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let id = ObjectIdentifier(context.channel)
+        let bytes = unwrapInboundIn(data).readableBytesView
         connections.note { book, now in book.received(id, now: now) }
+        requests?.parsed = RequestWatch.Parsed()
         context.fireChannelRead(data)
-    }
-
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        let id = ObjectIdentifier(context.channel)
-        let takes = context.channel.isWritable
-        connections.note { book, now in book.changed(id, takes: takes, now: now) }
-        context.fireChannelWritabilityChanged()
+        guard let requests else { return }
+        // All of it has been parsed by now, and passed by the other watch.
+        header.read(bytes, completed: requests.parsed.completed, body: requests.parsed.body?.readableBytesView)
+        connections.note { book, now in book.isInHeader(id, header.isInHeader && !requests.isInBody, now: now) }
     }
 }
 
@@ -73,6 +88,15 @@ private final class RequestWatch: ChannelDuplexHandler, RemovableChannelHandler 
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
+    /// What came of the bytes that are being parsed.
+    struct Parsed {
+        var completed = false
+        /// The last of a body.
+        var body: ByteBuffer?
+    }
+
+    var parsed = Parsed()
+    private(set) var isInBody = false
     private let connections: Connections
 
     init(_ connections: Connections) {
@@ -82,19 +106,26 @@ private final class RequestWatch: ChannelDuplexHandler, RemovableChannelHandler 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let id = ObjectIdentifier(context.channel)
         switch unwrapInboundIn(data) {
-        case .head: connections.note { book, now in book.receivedHeader(id, now: now) }
-        case .end: connections.note { book, now in book.receivedAll(id, now: now) }
-        // Its bytes have been noted.
-        case .body: break
+        case .head:
+            (parsed, isInBody) = (Parsed(completed: true), true)
+            connections.note { book, now in book.receivedHeader(id, now: now) }
+        case .body(let bytes):
+            parsed.body = bytes
+        case .end:
+            (parsed.completed, isInBody) = (true, false)
+            connections.note { book, now in book.receivedAll(id, now: now) }
         }
         context.fireChannelRead(data)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if case .end = unwrapOutboundIn(data) {
-            let id = ObjectIdentifier(context.channel)
+        guard case .end = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
+        // Before the kernel has its last byte, to close the connection would cut the answer short.
+        let id = ObjectIdentifier(context.channel)
+        let written = promise ?? context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.whenSuccess { [connections] in
             connections.note { book, now in book.answered(id, now: now) }
         }
-        context.write(data, promise: promise)
+        context.write(data, promise: written)
     }
 }
