@@ -56,7 +56,7 @@ struct WorkspaceCacheTests {
             let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
             #expect(workspace.id == .first)
             #expect(try await application.workspaces.find(workspace.id) == workspace)
-            try await until("it is in Redis") { try await redis.command("--raw", "KEYS", "*").contains("workspace:1\n") }
+            try await until("it is in Redis") { try await redis.command("EXISTS", "workspace:1") == "1" }
             // Through Redis alone, as another process would.
             let elsewhere = TieredCache(redis: application.redis)
             #expect(try await WorkspaceStore(database: application.database, cache: elsewhere).find(workspace.id) == workspace)

@@ -28,7 +28,7 @@ extension Healthd {
             case .path(let path): "\(program) >'\(path)'"
             case .pipe(let command): "set -o pipefail; \(program) | \(command) >'\(folder.path)/out'"
             }
-        let run = try Program(["bash", "-c", script, binary] + words, log: "\(folder.path)/log", environment: environment, leavingOut: foreign)
+        let run = try Program(["bash", "-c", script, binary] + words, log: "\(folder.path)/log", environment: environment)
         let status = try await run.ended(within: .seconds(30))
         func text(_ name: String) -> String { (try? String(contentsOfFile: "\(folder.path)/\(name)", encoding: .utf8)) ?? "" }
         return Call(status: status, output: text("out"), errors: text("err"))

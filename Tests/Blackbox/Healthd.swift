@@ -33,8 +33,8 @@ public final class Healthd: Sendable {
         #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
     }
 
-    // What the shell of whoever runs the tests has set must not reach the program under test.
-    public static let foreign: Set<String> = {
+    /// What the shell of whoever runs the tests has set must not reach the program under test; nor what scripts/test tells the tests.
+    static let foreign: Set<String> = {
         let names = ProcessInfo.processInfo.environment.keys
         return Set(names.filter { $0.hasPrefix("HEALTHD_") || $0.hasPrefix("PG") || $0 == "DATABASE_URL" || $0 == "REDIS_URL" || $0 == "NOTIFY_SOCKET" })
     }()
@@ -88,7 +88,7 @@ public final class Healthd: Sendable {
         let file = try folder.write(text, to: "healthd.yaml")
         let program = try Program(
             [binary, "run", "--config", file] + arguments, log: "\(folder.path)/log", reader: reader,
-            environment: environment.merging(["HEALTHD_STATE": "\(folder.path)/state"]) { own, _ in own }, leavingOut: foreign)
+            environment: environment.merging(["HEALTHD_STATE": "\(folder.path)/state"]) { own, _ in own })
         let status = try await program.ended()
         return (status, program.output)
     }
@@ -96,7 +96,7 @@ public final class Healthd: Sendable {
     /// Runs a verb to its end.
     public func verb(_ words: String..., within limit: Duration = .seconds(30)) async throws -> (status: Int32, output: String) {
         let log = "\(folder.path)/verb.\(MonotonicInstant.now().nanoseconds)"
-        let program = try Program([Self.binary] + words + ["--config", configuration], log: log, leavingOut: Self.foreign)
+        let program = try Program([Self.binary] + words + ["--config", configuration], log: log)
         let status = try await program.ended(within: limit)
         return (status, program.output)
     }
@@ -113,7 +113,7 @@ public final class Healthd: Sendable {
         mkdir("\(self.folder.path)/state", 0o755)
         program = try Program(
             prefix + [Self.binary, "run", "--config", file] + arguments, log: "\(self.folder.path)/log", reader: reader,
-            environment: environment, leavingOut: Self.foreign)
+            environment: environment)
     }
 
     public func signal(_ number: Int32) {

@@ -60,10 +60,9 @@ public final class Program: Sendable {
     /// - Parameters:
     ///   - log: a file for what the program prints; appended to.
     ///   - reader: of `log`.
-    ///   - environment: added to ours, or taking the place of a variable of ours.
-    ///   - leavingOut: variables of ours that the program does not get.
+    ///   - environment: added to ours, or taking the place of a variable of ours. What in ours speaks to healthd is left out.
     public init(
-        _ words: [String], log: String, reader: LogReader = .file, environment: [String: String] = [:], leavingOut: Set<String> = []
+        _ words: [String], log: String, reader: LogReader = .file, environment: [String: String] = [:]
     ) throws {
         var down: [Int32] = [0, 0]
         var up: [Int32] = [0, 0]
@@ -83,7 +82,7 @@ public final class Program: Sendable {
         // POSIX_SPAWN_SETSIGMASK and POSIX_SPAWN_SETSID; of <spawn.h>, the second is not imported.
         posix_spawnattr_setflags(&attributes, 0x08 | 0x80)
 
-        let variables = ProcessInfo.processInfo.environment.filter { !leavingOut.contains($0.key) }
+        let variables = ProcessInfo.processInfo.environment.filter { !Healthd.foreign.contains($0.key) }
             .merging(environment) { _, new in new }
         var argv: [UnsafeMutablePointer<CChar>?] = (["sh", "-c", Self.shell, "program", log, reader.rawValue] + words).map { strdup($0) } + [nil]
         var envp: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]

@@ -58,7 +58,7 @@ extension IntegrationTests {
             let fill = "dd if=/dev/zero bs=4096 count=16 2>/dev/null; exec \"$0\" \"$@\""
             let began = MonotonicInstant.now()
             let program = try Program(
-                ["sh", "-c", fill, Healthd.binary] + words, log: "\(folder.path)/log", reader: .stalled, leavingOut: Healthd.foreign)
+                ["sh", "-c", fill, Healthd.binary] + words, log: "\(folder.path)/log", reader: .stalled)
             #expect(try await program.ended() == 64)
             #expect(MonotonicInstant.now() - began < promise(.seconds(10), "its last words wait for five seconds at most"))
         }
@@ -75,7 +75,7 @@ extension IntegrationTests {
 
         @Test func `a stranger on the port is told from a daemon, in words`() async throws {
             let strangers: [(FakeServer, String)] = [
-                (try FakeServer(answering: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), "is not this version of healthd: its answer lacks \"checks\""),
+                (try FakeServer(answering: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), "is not this version of healthd: its answer lacks \"status\""),
                 (try FakeServer(answering: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), "its answer is not JSON"),
                 (try FakeServer(answering: "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope"), "answers 404: nope"),
                 (try FakeServer(answering: "220 smtp.example.org ESMTP\r\n"), "does not speak HTTP"),

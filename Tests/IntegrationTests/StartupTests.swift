@@ -69,8 +69,7 @@ extension IntegrationTests {
 
         private func verb(_ words: String..., environment: [String: String], in folder: TemporaryFolder) async throws -> (status: Int32, output: String) {
             let program = try Program(
-                [Healthd.binary] + words, log: "\(folder.path)/log.\(MonotonicInstant.now().nanoseconds)", environment: environment,
-                leavingOut: Healthd.foreign)
+                [Healthd.binary] + words, log: "\(folder.path)/log.\(MonotonicInstant.now().nanoseconds)", environment: environment)
             return (try await program.ended(), program.output)
         }
     }

@@ -25,6 +25,13 @@ struct DaemonClient: Sendable {
     /// More than any page of ours; a stranger on the port is not read to its end.
     private static let largestBody = 16 << 20
 
+    /// One attempt to connect: a daemon that is not there is told at once, not when the time for its answer is up.
+    private static let client: HTTPClient = {
+        var configuration = HTTPClient.Configuration()
+        configuration.connectionPool.retryConnectionEstablishment = false
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
+
     /// - Throws: `NoAnswer`, also when it does not come in time.
     func get(_ path: String, within limit: Duration = .seconds(5)) async throws -> Answer {
         try await send(.GET, path, within: limit)
@@ -49,7 +56,7 @@ struct DaemonClient: Sendable {
         request.method = method
         request.headers.add(name: "accept", value: "application/json, application/health+json, text/plain")
         do {
-            let response = try await HTTPClient.shared.execute(request, timeout: .nanoseconds(limit.nanoseconds))
+            let response = try await Self.client.execute(request, timeout: .nanoseconds(limit.nanoseconds))
             let body = try await response.body.collect(upTo: Self.largestBody)
             return Answer(status: Int(response.status.code), body: Array(body.readableBytesView))
         } catch {
