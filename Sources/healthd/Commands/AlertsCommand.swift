@@ -126,8 +126,16 @@ struct AlertsCommand: AsyncParsableCommand {
 }
 
 extension DeliveryAnswer {
-    fileprivate var words: String {
-        if case .accepted = self { return "accepted" }
-        return "\(self)".oneLine(limit: 300)
+    /// What came of an attempt, for a person at a terminal.
+    var words: String {
+        let text =
+            switch self {
+            case .accepted: "accepted"
+            case .tryAgain(_, let reason, nil): "not accepted this time: \(reason)"
+            case .tryAgain(_, let reason, let after?): "not accepted this time, and asked for again in \(after.text): \(reason)"
+            case .refused(let reason): "refused: \(reason)"
+            case .gone(let reason): "refused for good: \(reason)"
+            }
+        return text.oneLine(limit: 300)
     }
 }

@@ -20,6 +20,17 @@ import Testing
         for name in Self.internalNames { #expect(!end.message.contains(name), "\(what): \(name) in: \(end.message)") }
     }
 
+    @Test(arguments: [
+        (DeliveryAnswer.accepted(status: 204), "accepted"),
+        (.tryAgain(.refused, reason: "connection refused", after: nil), "not accepted this time: connection refused"),
+        (.tryAgain(.httpError, reason: "HTTP 503", after: .seconds(20)), "not accepted this time, and asked for again in 20 s: HTTP 503"),
+        (.refused(reason: "HTTP 404 Not Found"), "refused: HTTP 404 Not Found"),
+        (.gone(reason: "HTTP 410 Gone"), "refused for good: HTTP 410 Gone"),
+    ])
+    func `what a receiver answered is told in words`(answer: DeliveryAnswer, words: String) {
+        #expect(answer.words == words)
+    }
+
     @Test(
         arguments: [["--help"], ["-h"], ["help"]] + verbs.flatMap { [["help", $0], [$0, "--help"], [$0, "-h"]] } + [
             ["alerts", "test", "--help"], ["help", "alerts", "test"], ["migrate", "status", "-h"], ["alerts", "list", "--help"], ["run", "--demo", "--help"],
