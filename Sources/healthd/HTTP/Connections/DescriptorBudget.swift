@@ -2,7 +2,7 @@
 ///
 /// So clients can never take the descriptor with which a database is asked, an alert is sent or a file is read.
 struct DescriptorBudget: Sendable, Hashable {
-    /// The soft limit is raised to the hard one, but not beyond this: there are systems with a hard limit of a milliard, and programs, of those
+    /// The soft limit is raised to the hard one, but not beyond this: there are systems with a hard limit of a billion, and programs, of those
     /// we start ourselves, that go through all numbers up to the limit.
     static let mostUseful = 65_536
 
