@@ -6,42 +6,19 @@ import Synchronization
 
 /// What a verb prints: written at once, at the pace of whoever reads it, and not by way of the C library's buffer, which loses it without a word.
 enum StandardOutput {
-    /// The number of the error that the first text met which could not be written; nothing is printed after it.
-    private static let failure = Mutex<Int32?>(nil)
+    /// Of the first text that could not be written; nothing is printed after it.
+    private static let failure = Mutex<DescriptorText.Failure?>(nil)
 
-    static func print(_ text: String, terminator: String = "\n", to descriptor: Int32 = STDOUT_FILENO) {
+    static func print(_ text: String, terminator: String = "\n") {
         failure.withLock { failure in
-            if failure == nil { failure = write(text + terminator, to: descriptor) }
+            if failure == nil { failure = DescriptorText.write(text + terminator, to: STDOUT_FILENO) }
         }
     }
 
     /// Why what was printed is not where it should be; nil when it is. Whoever closes the pipe, as `head` does, has read enough: that is none.
     static var problem: OutputLost? {
-        failure.withLock { $0 }.flatMap { $0 == EPIPE ? nil : OutputLost(number: $0) }
-    }
-
-    /// - Returns: nil, or the number of the error.
-    static func write(_ text: String, to descriptor: Int32) -> Int32? {
-        var text = text
-        return text.withUTF8 { bytes in
-            var written = 0
-            while written < bytes.count {
-                let count = Glibc.write(descriptor, bytes.baseAddress.map { $0 + written }, bytes.count - written)
-                if count >= 0 {
-                    written += count
-                    continue
-                }
-                switch errno {
-                case EINTR: continue
-                case EAGAIN:
-                    // Somebody who shares the pipe made it non-blocking.
-                    var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                    _ = poll(&entry, 1, -1)
-                case let number: return number
-                }
-            }
-            return nil
-        }
+        guard case .errno(let number)? = failure.withLock({ $0 }), number != EPIPE else { return nil }
+        return OutputLost(number: number)
     }
 }
 

@@ -77,7 +77,7 @@ private struct LogPage: Sendable {
         // Standard error leads to the journal by another way, which takes the priority from here. Source: sd-daemon(3).
         let priority = destination == .journal ? "<\(JournalFields.priority(of: record.level))>" : ""
         let line = "\(priority)\(LogLine.text(of: record, stamp: Self.stamp(record.at)))\n"
-        return StandardError.write(line, to: descriptor) == .written
+        return DescriptorText.write(line, to: descriptor) == nil
     }
 
     /// Local time with its offset from UTC: `2026-11-26T03:12:45+0000`.

@@ -109,11 +109,11 @@ private final class Reader: Sendable {
             close(write)
         }
         let text = String(repeating: "x", count: 1 << 20)
-        #expect(StandardError.write(text, until: .now() + .milliseconds(50), to: write) == .notWritten)
+        #expect(DescriptorText.write(text, to: write, until: .now() + .milliseconds(50)) == .late)
         // What fits was written.
         var taken = [UInt8](repeating: 0, count: 1 << 20)
         #expect(Glibc.read(read, &taken, taken.count) >= 4_096)
-        #expect(StandardError.write("more", until: .now() + .seconds(10), to: write) == .written)
+        #expect(DescriptorText.write("more", to: write, until: .now() + .seconds(10)) == nil)
     }
 
     @Test func `knows when nobody reads any more`() throws {
@@ -124,9 +124,9 @@ private final class Reader: Sendable {
         sigemptyset(&pipe)
         sigaddset(&pipe, SIGPIPE)
         pthread_sigmask(SIG_BLOCK, &pipe, nil)
-        #expect(StandardError.write("x", to: write) == .readerIsGone)
-        #expect(StandardError.write("x", until: .now() + .seconds(10), to: write) == .readerIsGone)
-        #expect(StandardError.write("x", to: -1) == .notWritten)
+        #expect(DescriptorText.write("x", to: write) == .errno(EPIPE))
+        #expect(DescriptorText.write("x", to: write, until: .now() + .seconds(10)) == .errno(EPIPE))
+        #expect(DescriptorText.write("x", to: -1) == .errno(EBADF))
     }
 }
 

@@ -4,26 +4,27 @@ import Vitals
     import Glibc
 #endif
 
-/// Past the C library's streams, whose variables Swift does not let many threads touch.
-enum StandardError {
-    enum Outcome: Sendable, Hashable {
-        case written
-        /// Not, or not all of it.
-        case notWritten
-        /// Not, or not all of it: nobody has the other end of the pipe open. Somebody may open it again, if it is a FIFO.
-        case readerIsGone
+/// Writes text to a descriptor, whole or with the reason why not; past the C library's streams, which lose what they keep without a word, and
+/// whose variables Swift does not let many threads touch.
+enum DescriptorText {
+    enum Failure: Error, Sendable, Hashable {
+        /// Not, or not all of it: the reader did not take it in time.
+        case late
+        /// Not, or not all of it, with the number of the error. EPIPE: nobody has the other end open now; of a FIFO somebody may open it again.
+        case errno(Int32)
     }
 
     /// Every pipe that is ready takes as much at once.
     private static let pieceLimit = Int(PIPE_BUF)
 
     /// - Parameter deadline: to give up at; nil waits for the reader however long it takes.
-    static func write(_ text: String, until deadline: MonotonicInstant? = nil, to descriptor: Int32 = STDERR_FILENO) -> Outcome {
+    /// - Returns: nil when all of it was written.
+    static func write(_ text: String, to descriptor: Int32, until deadline: MonotonicInstant? = nil) -> Failure? {
         var text = text
         return text.withUTF8 { bytes in
             var written = 0
             while written < bytes.count {
-                if let deadline, !isReady(descriptor, until: deadline) { return .notWritten }
+                if let deadline, !isReady(descriptor, until: deadline) { return .late }
                 let size = deadline == nil ? bytes.count - written : min(bytes.count - written, pieceLimit)
                 let count = Glibc.write(descriptor, bytes.baseAddress.map { $0 + written }, size)
                 if count >= 0 {
@@ -34,11 +35,10 @@ enum StandardError {
                 case EINTR: continue
                 // Somebody who shares the pipe made it non-blocking.
                 case EAGAIN: _ = isReady(descriptor, until: deadline ?? .now() + .seconds(60))
-                case EPIPE: return .readerIsGone
-                default: return .notWritten
+                case let number: return .errno(number)
                 }
             }
-            return .written
+            return nil
         }
     }
 
@@ -62,5 +62,5 @@ func writeToStandardError(_ text: String) {
     let isJournal = LogDestination.ofStandardError() == .journal
     // Source: sd-daemon(3), SD_ERR.
     let lines = isJournal ? text.split(separator: "\n").map { "<3>\($0)\n" }.joined() : text
-    _ = StandardError.write(lines, until: .now() + .seconds(5))
+    _ = DescriptorText.write(lines, to: STDERR_FILENO, until: .now() + .seconds(5))
 }
