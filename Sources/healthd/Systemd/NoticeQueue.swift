@@ -32,21 +32,13 @@ struct NoticeQueue: OutletQueue {
 
     var isEmpty: Bool { notices.isEmpty }
 
-    /// - Returns: whether it took the place of one that had not been sent.
-    @discardableResult
-    mutating func add(_ kind: Kind, _ text: String, now: MonotonicInstant) -> Bool {
-        let isReplacing = withdraw(kind)
+    /// In the place of one of its kind that has not been sent.
+    mutating func add(_ kind: Kind, _ text: String, now: MonotonicInstant) {
+        withdraw(kind)
         notices.append(Notice(kind: kind, text: text, at: now))
-        return isReplacing
     }
 
-    /// - Returns: whether there was one.
-    @discardableResult
-    mutating func withdraw(_ kind: Kind) -> Bool {
-        let count = notices.count
-        notices.removeAll { $0.kind == kind }
-        return notices.count < count
-    }
+    mutating func withdraw(_ kind: Kind) { notices.removeAll { $0.kind == kind } }
 
     mutating func next(now: MonotonicInstant) -> Notice? {
         notices.removeAll { $0.kind == .ping && now - $0.at > pingLifetime }

@@ -188,11 +188,11 @@ final class SystemdNotifier: Sendable {
     private func sendStatus(_ line: String) { add(.status, "STATUS=\(line)") }
 
     /// One that waits to be sent is not true any more.
-    private func withdrawPing() { outlet?.change { _ = $0.withdraw(.ping) } }
+    private func withdrawPing() { outlet?.change { $0.withdraw(.ping) } }
 
     private func add(_ kind: NoticeQueue.Kind, _ text: String) {
         let now = time.now()
-        outlet?.change { _ = $0.add(kind, text, now: now) }
+        outlet?.change { $0.add(kind, text, now: now) }
     }
 
     /// Without what would start a new field or clear the text: control characters of both sets and Unicode's own line ends.
