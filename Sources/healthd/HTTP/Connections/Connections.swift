@@ -188,8 +188,8 @@ final class Connections: Sendable {
         switch line {
         case .full where budget.isShort:
             logger.warning(
-                "too many open connections for the file descriptors this process may have; those idle for longest make room", metadata: figures)
-        case .full: logger.warning("too many open connections; those idle for longest make room", metadata: figures)
+                "too many open connections for the file descriptors this process may have; those that ask nothing make room", metadata: figures)
+        case .full: logger.warning("too many open connections; those that ask nothing make room", metadata: figures)
         case .roomAgain(let closed, let refused):
             (figures["closed"], figures["refused"]) = ("\(closed)", "\(refused)")
             logger.info("there is room for connections again", metadata: figures)
