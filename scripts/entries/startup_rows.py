@@ -68,6 +68,8 @@ def database(at):
               "&channel_binding=prefer&target_session_attrs=read-write&ssl_min_protocol_version=TLSv1.2&krbsrvname=postgres&sslcompression=0", "many of libpq's parameters")
     yield url(f"postgres://{app}@{base}/app", "PGTZ, PGDATESTYLE, PGGEQO, PGCLIENTENCODING and PGOPTIONS do no harm", verb="run",
               env={"PGTZ": "Asia/Tokyo", "PGDATESTYLE": "German", "PGGEQO": "off", "PGCLIENTENCODING": "LATIN1", "PGOPTIONS": "-c datestyle=SQL"})
+    yield url(f"postgres://{app}@{base}/app", "PGTZ and PGDATESTYLE without sense do no harm", verb="run",
+              env={"PGTZ": "Nowhere/Land", "PGDATESTYLE": "nope"})
     yield url(f"postgres://{app}@{base}/app", "variables of libpq beside a URL that has its own", env={"PGHOST": "nowhere.invalid", "PGSSLMODE": "prefer", "PGUSER": "nobody"})
 
 

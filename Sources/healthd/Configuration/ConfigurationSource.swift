@@ -46,12 +46,13 @@ struct ConfigurationSource: Sendable {
 /// The environment as it was when the program first asked for it.
 ///
 /// Then libpq's variables are gone from the process: each of them has become a keyword or a complaint, and a second reader with rules of its own would
-/// apply them to the private servers of `--embedded`, and read a service's file in the event loop.
+/// apply them to the private servers of `--embedded`, and read a service's file in the event loop. Those of a time zone and of a form of dates,
+/// which libpq sends to each server, would make every connect fail where they are misspelt, and are ours to set.
 enum StartEnvironment {
     static let variables: [String: String] = {
         let variables = ProcessInfo.processInfo.environment
         for name in ConnectionKeywords.variables.keys { unsetenv(name) }
-        unsetenv("PGREQUIRESSL")
+        for name in ["PGREQUIRESSL", "PGTZ", "PGDATESTYLE"] { unsetenv(name) }
         return variables
     }()
 }
