@@ -16,11 +16,11 @@ struct ConnectionString {
     init(_ text: String) throws(URLComplaint) {
         var values: [String: String] = [:]
         var rest = text.unicodeScalars[...]
-        func skipBlanks() { rest = rest.drop(while: Self.isBlank) }
+        func skipBlanks() { rest = rest.drop(while: isBlank) }
         while true {
             skipBlanks()
             guard !rest.isEmpty else { break }
-            let name = rest.prefix { $0 != "=" && !Self.isBlank($0) }
+            let name = rest.prefix { $0 != "=" && !isBlank($0) }
             rest = rest[name.endIndex...]
             skipBlanks()
             guard rest.popFirst() == "=" else { throw URLComplaint("has a word without =; write a value with blanks as 'value'") }
@@ -52,6 +52,14 @@ struct ConnectionString {
         guard !isQuoted else { throw URLComplaint("has a value without its closing '") }
         return String(value)
     }
+}
 
-    private static func isBlank(_ scalar: Unicode.Scalar) -> Bool { scalar == " " || (0x09...0x0D).contains(scalar.value) }
+/// What isspace() of C takes for one, and so libpq.
+private func isBlank(_ scalar: Unicode.Scalar) -> Bool { scalar == " " || (0x09...0x0D).contains(scalar.value) }
+
+/// Without blanks in front and behind, as libpq reads lines of its files, and numbers.
+func withoutBlanks(_ text: Substring) -> Substring {
+    let start = text.unicodeScalars.drop(while: isBlank)
+    let end = start.lastIndex { !isBlank($0) }.map { start.index(after: $0) } ?? start.startIndex
+    return Substring(start[..<end])
 }

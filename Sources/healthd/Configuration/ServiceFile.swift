@@ -58,14 +58,6 @@ struct ServiceFile {
     }
 }
 
-/// Without what isspace() of C takes for a blank, in front and behind.
-func withoutBlanks(_ text: Substring) -> Substring {
-    func isBlank(_ scalar: Unicode.Scalar) -> Bool { scalar == " " || (0x09...0x0D).contains(scalar.value) }
-    let start = text.unicodeScalars.drop(while: isBlank)
-    let end = start.lastIndex { !isBlank($0) }.map { start.index(after: $0) } ?? start.startIndex
-    return Substring(start[..<end])
-}
-
 /// Where libpq looks for a service, in its order.
 struct ServiceFiles {
     var environment: [String: String]
