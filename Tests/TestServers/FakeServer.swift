@@ -18,15 +18,7 @@ public final class FakeServer: Sendable {
     public init(_ manner: Manner) throws {
         let port = try unusedPort()
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(port).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) == 0 }
-        }
-        guard isBound, listen(listener, 64) == 0 else { throw TestServerError("cannot listen on port \(port), errno \(errno)") }
+        guard withSocketAddress(ofPort: port, { bind(listener, $0, $1) == 0 }), listen(listener, 64) == 0 else { throw TestServerError("cannot listen on port \(port), errno \(errno)") }
         (self.port, self.listener) = (port, listener)
         startThread {
             var silenced: [Int32] = []

@@ -6,14 +6,7 @@ public final class RawClient: Sendable {
 
     public init(port: Int) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(port).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        let outcome = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
-        }
-        guard outcome == 0 else { throw TestServerError("connect to port \(port): errno \(errno)") }
+        guard withSocketAddress(ofPort: port, { connect(descriptor, $0, $1) }) == 0 else { throw TestServerError("connect to port \(port): errno \(errno)") }
         _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
     }
 

@@ -11,8 +11,7 @@ import shutil
 import subprocess
 import time
 
-from servers import folder, unused_port, until
-import http.client
+from servers import folder, get, unused_port, until
 
 # Becomes the first process of the tree: $1 is its root, $2 the folders of this machine that it sees, one a line, then the command.
 ENTER = r"""
@@ -97,13 +96,8 @@ def listed_packages(root):
 
 
 def answers(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status == 200 and len(answer.read()) > 0
-    finally:
-        connection.close()
+    status, text = get(port, path)
+    return status == 200 and text
 
 
 def run(report):

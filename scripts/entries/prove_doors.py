@@ -9,8 +9,7 @@ import signal
 import subprocess
 import time
 
-from servers import folder, unused_port, until
-import http.client
+from servers import folder, get, unused_port, until
 
 PLACES = {False: "in a clean clone", True: "in a folder nobody else may enter"}
 
@@ -19,16 +18,6 @@ SURFACES = [
     ("/", "pool"), ("/metrics", "healthd_pool_connections"), ("/livez", ""), ("/readyz", ""), ("/readyz?verbose", "ok"),
     ("/api/health", "\"status\""), ("/api/health/pool", "totalCount"), ("/api/health/pool/holders", ""), ("/api/alerts", ""),
     ("/api/workspaces", "\"id\"")]
-
-
-def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
 
 
 def strays(paths):

@@ -90,6 +90,17 @@ def postgres(port=None, connections=100):
             end(server, signal.SIGINT)
 
 
+def get(port, path, timeout=5):
+    """Status and text of what is answered on a port of this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
 class Daemon:
     """A running healthd."""
 

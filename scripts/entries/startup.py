@@ -2,7 +2,6 @@
 import base64
 import contextlib
 import dataclasses
-import http.client
 import http.server
 import json
 import os
@@ -14,7 +13,7 @@ import subprocess
 import threading
 import urllib.parse
 
-from servers import as_postgres, end, folder, unused_port, until
+from servers import as_postgres, end, folder, get, unused_port, until
 
 # Every character that a URL gives a meaning to, a blank and two letters beyond ASCII.
 PASSWORD = "p%:/?#[]@!$&'()*+,;= ü€"
@@ -60,17 +59,9 @@ class Row:
 
     @staticmethod
     def is_up(port):
-        def get(path):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            try:
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                return answer.status, answer.read().decode()
-            finally:
-                connection.close()
-        checks = json.loads(get("/api/health")[1])["checks"]
+        checks = json.loads(get(port, "/api/health", timeout=2)[1])["checks"]
         servers = [check for name in ("postgres", "redis") for check in checks.get(name, [])]
-        return get("/readyz")[0] == 200 and all(check["status"] == "pass" for check in servers)
+        return get(port, "/readyz", timeout=2)[0] == 200 and all(check["status"] == "pass" for check in servers)
 
     def judged(self, status, output, at):
         if status != self.status:

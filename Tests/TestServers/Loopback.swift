@@ -1,0 +1,12 @@
+public import Glibc
+
+/// Lends the address of a port as the socket calls want it: on 127.0.0.1, or on every address of this machine.
+public func withSocketAddress<R>(ofPort port: Int, onLoopback: Bool = true, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = UInt16(port).bigEndian
+    if onLoopback { address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian }
+    return withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    }
+}
