@@ -77,6 +77,8 @@ CREATE TABLE agent_tasks (
     state            text NOT NULL CHECK (state IN ('created', 'queued', 'running', 'paused', 'completed', 'failed', 'cancelled')),
     -- Counts claims. Whoever finishes must name the attempt it claimed.
     attempt          integer NOT NULL DEFAULT 0,
+    -- Counts attempts that ended badly: the worker was lost, or what the task needs failed.
+    failures         integer NOT NULL DEFAULT 0,
     current_step     text,
     progress         double precision NOT NULL DEFAULT 0 CHECK (progress BETWEEN 0 AND 1),
     error            text,

@@ -58,6 +58,20 @@ public struct SQL: Sendable, ExpressibleByStringInterpolation {
         public mutating func appendInterpolation(unescaped fragment: String) {
             text += fragment
         }
+
+        /// Splices a part of a statement, together with its parameters. In its text `$` stands before their numbers alone.
+        public mutating func appendInterpolation(fragment: SQL) {
+            let pieces = fragment.text.split(separator: "$", omittingEmptySubsequences: false)
+            for (index, piece) in pieces.enumerated() {
+                guard index > 0 else {
+                    text += piece
+                    continue
+                }
+                let digits = piece.prefix { $0.isWholeNumber }
+                text += "$\(parameters.count + (Int(digits) ?? 0))\(piece.dropFirst(digits.count))"
+            }
+            parameters += fragment.parameters
+        }
     }
 }
 

@@ -10,11 +10,23 @@ extension AgentTaskStore {
     /// A claimed task, and how long it had waited.
     struct Claim: Sendable {
         var task: AgentTask
+        /// Its attempts so far that ended badly: the worker was lost, or what the task needs failed.
+        var failures: Int
         var waited: Duration
     }
 
-    /// Claims up to `limit` tasks, oldest first: queued ones, and running ones whose worker's lease has ended.
+    /// Why a task goes back to the queue.
+    enum Return: Sendable {
+        /// Its worker stops: nothing has failed.
+        case unfinished
+        /// What it needs failed; to be taken again after `delay`.
+        case failed(delay: Duration)
+    }
+
+    /// Claims up to `limit` tasks, oldest first: queued ones, and running ones whose worker's lease has ended, which is a failure of theirs.
     ///
+    /// Of types that this program knows: another version may run beside it, and the rest is for that one. Never what this process still
+    /// runs: when its lease ended because the database was away, `renew` takes it up again, unless another worker was faster.
     /// One workspace has at most `perWorkspace` running tasks, counted over all workers; workers that claim at the same moment
     /// may overshoot it, since neither waits for the other.
     func claim(limit: Int, perWorkspace: Int, worker: String, lease leaseTime: Duration, maxAttempts: Int) async throws -> [Claim] {
@@ -27,23 +39,25 @@ extension AgentTaskStore {
                 oldest AS MATERIALIZED (
                     SELECT t.id, t.workspace_id, t.queued_at FROM agent_tasks t
                     WHERE t.state IN ('queued', 'running') AND t.queued_at <= now()
-                        AND (t.state = 'queued' OR (t.lease_ends_at < now() AND t.attempt < \(maxAttempts)))
+                        AND (t.state = 'queued' OR (t.lease_ends_at < now() AND t.failures + 1 < \(maxAttempts)))
+                        AND t.type = ANY(\(types)::text[]) AND t.id <> ALL(\(roster.held.map(\.id))::uuid[])
                         AND NOT EXISTS (SELECT FROM busy WHERE busy.workspace_id = t.workspace_id AND busy.tasks >= \(perWorkspace))
                     ORDER BY t.queued_at LIMIT 200 FOR UPDATE OF t SKIP LOCKED),
                 ranked AS (
                     SELECT o.id, o.queued_at, coalesce(busy.tasks, 0)
                         + row_number() OVER (PARTITION BY o.workspace_id ORDER BY o.queued_at, o.id) AS place
                     FROM oldest o LEFT JOIN busy ON busy.workspace_id = o.workspace_id),
-                chosen AS (SELECT id FROM ranked WHERE place <= \(perWorkspace) ORDER BY queued_at LIMIT \(limit)),
+                chosen AS (SELECT id AS chosen_id FROM ranked WHERE place <= \(perWorkspace) ORDER BY queued_at LIMIT \(limit)),
                 claimed AS (
-                    UPDATE agent_tasks t SET state = 'running', attempt = attempt + 1, worker = \(worker),
+                    UPDATE agent_tasks SET state = 'running', attempt = attempt + 1, worker = \(worker),
+                        failures = failures + CASE WHEN state = 'running' THEN 1 ELSE 0 END,
                         lease_ends_at = now() + make_interval(secs => \(leaseTime.seconds)), started_at = coalesce(started_at, now()),
                         current_step = NULL, progress = 0, event_sequence = event_sequence + 1, updated_at = now()
-                    FROM chosen WHERE t.id = chosen.id RETURNING t.*),
+                    FROM chosen WHERE id = chosen_id RETURNING \(unescaped: AgentTask.columns), failures),
                 noted AS (
                     INSERT INTO agent_task_events (task_id, sequence, kind, payload)
                     SELECT id, event_sequence, 'task:started', jsonb_build_object('attempt', attempt, 'type', type) FROM claimed)
-                SELECT \(unescaped: AgentTask.columns), extract(epoch FROM now() - queued_at)::float8 AS waited
+                SELECT \(unescaped: AgentTask.columns), failures, extract(epoch FROM now() - queued_at)::float8 AS waited
                 FROM claimed ORDER BY queued_at
                 """, for: "tasks.claim"
             ).map { row in
@@ -52,7 +66,7 @@ extension AgentTaskStore {
                     taskID: task.id, sequence: task.eventSequence, kind: .taskStarted,
                     payload: ["attempt": .integer(task.attempt), "type": .string(task.type)], at: task.updatedAt)
                 hub.publish(event)
-                return Claim(task: task, waited: .seconds(try row.double("waited")))
+                return Claim(task: task, failures: try row.int("failures"), waited: .seconds(try row.double("waited")))
             }
         }
     }
@@ -129,62 +143,92 @@ extension AgentTaskStore {
             """, for: "tasks.yield")
     }
 
-    /// Gives the task back to the queue, to be taken again after `delay`.
-    func requeue(_ task: AgentTask, after delay: Duration) async throws {
+    /// Gives the task back to the queue.
+    func requeue(_ task: AgentTask, _ why: Return) async throws {
+        let (delay, failures) =
+            switch why {
+            case .unfinished: (Duration.zero, 0)
+            case .failed(let delay): (delay, 1)
+            }
         try await database.execute(
             """
             UPDATE agent_tasks SET state = 'queued', queued_at = now() + make_interval(secs => \(delay.seconds)), lease_ends_at = NULL,
-                current_step = NULL, progress = 0, updated_at = now()
+                failures = failures + \(failures), current_step = NULL, progress = 0, updated_at = now()
             WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running'
             """, for: "tasks.requeue")
     }
 
-    /// Holds on to running tasks for another lease.
+    /// Holds on to running tasks for another lease, also when the last one has ended and nobody has taken them since.
     ///
     /// - Returns: those still held, with what was asked of each. One that is not among them is lost.
-    func renew(_ tasks: [AgentTask.ID], worker: String, lease leaseTime: Duration) async throws -> [AgentTask.ID: TaskAction?] {
+    func renew(_ tasks: [HeldTask], worker: String, lease leaseTime: Duration) async throws -> [HeldTask: TaskAction?] {
         let rows = try await database.query(
             """
             UPDATE agent_tasks SET lease_ends_at = now() + make_interval(secs => \(leaseTime.seconds))
-            WHERE id = ANY(\(tasks)::uuid[]) AND worker = \(worker) AND state = 'running' RETURNING id, requested
+            FROM unnest(\(tasks.map(\.id))::uuid[], \(tasks.map(\.attempt))::int[]) AS held (held_id, held_attempt)
+            WHERE id = held_id AND attempt = held_attempt AND worker = \(worker) AND state = 'running' RETURNING id, attempt, requested
             """, for: "tasks.renew")
-        var held: [AgentTask.ID: TaskAction?] = [:]
+        var held: [HeldTask: TaskAction?] = [:]
         for row in rows {
-            held.updateValue(try row.optionalString("requested").flatMap { TaskAction(rawValue: $0) }, forKey: try AgentTask.ID(row, "id"))
+            let task = HeldTask(id: try AgentTask.ID(row, "id"), attempt: try row.int("attempt"))
+            held.updateValue(try row.optionalString("requested").flatMap { TaskAction(rawValue: $0) }, forKey: task)
         }
         return held
     }
 
-    /// Fails tasks that were claimed `maxAttempts` times and lost each time: they may be what ends their workers.
+    /// Fails tasks whose worker was lost in the last attempt they had: they may be what ends their workers.
+    ///
+    /// As `claim`: of types that this program knows, and none that this process still runs.
     func failLost(maxAttempts: Int) async throws -> Int {
         let rows = try await database.query(
             """
             WITH lost AS (
-                UPDATE agent_tasks SET state = 'failed', error = 'its worker was lost ' || attempt || ' times', finished_at = now(),
-                    lease_ends_at = NULL, event_sequence = event_sequence + 1, updated_at = now()
-                WHERE state = 'running' AND lease_ends_at < now() AND attempt >= \(maxAttempts) RETURNING *)
-            INSERT INTO agent_task_events (task_id, sequence, kind, payload)
-            SELECT id, event_sequence, 'task:failed', jsonb_build_object('error', error, 'attempt', attempt)
-            FROM lost RETURNING \(unescaped: TaskEvent.columns)
+                UPDATE agent_tasks SET state = 'failed', failures = failures + 1, requested = NULL, finished_at = now(), lease_ends_at = NULL,
+                    error = 'its worker was lost; ' || failures + 1 || ' attempts have failed',
+                    event_sequence = event_sequence + 1, updated_at = now()
+                WHERE state = 'running' AND lease_ends_at < now() AND failures + 1 >= \(maxAttempts)
+                    AND type = ANY(\(types)::text[]) AND id <> ALL(\(roster.held.map(\.id))::uuid[])
+                RETURNING id, workspace_id, type, attempt, error, event_sequence),
+            audited AS (
+                INSERT INTO ai_audit_logs (workspace_id, task_id, action, summary)
+                SELECT workspace_id, id, type || '.failed', error FROM lost),
+            told AS (
+                INSERT INTO agent_task_events (task_id, sequence, kind, payload)
+                SELECT id, event_sequence, 'task:failed', jsonb_build_object('error', error, 'attempt', attempt)
+                FROM lost RETURNING \(unescaped: TaskEvent.columns))
+            SELECT \(unescaped: TaskEvent.columns), workspace_id FROM told JOIN lost ON lost.id = told.task_id
             """, for: "tasks.fail-lost")
-        for row in rows { hub.publish(try TaskEvent(row)) }
+        for row in rows {
+            onWrite(try Workspace.ID(row, "workspace_id"))
+            hub.publish(try TaskEvent(row))
+        }
         return rows.count
     }
 
-    /// Unfinished tasks of all workers by state, and since when the oldest has been waiting.
-    func backlog() async throws -> (byState: [AgentTask.State: Int], oldestQueued: Duration?) {
+    /// What is unfinished, of all workers.
+    struct Backlog: Sendable {
+        var byState: [AgentTask.State: Int] = [.queued: 0, .running: 0]
+        /// Of the queued ones those of types that only another version knows.
+        var forOthers = 0
+        /// Since when the oldest of the rest has been waiting.
+        var oldestQueued: Duration?
+    }
+
+    func backlog() async throws -> Backlog {
         let rows = try await database.query(
             """
-            SELECT state, count(*) AS tasks, max(extract(epoch FROM now() - queued_at)) FILTER (WHERE state = 'queued')::float8 AS oldest
-            FROM agent_tasks WHERE state IN ('queued', 'running') GROUP BY state
+            SELECT state, count(*) AS tasks, count(*) FILTER (WHERE state = 'queued' AND NOT known) AS for_others,
+                max(extract(epoch FROM now() - queued_at)) FILTER (WHERE state = 'queued' AND known)::float8 AS oldest
+            FROM (SELECT state, queued_at, type = ANY(\(types)::text[]) AS known FROM agent_tasks WHERE state IN ('queued', 'running')) unfinished
+            GROUP BY state
             """, for: "tasks.backlog")
-        var byState: [AgentTask.State: Int] = [.queued: 0, .running: 0]
-        var oldest: Duration?
+        var backlog = Backlog()
         for row in rows {
-            byState[try row.value("state")] = try row.int("tasks")
-            if let age = try row.optionalDouble("oldest") { oldest = .seconds(max(0, age)) }
+            backlog.byState[try row.value("state")] = try row.int("tasks")
+            backlog.forOthers += try row.int("for_others")
+            if let age = try row.optionalDouble("oldest") { backlog.oldestQueued = .seconds(max(0, age)) }
         }
-        return (byState, oldest)
+        return backlog
     }
 
     /// Runs a statement that changes the held task and returns the event it made; then tells the hub.

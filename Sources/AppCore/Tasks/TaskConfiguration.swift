@@ -10,7 +10,8 @@ public struct TaskConfiguration: Sendable, Hashable {
     public var step: Duration
     /// How often the table is asked for work that others put there.
     public var poll: Duration
-    /// Claims after which a task whose worker vanished, or whose database failed under it, is failed.
+    /// A task is failed when so many attempts at it have ended badly: its worker vanished, or what it needs failed. One that was given
+    /// back, because it was paused or its worker stopped, is none of them.
     public var attempts: Int
 
     public init(

@@ -5,6 +5,8 @@ import Vitals
 struct TaskRun: Sendable {
     let store: AgentTaskStore
     let task: AgentTask
+    /// Its attempts before this one that ended badly.
+    let failures: Int
     let configuration: TaskConfiguration
     let meters: TaskMeters
     let time: any TimeSource
@@ -19,11 +21,10 @@ struct TaskRun: Sendable {
         case stopped
     }
 
-    /// Never throws: what goes wrong with one task ends here.
+    /// Never throws: what goes wrong with one task ends here. Its worker has entered it in the roster.
     func run() async {
         let started = time.now()
-        store.roster.enter(task.id, requested: task.requested)
-        defer { store.roster.leave(task.id) }
+        defer { store.roster.leave(task.held) }
         await Work.$detail.withValue("task \(task.id)") {
             do {
                 let outcome = try await settle(try await perform())
@@ -77,7 +78,7 @@ struct TaskRun: Sendable {
 
     /// Why the task may not go on; nil when it may.
     private func interruption() throws -> End? {
-        let state = store.roster.state(of: task.id)
+        let state = store.roster.state(of: task.held)
         if state.lost { throw AgentTaskStore.LeaseLost() }
         if let asked = state.requested { return .asked(asked) }
         return stopping() ? .stopped : nil
@@ -102,7 +103,7 @@ struct TaskRun: Sendable {
             try await store.yield(task, to: action)
             return action == .cancel ? .cancelled : nil
         case .stopped:
-            try await store.requeue(task, after: .zero)
+            try await store.requeue(task, .unfinished)
             return nil
         }
     }
@@ -113,11 +114,11 @@ struct TaskRun: Sendable {
         let transient = Self.isTransient(error)
         do {
             if error is CancellationError || stopping() {
-                try await store.requeue(task, after: .zero)
-            } else if transient, task.attempt < configuration.attempts {
+                try await store.requeue(task, .unfinished)
+            } else if transient, failures + 1 < configuration.attempts {
                 meters.retries.add()
                 logger.warning("task goes back to the queue", metadata: metadata)
-                try await store.requeue(task, after: .seconds(task.attempt))
+                try await store.requeue(task, .failed(delay: .seconds(failures + 1)))
             } else {
                 logger.warning("task failed", metadata: metadata)
                 try await store.fail(task, reason: "\(error)")

@@ -18,7 +18,7 @@ public struct TaskStatistics: Sendable {
     public var backlog: [AgentTask.State: Int]?
     /// Age of `backlog`.
     public var backlogAge: Duration?
-    /// Nil when none is queued, or the table was not read.
+    /// Of tasks of types that this program knows; nil when none is queued, or the table was not read.
     public var oldestQueued: Duration?
     /// From queued to claimed.
     public var queue: HistogramSnapshot
@@ -34,9 +34,8 @@ public struct TaskStatistics: Sendable {
 
 /// Where the worker counts.
 final class TaskMeters: Sendable {
-    struct Backlog: Sendable {
-        var byState: [AgentTask.State: Int]
-        var oldestQueued: Duration?
+    private struct Seen: Sendable {
+        var backlog: AgentTaskStore.Backlog
         var at: MonotonicInstant
     }
 
@@ -44,11 +43,15 @@ final class TaskMeters: Sendable {
     let run = Dictionary(uniqueKeysWithValues: TaskOutcome.allCases.map { ($0, Histogram()) })
     let retries = Counter()
     let leasesLost = Counter()
-    private let backlog = Mutex<Backlog?>(nil)
+    private let seen = Mutex<Seen?>(nil)
     private let failing = Mutex(false)
 
-    func saw(_ latest: Backlog) {
-        backlog.withLock { $0 = latest }
+    /// - Returns: true when there are tasks for others now, and were none before.
+    func saw(_ backlog: AgentTaskStore.Backlog, at now: MonotonicInstant) -> Bool {
+        seen.withLock { seen in
+            defer { seen = Seen(backlog: backlog, at: now) }
+            return backlog.forOthers > 0 && seen?.backlog.forOthers ?? 0 == 0
+        }
     }
 
     /// - Returns: true when that is news.
@@ -60,9 +63,10 @@ final class TaskMeters: Sendable {
     }
 
     func statistics(running: Int, limit: Int, now: MonotonicInstant) -> TaskStatistics {
-        let seen = backlog.withLock { $0 }
+        let seen = seen.withLock { $0 }
         return TaskStatistics(
-            running: running, limit: limit, backlog: seen?.byState, backlogAge: seen.map { now - $0.at }, oldestQueued: seen?.oldestQueued,
+            running: running, limit: limit, backlog: seen?.backlog.byState, backlogAge: seen.map { now - $0.at },
+            oldestQueued: seen?.backlog.oldestQueued,
             queue: queue.snapshot(), run: run.mapValues { $0.snapshot() }, retries: retries.value, leasesLost: leasesLost.value,
             claimFailing: failing.withLock { $0 })
     }

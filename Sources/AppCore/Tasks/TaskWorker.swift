@@ -54,10 +54,10 @@ public final class TaskWorker: Sendable {
                 for claim in await claim() {
                     meters.queue.record(claim.waited)
                     let run = TaskRun(
-                        store: store, task: claim.task, configuration: configuration, meters: meters, time: time, logger: logger,
-                        stopping: { self.isStopping })
-                    // Entered here and not in the child: the next claim must already count it.
-                    store.roster.enter(claim.task.id, requested: claim.task.requested)
+                        store: store, task: claim.task, failures: claim.failures, configuration: configuration, meters: meters, time: time,
+                        logger: logger, stopping: { self.isStopping })
+                    // Entered here and not in the child: the next claim must already count it, and not take it again.
+                    store.roster.enter(claim.task.held, requested: claim.task.requested)
                     group.addTask {
                         await run.run()
                         // A place is free, and more may be queued than the last claim had room for.
@@ -84,16 +84,14 @@ public final class TaskWorker: Sendable {
         }
     }
 
-    /// Wakes the claimer each poll, renews leases, looks at the backlog. Goes on until the last task has ended.
+    /// Renews leases, wakes the claimer each poll, looks at the backlog. Goes on until the last task has ended.
     private func keepTime() async {
         var renewAt = time.now() + configuration.lease / 3
         while !Task.isCancelled {
+            // What could not be renewed is tried again at the next poll: the database may be back.
+            if time.now() >= renewAt, await renew() { renewAt = time.now() + configuration.lease / 3 }
             store.roster.wake()
             await survey()
-            if time.now() >= renewAt {
-                await renew()
-                renewAt = time.now() + configuration.lease / 3
-            }
             // Stopping is looked at often: the process waits for it.
             let pause = min(configuration.poll, .milliseconds(200))
             let next = time.now() + configuration.poll
@@ -109,26 +107,31 @@ public final class TaskWorker: Sendable {
             let lost = try await store.failLost(maxAttempts: configuration.attempts)
             if lost > 0 { logger.warning("tasks failed because their workers were lost", metadata: ["tasks": "\(lost)"]) }
             let backlog = try await store.backlog()
-            meters.saw(TaskMeters.Backlog(byState: backlog.byState, oldestQueued: backlog.oldestQueued, at: time.now()))
+            if meters.saw(backlog, at: time.now()) {
+                logger.info("queued tasks are left to another version, which knows their types", metadata: ["tasks": "\(backlog.forOthers)"])
+            }
         } catch {
             // The claimer meets the same database and speaks of it; the age of the backlog grows.
             logger.debug("backlog not read", metadata: ["reason": "\(error)"])
         }
     }
 
-    private func renew() async {
-        let ids = store.roster.ids
-        guard !ids.isEmpty else { return }
+    /// - Returns: false when the database could not be asked.
+    private func renew() async -> Bool {
+        let tasks = store.roster.held
+        guard !tasks.isEmpty else { return true }
         do {
             // One short statement for all of them. Without it every running task would be lost, and begun again by somebody: more load.
             let held = try await Work.$workClass.withValue(.critical) {
-                try await store.renew(ids, worker: name, lease: configuration.lease)
+                try await store.renew(tasks, worker: name, lease: configuration.lease)
             }
-            for id in ids {
-                if let asked = held[id] { store.roster.ask(asked, of: id) } else { store.roster.lose(id) }
+            for task in tasks {
+                if let asked = held[task] { store.roster.ask(asked, of: task) } else { store.roster.lose(task) }
             }
+            return true
         } catch {
-            logger.debug("leases not renewed", metadata: ["tasks": "\(ids.count)", "reason": "\(error)"])
+            logger.debug("leases not renewed", metadata: ["tasks": "\(tasks.count)", "reason": "\(error)"])
+            return false
         }
     }
 }

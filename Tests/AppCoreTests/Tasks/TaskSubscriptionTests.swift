@@ -70,6 +70,6 @@ struct `A subscription` {
         let subscription = live(after: 0)
         #expect(subscription.lastSeenWhileLive == 0)
         _ = subscription.offer([TaskEvent(taskID: task.id, sequence: 1, kind: .taskFailed, payload: [:], at: WallTime(secondsSince1970: 0))])
-        #expect(subscription.lastSeenWhileLive == nil)
+        #expect(subscription.lastSeenWhileLive == Int.max)
     }
 }
