@@ -16,16 +16,19 @@ struct TestApplication: Sendable {
     let worker: TaskWorker
 
     /// Runs `body` with everything running but the worker, whose life belongs to the test.
+    ///
+    /// - Parameter pool: by default with a minute for each statement: most tests look at what happens, not at how fast a busy machine is.
     static func with<Result: Sendable>(
-        _ server: TestPostgres, redis: TestRedis? = nil, seeded: Bool = false, _ body: @Sendable (TestApplication) async throws -> Result
+        _ server: TestPostgres, redis: TestRedis? = nil, seeded: Bool = false,
+        pool configuration: PoolConfiguration = PoolConfiguration(max: 8, deadline: .seconds(60)),
+        _ body: @Sendable (TestApplication) async throws -> Result
     ) async throws -> Result {
         let name = try #require(try await server.makeDatabase().firstMatch(of: /test_[0-9]+/)).output
         let loop = try EventLoop()
         defer { loop.shutdown() }
         let logger = Logger(label: "test")
         let endpoint = server.endpoint(["dbname": String(name)])
-        // A minute: these tests look at what happens, not at how fast a busy machine is.
-        let pool = Pool(PoolConfiguration(max: 8, deadline: .seconds(60)), endpoint: endpoint, loop: loop, logger: logger)
+        let pool = Pool(configuration, endpoint: endpoint, loop: loop, logger: logger)
         let database = Database(pool: pool)
         let connection = redis.map { RedisConnection(RedisEndpoint(address: .unix(path: $0.socketPath)), deadline: .milliseconds(200), loop: loop, logger: logger) }
         let cache = TieredCache(redis: connection, logger: logger)
@@ -72,7 +75,7 @@ struct TestApplication: Sendable {
         var events: [ServerSentEvent] = []
         for await event in try await hub.stream(of: id, lastEventID: lastEventID) {
             events.append(event)
-            if let name = event.event, TaskEvent.Kind(rawValue: name)?.isFinal == true { break }
+            if let name = event.event, TaskEvent.Kind(rawValue: name).isFinal { break }
         }
         return events
     }

@@ -14,7 +14,7 @@ public struct EventHubStatistics: Sendable {
     public var clients: Int
     /// How many may be open.
     public var limit: Int
-    /// By event name.
+    /// By event name; `other` are those that only a later version knows.
     public var sent: [String: Int]
     /// Events not sent because their reader was slow; its stream ended with the first.
     public var dropped: Int
@@ -25,10 +25,17 @@ public struct EventHubStatistics: Sendable {
 }
 
 final class EventMeters: Sendable {
-    let sent = LabelledCounter<String>(known: ["task:state", "reset"] + TaskEvent.Kind.allCases.map(\.rawValue))
+    private static let names = ["task:state", "reset", "task:deleted", "other"] + TaskEvent.Kind.known.map(\.rawValue)
+    private static let known = Set(names)
+
+    private let sent = LabelledCounter<String>(known: EventMeters.names)
     let dropped = Counter()
     let resumes = LabelledCounter(known: EventHubStatistics.Resume.allCases)
     private let peak = Atomic(0)
+
+    func countSent(_ event: ServerSentEvent) {
+        sent.add(for: event.event.flatMap { Self.known.contains($0) ? $0 : nil } ?? "other")
+    }
 
     func sawBacklog(_ events: Int) {
         peak.max(events, ordering: .relaxed)

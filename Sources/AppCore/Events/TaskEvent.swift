@@ -1,15 +1,25 @@
 public import Vitals
 
 /// Something that happened to a task: a row of `agent_task_events`, numbered from 1 without gaps.
-public struct TaskEvent: Sendable, Codable, Hashable {
-    public enum Kind: String, Sendable, Codable, CaseIterable {
-        case taskStarted = "task:started"
-        case stepStarted = "step:started"
-        case stepCompleted = "step:completed"
-        case taskCompleted = "task:completed"
-        case taskFailed = "task:failed"
-        case taskPaused = "task:paused"
-        case taskCancelled = "task:cancelled"
+public struct TaskEvent: Sendable, Hashable {
+    /// What happened. A later version may know more kinds than this one: they are passed on as they are.
+    public struct Kind: RawRepresentable, Sendable, Hashable {
+        public let rawValue: String
+
+        public init(rawValue: String) {
+            self.rawValue = rawValue
+        }
+
+        public static let taskStarted = Kind(rawValue: "task:started")
+        public static let stepStarted = Kind(rawValue: "step:started")
+        public static let stepCompleted = Kind(rawValue: "step:completed")
+        public static let taskCompleted = Kind(rawValue: "task:completed")
+        public static let taskFailed = Kind(rawValue: "task:failed")
+        public static let taskPaused = Kind(rawValue: "task:paused")
+        public static let taskCancelled = Kind(rawValue: "task:cancelled")
+
+        /// Those that this version writes.
+        public static let known = [taskStarted, stepStarted, stepCompleted, taskCompleted, taskFailed, taskPaused, taskCancelled]
 
         public var isFinal: Bool { self == .taskCompleted || self == .taskFailed || self == .taskCancelled }
     }
@@ -17,13 +27,8 @@ public struct TaskEvent: Sendable, Codable, Hashable {
     public let taskID: AgentTask.ID
     public let sequence: Int
     public let kind: Kind
-    public let payload: JSONValue
+    public let payload: RawJSON
     public let at: WallTime
-
-    private enum CodingKeys: String, CodingKey {
-        case sequence, kind, payload, at
-        case taskID = "taskId"
-    }
 
     static let columns = "task_id, sequence, kind, payload, created_at"
 
@@ -31,23 +36,20 @@ public struct TaskEvent: Sendable, Codable, Hashable {
         self.taskID = taskID
         self.sequence = sequence
         self.kind = kind
-        self.payload = payload
+        self.payload = RawJSON(payload)
         self.at = at
     }
 
     init(_ row: Row) throws(PostgresError) {
         taskID = try AgentTask.ID(row, "task_id")
         sequence = try row.int("sequence")
-        kind = try row.value("kind")
-        payload = try row.json("payload")
+        kind = Kind(rawValue: try row.string("kind"))
+        payload = try row.rawJSON("payload")
         at = try row.time("created_at")
     }
 
     /// The event as one JSON object, as streams send it.
-    var json: JSONValue {
-        [
-            "taskId": .string(taskID.rawValue), "sequence": .integer(sequence), "kind": .string(kind.rawValue),
-            "payload": payload, "at": .string(at.rfc3339),
-        ]
+    var json: String {
+        "{\"at\":\"\(at.rfc3339)\",\"kind\":\(JSONValue.string(kind.rawValue)),\"payload\":\(payload.text),\"sequence\":\(sequence),\"taskId\":\"\(taskID)\"}"
     }
 }

@@ -220,11 +220,14 @@ final class LibpqResult: @unchecked Sendable {
     }
 
     func text(row: Int, column: Int32) -> String? {
+        withBytes(row: row, column: column) { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// Lends the value where libpq has it; nil when it is NULL.
+    func withBytes<Result>(row: Int, column: Int32, _ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result? {
         guard PQgetisnull(result, Int32(row), column) == 0, let bytes = PQgetvalue(result, Int32(row), column) else { return nil }
         let length = Int(PQgetlength(result, Int32(row), column))
-        return bytes.withMemoryRebound(to: UInt8.self, capacity: length) {
-            String(decoding: UnsafeBufferPointer(start: $0, count: length), as: UTF8.self)
-        }
+        return bytes.withMemoryRebound(to: UInt8.self, capacity: length) { body(UnsafeBufferPointer(start: $0, count: length)) }
     }
 
     var serverError: ServerError {

@@ -25,10 +25,28 @@ public struct Row: Sendable {
     let index: Int
 
     public func optionalString(_ column: String) throws(PostgresError) -> String? {
-        guard let field = result.column(named: column) else {
-            throw .decoding(column: column, reason: "not in the result")
+        result.text(row: index, column: try number(of: column))
+    }
+
+    /// How many bytes the value has; nil when it is NULL.
+    func length(_ column: String) throws(PostgresError) -> Int? {
+        result.withBytes(row: index, column: try number(of: column)) { $0.count }
+    }
+
+    /// Appends the value as the server sent it, NULL not at all. What is no UTF-8, in a database that does not look at its texts, is replaced.
+    func append(_ column: String, to bytes: inout [UInt8]) throws(PostgresError) {
+        _ = result.withBytes(row: index, column: try number(of: column)) { value in
+            if value.allSatisfy({ $0 < 0x80 }) || String(validating: value, as: UTF8.self) != nil {
+                bytes += value
+            } else {
+                bytes += String(decoding: value, as: UTF8.self).utf8
+            }
         }
-        return result.text(row: index, column: field)
+    }
+
+    private func number(of column: String) throws(PostgresError) -> Int32 {
+        guard let number = result.column(named: column) else { throw .decoding(column: column, reason: "not in the result") }
+        return number
     }
 
     public func string(_ column: String) throws(PostgresError) -> String {

@@ -38,6 +38,10 @@ public struct AgentTaskStore: Sendable {
         }
         let params = new.params ?? [:]
         _ = try TaskParameters(params)
+        let size = params.text.utf8.count
+        guard size <= TaskParameters.sizeLimit else {
+            throw RequestProblem.invalid(field: "params", reason: "has \(size) bytes; expected at most \(TaskParameters.sizeLimit)")
+        }
         let start = new.autoStart ?? true
         defer { onWrite(new.workspaceID) }
         do {
@@ -88,12 +92,21 @@ public struct AgentTaskStore: Sendable {
     public func telemetry(_ id: AgentTask.ID) async throws -> TaskTelemetry {
         try await namingMigrations {
             try await database.withConnection(for: "tasks.telemetry") { lease in
-                let rows = try await lease.query("SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE id = \(id)")
+                // Nothing of what it was given and what it found is told here.
+                let rows = try await lease.query(
+                    """
+                    SELECT \(unescaped: AgentTask.columns) FROM (
+                        SELECT id, workspace_id, type, '{}' AS params, state, attempt, current_step, progress, NULL AS error, NULL AS result, requested,
+                            event_sequence, created_at, queued_at, started_at, finished_at, updated_at FROM agent_tasks WHERE id = \(id)) task
+                    """)
                 guard let row = rows.first else { throw RequestProblem.notFound(what: "task \(id)") }
                 let events = try await lease.query(
                     """
-                    SELECT * FROM (
-                        SELECT \(unescaped: TaskEvent.columns) FROM agent_task_events WHERE task_id = \(id)
+                    SELECT \(unescaped: TaskEvent.columns) FROM (
+                        SELECT task_id, sequence, kind, created_at,
+                            jsonb_build_object('attempt', payload->'attempt', 'step', payload->'step', 'round', payload->'round',
+                                'seconds', payload->'seconds') AS payload
+                        FROM agent_task_events WHERE task_id = \(id) AND kind = ANY(\(TaskTelemetry.kinds.map(\.rawValue))::text[])
                         ORDER BY sequence DESC LIMIT \(TaskTelemetry.eventLimit)) latest
                     ORDER BY sequence
                     """
@@ -127,7 +140,7 @@ public struct AgentTaskStore: Sendable {
         if let event { hub.publish(event) }
         switch task.state {
         case .queued: roster.wake()
-        case .running: roster.ask(task.requested, of: task.id)
+        case .running: roster.ask(task.requested, of: task.held)
         default: break
         }
         return task

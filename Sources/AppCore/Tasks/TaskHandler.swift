@@ -3,17 +3,21 @@ import Vitals
 /// One kind of work, as a list of named steps over what is stored about a workspace.
 ///
 /// Steps only read; what they find is stored once, when the task is finished. So a task whose worker was lost starts again from its first step.
+/// `Examples/ThesisLength` is one that is written outside of this library.
 public protocol TaskHandler: Sendable {
     /// The type a client names: `risk-assessment`.
     var type: String { get }
     var steps: [TaskStep] { get }
 }
 
+/// One step, under the name that its events carry.
 public struct TaskStep: Sendable {
     public let name: String
     let perform: @Sendable (TaskData, inout TaskFindings) async throws -> Void
 
-    init(_ name: String, _ perform: @escaping @Sendable (TaskData, inout TaskFindings) async throws -> Void) {
+    /// - Parameter perform: reads, and adds to what the steps before it have found. It has the time of one step, `TaskConfiguration.step`. When
+    ///   it throws a `TaskFailure` the task fails; when the database fails under it the task is tried again.
+    public init(_ name: String, _ perform: @escaping @Sendable (TaskData, inout TaskFindings) async throws -> Void) {
         self.name = name
         self.perform = perform
     }
@@ -21,11 +25,12 @@ public struct TaskStep: Sendable {
 
 /// What the steps of one task have gathered so far.
 public struct TaskFindings: Sendable {
-    var workspace: Workspace?
+    /// For the steps that follow, as are `days` and `statements`.
+    public var workspace: Workspace?
     /// Oldest first.
-    var days: [MarketDay] = []
+    public var days: [MarketDay] = []
     /// Newest first.
-    var statements: [FinancialStatement] = []
+    public var statements: [FinancialStatement] = []
     /// The result, by name.
     public var figures: [String: JSONValue] = [:]
     /// One sentence for the audit log.
@@ -40,21 +45,24 @@ public struct TaskFindings: Sendable {
 public struct TaskFailure: Error, Sendable, CustomStringConvertible {
     public let description: String
 
-    init(_ description: String) {
+    /// - Parameter description: the task's `error`, for whoever asked for the work.
+    public init(_ description: String) {
         self.description = description
     }
 }
 
-/// What a client may set for every kind of task; other members of `params` are kept and ignored.
-struct TaskParameters: Sendable, Hashable {
+/// What a client may set for every kind of task; other members of `params` are kept, for the handlers that know them.
+public struct TaskParameters: Sendable, Hashable {
     /// Trading days looked back on.
-    var days = 252
+    public internal(set) var days = 252
     /// How often the work is done anew, each time on the rows as they are then.
-    var rounds = 1
+    public internal(set) var rounds = 1
     /// Between two rounds.
-    var interval = Duration.zero
+    public internal(set) var interval = Duration.zero
 
     static let minimumDays = 20
+    /// Of all of them as JSON: they say what is to be done and are no data. A worker holds those of every task that it runs.
+    static let sizeLimit = 65_536
 
     /// - Throws: `RequestProblem.invalid` naming the member.
     init(_ params: JSONValue) throws(RequestProblem) {

@@ -13,6 +13,7 @@ public struct TaskTelemetry: Sendable, Codable, Hashable {
 
     /// Steps are told from the latest events; a task of many rounds has more than anybody reads.
     static let eventLimit = 2_000
+    static let kinds: [TaskEvent.Kind] = [.taskStarted, .stepStarted, .stepCompleted]
 
     public var taskID: AgentTask.ID
     public var state: AgentTask.State
@@ -42,17 +43,18 @@ public struct TaskTelemetry: Sendable, Codable, Hashable {
         steps = []
         var attempt = 0
         for event in events {
+            let facts = event.payload.value
             switch event.kind {
             case .taskStarted:
-                attempt = event.payload["attempt"]?.intValue ?? attempt + 1
+                attempt = facts?["attempt"]?.intValue ?? attempt + 1
                 if queueSeconds == nil, let queued = task.queuedAt { queueSeconds = max(0, (event.at - queued).seconds) }
             case .stepStarted:
                 steps.append(
                     Step(
-                        name: event.payload["step"]?.stringValue ?? "", attempt: attempt, round: event.payload["round"]?.intValue ?? 1,
+                        name: facts?["step"]?.stringValue ?? "", attempt: attempt, round: facts?["round"]?.intValue ?? 1,
                         startedAt: event.at, seconds: nil))
             case .stepCompleted:
-                if let last = steps.indices.last { steps[last].seconds = event.payload["seconds"]?.doubleValue }
+                if let last = steps.indices.last { steps[last].seconds = facts?["seconds"]?.doubleValue }
             default: break
             }
         }

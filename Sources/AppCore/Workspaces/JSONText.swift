@@ -37,7 +37,7 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
         }
     }
 
-    private static func appendQuoted(_ text: String, to output: inout [UInt8]) {
+    static func appendQuoted(_ text: String, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
         for byte in text.utf8 {
             switch byte {

@@ -4,7 +4,7 @@ import Vitals
 ///
 /// Every call takes at most one connection at a time and says why in its purpose. A missing table becomes a `SchemaError`.
 public struct WorkspaceStore: Sendable {
-    private let database: Database
+    let database: Database
     private let cache: TieredCache
 
     public init(database: Database, cache: TieredCache) {
@@ -102,59 +102,16 @@ public struct WorkspaceStore: Sendable {
 
     // MARK: One workspace's data
 
-    /// The workspace from the cache, the rest in one checkout: a statement for each part, each led by its index.
-    public func overview(_ id: Workspace.ID) async throws -> WorkspaceOverview {
-        let known = try await lookUp(id)
-        return try await namingMigrations {
+    /// All that the first screen of a workspace shows, in one round trip.
+    public func overview(_ id: Workspace.ID) async throws -> JSONDocument {
+        try await namingMigrations {
             try await database.withConnection(for: "workspace.overview") { lease in
-                // The database answers after all: then nothing of the overview is older than it looks.
-                let workspace = known.source == .stale ? try await Self.workspace(id, in: lease.query(Self.row(of: id))) : known.value
-                let snapshots = try await latestSnapshots(id, &lease)
-                let auditLogs = try await lease.query(
-                    "SELECT \(unescaped: AuditLog.columns) FROM ai_audit_logs WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT 10"
-                ).map { row in try AuditLog(row) }
-                let tasks = try await lease.query(
-                    "SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT 10"
-                ).map { row in try AgentTask(row) }
-                let days = try await lease.query(
-                    """
-                    SELECT \(unescaped: MarketDay.columns) FROM market_snapshots WHERE ticker = \(workspace.ticker)
-                    ORDER BY snapshot_date DESC LIMIT \(unescaped: "\(MarketSummary.window)")
-                    """
-                ).map { row in try MarketDay(row) }
-                try await touch(workspace, &lease)
-                return WorkspaceOverview(
-                    workspace: workspace, snapshots: snapshots, auditLogs: auditLogs, tasks: tasks, market: MarketSummary(newestFirst: days))
+                let overview = try WorkspaceOverview(id, try await lease.batch(WorkspaceOverview.statements(for: id)))
+                // A read does not fail for a visit that cannot be noted.
+                if overview.isVisitToBeNoted { _ = try? await lease.execute(WorkspaceOverview.visit(of: id)) }
+                return overview.document
             }
         }
-    }
-
-    /// Steps from type to type along the index: a hot workspace has thousands of snapshots of few types.
-    private func latestSnapshots(_ id: Workspace.ID, _ lease: inout Lease) async throws -> [DataSnapshot] {
-        try await lease.query(
-            """
-            WITH RECURSIVE types AS (
-                (SELECT snapshot_type FROM workspace_data_snapshots WHERE workspace_id = \(id) ORDER BY snapshot_type LIMIT 1)
-                UNION ALL
-                SELECT (SELECT s.snapshot_type FROM workspace_data_snapshots s
-                        WHERE s.workspace_id = \(id) AND s.snapshot_type > types.snapshot_type ORDER BY s.snapshot_type LIMIT 1)
-                FROM types WHERE types.snapshot_type IS NOT NULL)
-            SELECT latest.* FROM types CROSS JOIN LATERAL (
-                SELECT \(unescaped: DataSnapshot.columns) FROM workspace_data_snapshots s
-                WHERE s.workspace_id = \(id) AND s.snapshot_type = types.snapshot_type ORDER BY s.created_at DESC LIMIT 1) latest
-            ORDER BY latest.snapshot_type LIMIT 50
-            """
-        ).map { row in try DataSnapshot(row) }
-    }
-
-    /// Notes the visit, once a minute at most and never waiting for another visitor: a hot workspace is read by many at once.
-    private func touch(_ workspace: Workspace, _ lease: inout Lease) async throws {
-        try await lease.execute(
-            """
-            UPDATE workflows SET last_accessed_at = now() WHERE id = (
-                SELECT id FROM workflows WHERE id = \(workspace.id) AND last_accessed_at < now() - interval '1 minute'
-                FOR UPDATE SKIP LOCKED)
-            """)
     }
 
     /// Newest first; of one type when it is given.

@@ -1,3 +1,4 @@
+import AppCore
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
@@ -10,6 +11,21 @@ extension Response {
     {
         data(try ByteBuffer(bytes: jsonBytes(value)), contentType: contentType, status: status)
     }
+
+    /// A body that is there already. A long one goes out piece by piece, as fast as it is taken: it is not held twice.
+    static func json(_ document: JSONDocument, status: HTTPResponse.Status = .ok) -> Response {
+        let bytes = document.bytes
+        guard bytes.count > pieceSize else { return data(ByteBuffer(bytes: bytes), contentType: "application/json", status: status) }
+        let body = ResponseBody(contentLength: bytes.count) { writer in
+            for start in stride(from: 0, to: bytes.count, by: pieceSize) {
+                try await writer.write(ByteBuffer(bytes: bytes[start..<min(start + pieceSize, bytes.count)]))
+            }
+            try await writer.finish(nil)
+        }
+        return whole(body, contentType: "application/json", status: status)
+    }
+
+    private static let pieceSize = 65_536
 
     /// The body as it is sent.
     static func jsonBytes(_ value: some Encodable) throws -> [UInt8] {
@@ -25,10 +41,12 @@ extension Response {
     }
 
     static func data(_ bytes: ByteBuffer, contentType: String, status: HTTPResponse.Status = .ok) -> Response {
+        whole(ResponseBody(byteBuffer: bytes), contentType: contentType, status: status)
+    }
+
+    private static func whole(_ body: ResponseBody, contentType: String, status: HTTPResponse.Status) -> Response {
         Response(
-            status: status,
-            headers: [.contentType: contentType, .cacheControl: "no-store", .xContentTypeOptions: "nosniff"],
-            body: ResponseBody(byteBuffer: bytes))
+            status: status, headers: [.contentType: contentType, .cacheControl: "no-store", .xContentTypeOptions: "nosniff"], body: body)
     }
 }
 

@@ -1,7 +1,6 @@
 import AppCore
 import HTTPTypes
 import Hummingbird
-import NIOCore
 import Vitals
 
 /// What a read was answered with, best first.
@@ -51,19 +50,24 @@ struct DegradeLadder: Sendable {
     }
 
     /// A read that no cache keeps: each goes to the database, and its answer is kept for the time when that is not possible.
-    ///
-    /// - Parameter version: of the row that the answer shows, where it has one.
     func answer<Value: Encodable>(
         _ name: String, about subject: Subject, version: (Value) -> Int? = { _ in nil }, _ read: () async throws -> Value
     ) async throws -> Response {
+        try await answer(name, about: subject) {
+            let value = try await read()
+            return JSONDocument(try Response.jsonBytes(value), version: version(value))
+        }
+    }
+
+    /// The same.
+    func answer(_ name: String, about subject: Subject, _ read: () async throws -> JSONDocument) async throws -> Response {
         let key = "\(name) \(subject.key)"
         if let kept = fit(key, subject), kept.isResting { return told(kept.response, name, .stale) }
         let reading = lastGood.begin()
         do {
-            let value = try await read()
-            let payload = try Response.jsonBytes(value)
-            lastGood.keep(payload, for: key, about: subject.writes ?? key, version: version(value), of: reading)
-            return told(.data(ByteBuffer(bytes: payload), contentType: "application/json"), name, .fresh)
+            let document = try await read()
+            lastGood.keep(document.bytes, for: key, about: subject.writes ?? key, version: document.version, of: reading)
+            return told(.json(document), name, .fresh)
         } catch {
             if case RequestProblem.notFound = error { lastGood.forget(key) }
             let answer = ErrorAnswer(error)
@@ -103,7 +107,7 @@ struct DegradeLadder: Sendable {
 
 extension LastGood.Kept {
     fileprivate var response: Response {
-        Response.data(ByteBuffer(bytes: payload), contentType: "application/json").aged(age).stale
+        Response.json(JSONDocument(payload)).aged(age).stale
     }
 }
 

@@ -10,7 +10,7 @@ func addTaskRoutes(to routes: inout Routes, tasks: AgentTaskStore, hub: EventHub
         return try .json(task, status: .created).locating("/api/agents/tasks/\(task.id)")
     }
     routes.on(.get, "/api/agents/tasks/{id}", as: "task") { _, context in
-        try await .json(tasks.find(context.taskID))
+        try await .json(tasks.document(context.taskID))
     }
     for action in TaskAction.allCases {
         routes.on(.post, "/api/agents/tasks/{id}/\(action.rawValue)", as: "task_\(action.rawValue)") { _, context in
@@ -21,8 +21,8 @@ func addTaskRoutes(to routes: inout Routes, tasks: AgentTaskStore, hub: EventHub
         try await .json(tasks.telemetry(context.taskID))
     }
     routes.on(.get, "/api/agents/workspaces/{id}/tasks", as: "workspace_tasks") { request, context in
-        let list = try await tasks.list(of: context.workspaceID, limit: request.query("limit", in: 1...500, default: 50))
-        return try .json(["tasks": list])
+        try await .json(
+            tasks.page(of: context.workspaceID, limit: request.query("limit", in: 1...500, default: 50), before: request.pageCursor))
     }
     routes.on(.get, "/api/agents/tasks/{id}/stream", as: "task_stream") { request, context in
         let id = try context.taskID

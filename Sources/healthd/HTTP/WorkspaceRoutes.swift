@@ -8,8 +8,8 @@ import Hummingbird
 func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore, ladder: DegradeLadder) {
     routes.on(.get, "/api/workspaces", as: "workspaces") { request, _ in
         let user = try request.uri.queryParameters.get("userId").map { text in try WorkspaceUser.ID(text, field: "userId") }
-        let list = try await workspaces.list(user: user, limit: request.query("limit", in: 1...500, default: 50))
-        return try .json(["workspaces": list])
+        return try await .json(
+            workspaces.page(user: user, limit: request.query("limit", in: 1...500, default: 50), before: request.pageCursor))
     }
     routes.on(.post, "/api/workspaces", as: "workspace_create") { request, _ in
         let workspace = try await workspaces.create(request.json(NewWorkspace.self))
@@ -27,43 +27,46 @@ func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore, lad
     routes.on(.get, "/api/workspaces/{id}/overview", as: "workspace_overview") { _, context in
         let id = try context.workspaceID
         let subject = DegradeLadder.Subject(key: "\(id)", writes: "\(id)") { workspaces.newestVersion(of: id) }
-        return try await ladder.answer("workspace_overview", about: subject, version: { $0.workspace.version }) {
-            try await workspaces.overview(id)
-        }
+        return try await ladder.answer("workspace_overview", about: subject) { try await workspaces.overview(id) }
     }
     routes.on(.get, "/api/workspaces/{id}/snapshots", as: "workspace_snapshots") { request, context in
         let id = try context.workspaceID
         let type = request.uri.queryParameters.get("type")
         let limit = try request.query("limit", in: 1...500, default: 50)
-        return try await ladder.answer("workspace_snapshots", about: .init(key: "\(id) \(limit) \(type.map { "=\($0)" } ?? "")", writes: "\(id)")) {
-            try await ["snapshots": workspaces.snapshots(id, type: type, limit: limit)]
+        let before = try request.pageCursor
+        let key = "\(id) \(limit) \(before.map { "\($0)" } ?? "") \(type.map { "=\($0)" } ?? "")"
+        return try await ladder.answer("workspace_snapshots", about: .init(key: key, writes: "\(id)")) {
+            try await workspaces.snapshotPage(id, type: type, limit: limit, before: before)
         }
     }
     routes.on(.post, "/api/workspaces/{id}/snapshots", as: "workspace_snapshot_create") { request, context in
         let id = try context.workspaceID
         let new = try await request.json(NewDataSnapshot.self)
-        return try await .json(ladder.writing(about: "\(id)") { try await workspaces.addSnapshot(id, new) }, status: .created)
+        return try await .json(ladder.writing(about: "\(id)") { try await workspaces.addSnapshotDocument(id, new) }, status: .created)
     }
     routes.on(.get, "/api/workspaces/{id}/audit-logs", as: "workspace_audit_logs") { request, context in
         let id = try context.workspaceID
         let limit = try request.query("limit", in: 1...500, default: 50)
-        return try await ladder.answer("workspace_audit_logs", about: .init(key: "\(id) \(limit)", writes: "\(id)")) {
-            try await ["auditLogs": workspaces.auditLogs(id, limit: limit)]
+        let before = try request.pageCursor
+        let key = "\(id) \(limit) \(before.map { "\($0)" } ?? "")"
+        return try await ladder.answer("workspace_audit_logs", about: .init(key: key, writes: "\(id)")) {
+            try await workspaces.auditLogPage(id, limit: limit, before: before)
         }
     }
     routes.on(.get, "/api/market/{ticker}/history", as: "market_history") { request, context in
         let ticker = try context.part("ticker")
         let limit = try request.query("limit", in: 1...5_000, default: 252)
         return try await ladder.answer("market_history", about: .init(key: "\(ticker) \(limit)")) {
-            try await MarketHistoryDocument(ticker: ticker, days: workspaces.marketHistory(ticker, limit: limit))
+            try await workspaces.marketHistoryDocument(ticker, limit: limit)
         }
     }
 }
 
-/// Newest day first.
-private struct MarketHistoryDocument: Encodable {
-    var ticker: String
-    var days: [MarketDay]
+extension Request {
+    /// Where the page begins that is asked for; nil is at the newest.
+    var pageCursor: PageCursor? {
+        get throws { try uri.queryParameters.get("before").map { text in try PageCursor(text) } }
+    }
 }
 
 extension HTTPContext {

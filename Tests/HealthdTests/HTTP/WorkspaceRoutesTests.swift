@@ -131,4 +131,46 @@ import Vitals
             }
         }
     }
+
+    @Test("J3: a list that is long comes page by page, and a long page whole")
+    func pages() async throws {
+        try await Self.serve { web in
+            _ = try await web.send(.POST, "/api/workspaces", body: #"{"name":"Long semis","ticker":"NVDA"}"#)
+            let payload = String(repeating: "a", count: 700_000)
+            for number in 1...3 {
+                let made = try await web.send(.POST, "/api/workspaces/1/snapshots", body: #"{"type":"t\#(number)","payload":"\#(payload)"}"#)
+                #expect(made.status == 201 && made.json?["payload"]?.stringValue == payload)
+            }
+            for list in ["snapshots", "audit-logs"] {
+                let refused = try await web.send(.GET, "/api/workspaces/1/\(list)?before=7")
+                #expect(refused.status == 400 && refused.json?["message"]?.stringValue?.hasPrefix("before is \"7\"; expected") == true, "\(refused.body)")
+            }
+            let first = try await web.send(.GET, "/api/workspaces/1/snapshots")
+            #expect(first.headers.first(name: "content-length") == "\(first.body.utf8.count)" && first.body.utf8.count > 1_400_000)
+            let next = try #require(first.json?["next"]?.stringValue)
+            let second = try await web.send(.GET, "/api/workspaces/1/snapshots?before=\(next)")
+            #expect(second.json?["next"] == nil)
+            let types = [first, second].map { answer -> [String] in
+                guard case .array(let snapshots) = answer.json?["snapshots"] else { return [] }
+                return snapshots.compactMap { $0["type"]?.stringValue }
+            }
+            #expect(types == [["t3", "t2"], ["t1"]])
+            let head = try await web.send(.HEAD, "/api/workspaces/1/snapshots")
+            #expect(head.status == 200 && head.body.isEmpty)
+        }
+    }
+
+    @Test("J3: what a task is given says what to do, and is no data")
+    func longParams() async throws {
+        try await Self.serve { web in
+            _ = try await web.send(.POST, "/api/workspaces", body: #"{"name":"Long semis","ticker":"NVDA"}"#)
+            func create(_ length: Int) async throws -> `HTTP server`.Answer {
+                let text = String(repeating: "a", count: length)
+                return try await web.send(.POST, "/api/agents/tasks", body: #"{"workspaceId":1,"type":"risk-assessment","params":{"a":"\#(text)"}}"#)
+            }
+            #expect(try await create(65_528).status == 201)
+            let refused = try await create(65_529)
+            #expect(refused.status == 400 && refused.json?["message"] == "params has 65537 bytes; expected at most 65536", "\(refused.body.prefix(200))")
+        }
+    }
 }
