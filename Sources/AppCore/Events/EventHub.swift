@@ -1,4 +1,3 @@
-import FoundationEssentials
 public import Logging
 import Synchronization
 public import Vitals
@@ -21,7 +20,7 @@ public final class EventHub: Sendable {
     }
 
     private let state = Mutex(State())
-    private let database: Database
+    let reads: StreamReads
     private let bootID: String
     private let streamLimit: Int
     private let bufferLimit: Int
@@ -41,7 +40,7 @@ public final class EventHub: Sendable {
         logger: Logger = Logger(label: "events")
     ) {
         precondition(streams > 0 && buffer > 0, "a hub needs room for a stream and an event")
-        self.database = database
+        reads = StreamReads(database: database, time: time)
         self.bootID = bootID
         streamLimit = streams
         bufferLimit = buffer
@@ -78,23 +77,18 @@ public final class EventHub: Sendable {
         let subscription = TaskSubscription(taskID: id, limit: bufferLimit)
         // Registered before the rows are read: what is committed after the reading is published after this.
         let handle = try register(subscription)
-        let task = try await namingMigrations {
-            let rows = try await database.query("SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE id = \(id)", for: "stream.state")
-            guard let row = rows.first else { throw RequestProblem.notFound(what: "task \(id)") }
-            return try AgentTask(row)
-        }
+        let known = lastEventID.flatMap { $0.isEmpty ? nil : sequence(of: $0) }
+        let task = try await reads.state(of: id, notBefore: known ?? 0)
         var prelude: [ServerSentEvent] = []
         var after = 0
-        if let lastEventID, !lastEventID.isEmpty {
-            if let sequence = sequence(of: lastEventID), sequence <= task.eventSequence {
-                after = sequence
-                meters.resumes.add(for: .complete)
-            } else {
-                prelude.append(ServerSentEvent(event: "reset", data: #"{"reason":"this Last-Event-ID is not known here; all events follow"}"#))
-                meters.resumes.add(for: .gap)
-            }
+        if let known, known <= task.eventSequence {
+            after = known
+            meters.resumes.add(for: .complete)
+        } else if let lastEventID, !lastEventID.isEmpty {
+            prelude.append(ServerSentEvent(event: "reset", data: #"{"reason":"this Last-Event-ID is not known here; all events follow"}"#))
+            meters.resumes.add(for: .gap)
         }
-        prelude.append(ServerSentEvent(event: "task:state", data: String(decoding: try JSONEncoder().encode(task), as: UTF8.self)))
+        prelude.append(ServerSentEvent(event: "task:state", data: task.json))
         subscription.begin(after: after)
         return TaskEventStream(hub: self, subscription: subscription, handle: handle, prelude: prelude)
     }
@@ -108,7 +102,7 @@ public final class EventHub: Sendable {
     }
 
     func rendered(_ event: TaskEvent) -> ServerSentEvent {
-        ServerSentEvent(id: "\(bootID)-\(event.sequence)", event: event.kind.rawValue, data: event.json.text)
+        ServerSentEvent(id: "\(bootID)-\(event.sequence)", event: event.kind.rawValue, data: event.json)
     }
 
     private func register(_ subscription: TaskSubscription) throws -> StreamHandle {
@@ -137,25 +131,13 @@ public final class EventHub: Sendable {
         for subscription in all { subscription.end() }
     }
 
-    // MARK: Rows
-
-    static let pageSize = 500
-
-    /// Stored events after `sequence`, at most a page.
-    func page(of id: AgentTask.ID, after sequence: Int) async throws -> [TaskEvent] {
-        try await database.query(
-            """
-            SELECT \(unescaped: TaskEvent.columns) FROM agent_task_events WHERE task_id = \(id) AND sequence > \(sequence)
-            ORDER BY sequence LIMIT \(unescaped: "\(Self.pageSize)")
-            """, for: "stream.replay"
-        ).map { row in try TaskEvent(row) }
-    }
+    // MARK: Looking
 
     func replayFailed(_ id: AgentTask.ID, _ error: any Error) {
         logger.warning("event stream ended: stored events cannot be read", metadata: ["task": "\(id)", "reason": "\(error)"])
     }
 
-    /// Looks each second for events that did not come through this process, until cancelled.
+    /// Looks each second for events that did not come through this process, and whether the tasks still exist, until cancelled.
     public func run() async {
         var failing = false
         while !Task.isCancelled {
@@ -172,21 +154,30 @@ public final class EventHub: Sendable {
 
     private func catchUp() async throws {
         let followers = state.withLock { state in state.subscriptions.values.flatMap(\.values) }
-        var behind: [AgentTask.ID: Int] = [:]
+        var seen: [AgentTask.ID: Int] = [:]
         for follower in followers {
-            guard let seen = follower.lastSeenWhileLive else { continue }
-            behind[follower.taskID] = min(seen, behind[follower.taskID] ?? .max)
+            guard let last = follower.lastSeenWhileLive else { continue }
+            seen[follower.taskID] = min(last, seen[follower.taskID] ?? .max)
         }
-        guard !behind.isEmpty else { return }
-        let ids = Array(behind.keys)
-        let rows = try await database.query(
-            """
-            SELECT e.task_id, e.sequence, e.kind, e.payload, e.created_at
-            FROM unnest(\(ids)::uuid[], \(ids.map { behind[$0] ?? 0 })::bigint[]) AS followed (task_id, seen)
-            JOIN agent_task_events e ON e.task_id = followed.task_id AND e.sequence > followed.seen
-            ORDER BY e.task_id, e.sequence LIMIT 2000
-            """, for: "stream.catch-up")
-        for row in rows { publish(try TaskEvent(row)) }
+        guard !seen.isEmpty else { return }
+        let news = try await reads.news(since: seen)
+        for event in news.events { publish(event) }
+        for id in news.deleted { end(streamsOf: id, saying: Self.deleted(id)) }
+        // One event that cannot be read is no reason to keep the others' from them.
+        for (id, error) in news.unreadable {
+            replayFailed(id, error)
+            end(streamsOf: id)
+        }
+    }
+
+    private func end(streamsOf id: AgentTask.ID, saying lastWord: ServerSentEvent? = nil) {
+        let followers = state.withLock { state in state.subscriptions[id].map { Array($0.values) } ?? [] }
+        for follower in followers { follower.end(saying: lastWord) }
+    }
+
+    private static func deleted(_ id: AgentTask.ID) -> ServerSentEvent {
+        let data: JSONValue = ["taskId": .string(id.rawValue), "reason": "the task does not exist any more; it is deleted with its workspace"]
+        return ServerSentEvent(event: "task:deleted", data: data.text)
     }
 
     public func statistics() -> EventHubStatistics {

@@ -2,8 +2,8 @@ import Vitals
 
 /// The events of one task for one reader, ready to send. Read it with one iterator.
 ///
-/// It ends when the reader is too slow, the hub ends it, the stored events cannot be read, or the reading task is cancelled; not when
-/// the task is finished, since a client would only connect again.
+/// It ends when the reader is too slow, the hub ends it, the stored events cannot be read, the reading task is cancelled, or the task is
+/// deleted, which is told as `task:deleted`; not when the task is finished, since a client would only connect again.
 public struct TaskEventStream: AsyncSequence, Sendable {
     public typealias Element = ServerSentEvent
     public typealias Failure = Never
@@ -25,26 +25,25 @@ public struct TaskEventStream: AsyncSequence, Sendable {
         public mutating func next() async -> ServerSentEvent? {
             while true {
                 if let event = ready.popLast() {
-                    stream.hub.meters.sent.add(for: event.event ?? "")
+                    stream.hub.meters.countSent(event)
                     return event
                 }
                 guard !Task.isCancelled else { return nil }
                 switch stream.subscription.position {
                 case .replaying(let after):
                     do {
-                        let page = try await stream.hub.page(of: stream.subscription.taskID, after: after)
+                        let page = try await stream.hub.reads.page(of: stream.subscription.taskID, after: after)
                         ready = page.reversed().map { stream.hub.rendered($0) }
-                        stream.subscription.replayed(through: page.last?.sequence ?? after, isLast: page.count < EventHub.pageSize)
+                        stream.subscription.replayed(through: page.last?.sequence ?? after, isLast: page.count < StreamReads.pageSize)
                     } catch {
                         if !(error is CancellationError) { stream.hub.replayFailed(stream.subscription.taskID, error) }
                         return nil
                     }
                 case .live:
-                    let events = await stream.subscription.take()
-                    guard !events.isEmpty else { return nil }
-                    ready = events.reversed().map { stream.hub.rendered($0) }
+                    ready = await stream.subscription.take().reversed().map { stream.hub.rendered($0) }
                 case .ended:
-                    return nil
+                    guard let word = stream.subscription.takeLastWord() else { return nil }
+                    ready = [word]
                 }
             }
         }

@@ -20,6 +20,8 @@ final class TaskSubscription: Sendable {
         /// Came before their turn: two writers commit in one order and publish in another.
         var early: [Int: TaskEvent] = [:]
         var finished = false
+        /// Sent before the stream ends.
+        var lastWord: ServerSentEvent?
         var waiter: CheckedContinuation<[TaskEvent], Never>?
 
         mutating func takeIfReady() -> [TaskEvent]? {
@@ -48,9 +50,12 @@ final class TaskSubscription: Sendable {
 
     var position: Position { state.withLock { $0.position } }
 
-    /// The last number this reader has, while it is live and more can come.
+    /// The last number this reader has, or the greatest there is when nothing more can come; nil unless it is live.
     var lastSeenWhileLive: Int? {
-        state.withLock { $0.position == .live && !$0.finished ? $0.expected - 1 : nil }
+        state.withLock { state in
+            guard state.position == .live else { return nil }
+            return state.finished ? Int.max : state.expected - 1
+        }
     }
 
     func begin(after sequence: Int) {
@@ -100,12 +105,21 @@ final class TaskSubscription: Sendable {
         return held
     }
 
-    func end() {
+    func end(saying lastWord: ServerSentEvent? = nil) {
         let wakeup = state.withLock { state in
+            if state.position != .ended { state.lastWord = lastWord }
             state.position = .ended
             return state.wake()
         }
         if let (waiter, events) = wakeup { waiter.resume(returning: events) }
+    }
+
+    /// What the reader is told when its stream has ended; once.
+    func takeLastWord() -> ServerSentEvent? {
+        state.withLock { state in
+            defer { state.lastWord = nil }
+            return state.lastWord
+        }
     }
 
     /// What has come since the last call, waiting for the first of it; empty when the stream has ended or the task is cancelled.

@@ -12,8 +12,10 @@ enum EventStream {
     /// "Every 15 seconds or so" keeps proxies from closing a silent stream (WHATWG HTML, 9.2.7).
     static let heartbeat = Duration.seconds(15)
     static let retry = Duration.seconds(2)
-    /// For a client that was refused: an invitation to come back soon would keep the limit reached.
-    static let retryWhenBusy = Duration.seconds(30)
+    /// When no more streams may be open: an invitation to come back soon would keep the limit reached.
+    static let retryWhenFull = Duration.seconds(30)
+    /// When the database cannot be asked: it may be all those who follow anything.
+    static let retryWhenRefused = Duration.seconds(5)
 
     static let headers: HTTPFields = [
         .contentType: "text/event-stream",
@@ -40,13 +42,11 @@ enum EventStream {
                 }
                 defer { group.cancelAll() }
                 try await request.body.consumeWithInboundCloseHandler { _ in
-                    try await writer.write(ByteBuffer(bytes: opening(retry: retry)))
+                    try await writer.write(ByteBuffer(bytes: opening(retry: spread(retry))))
                     while let bytes = await handover.take() {
                         try await writer.write(ByteBuffer(bytes: bytes))
                     }
-                    // Whoever is still there comes back, and not all in the same instant.
-                    let jitter = Duration.milliseconds(Int64.random(in: 0...1_000))
-                    try await writer.write(ByteBuffer(bytes: opening(retry: .seconds(1) + jitter)))
+                    try await writer.write(ByteBuffer(bytes: opening(retry: spread(.seconds(1)))))
                 } onInboundClosed: {
                     handover.close()
                 }
@@ -54,6 +54,13 @@ enum EventStream {
             try await writer.finish(nil)
         }
         return Response(status: .ok, headers: headers, body: body)
+    }
+
+    /// When one of many is to come back that lost their streams, or were refused, in the same instant: in `wait` at the earliest, and in twice
+    /// that, or a second later, at the latest. To the millisecond: it is this that spreads them.
+    static func spread(_ wait: Duration) -> Duration {
+        let milliseconds = wait.nanoseconds / 1_000_000
+        return .milliseconds(milliseconds + Int64.random(in: 0...max(1_000, milliseconds)))
     }
 
     /// `retry:` and a comment: what proxies and clients see before anything has happened.
@@ -79,14 +86,15 @@ enum EventStream {
     /// An `EventSource` never comes back after anything but 200. So what will pass is told in an event, with a time to come back; what will
     /// not (no such task) is thrown, and ends it for good.
     static func refusal(of error: any Error) throws -> Response {
-        let answer: ErrorAnswer
+        var answer: ErrorAnswer
         if let full = error as? EventHub.TooManyStreams {
-            answer = ErrorAnswer(.serviceUnavailable, "too_many_streams", full.description, retryAfter: retryWhenBusy)
+            answer = ErrorAnswer(.serviceUnavailable, "too_many_streams", full.description, retryAfter: retryWhenFull)
         } else {
             answer = ErrorAnswer(error)
         }
         guard answer.status.code >= 500, !answer.isUnexpected else { throw error }
-        let wait = max(answer.retryAfter ?? .zero, retryWhenBusy)
+        let wait = spread(max(answer.retryAfter ?? .zero, retryWhenRefused))
+        answer.retryAfter = wait
         let event = ServerSentEvent(event: "busy", data: String(decoding: answer.body, as: UTF8.self), retry: wait)
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: event.rendered())))
     }

@@ -240,14 +240,15 @@ import Vitals
             #expect(response.headers.first(name: "x-accel-buffering") == "no")
             #expect(response.headers.first(name: "content-length") == nil)
             var reader = Reader(response.body)
-            try await reader.read(until: "retry: 2000\n: healthd\n\n")
+            try await reader.read(until: "retry: ")
+            try await reader.read(until: "\n: healthd\n\n")
             try await time.untilAsleep()
             time.advance(by: EventStream.heartbeat)
             try await reader.read(until: ": alive\n\n")
             source.yield(ServerSentEvent(id: "b-1", event: "step:started", data: "one\ntwo"))
             try await reader.read(until: "id: b-1\nevent: step:started\ndata: one\ndata: two\n\n")
             source.finish()
-            try await reader.read(until: "retry: 1")
+            try await reader.read(until: "retry: ")
             try await reader.readToEnd()
         }
     }
@@ -282,6 +283,6 @@ import Vitals
         #expect(response.status == .ok)
         let collector = BodyCollector()
         try await response.body.write(collector)
-        #expect(collector.text.hasPrefix("retry: 30000\nevent: busy\ndata: {"))
+        #expect(collector.text.contains(/^retry: \d+\nevent: busy\ndata: \{/))
     }
 }

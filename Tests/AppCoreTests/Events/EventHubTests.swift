@@ -1,0 +1,102 @@
+import Logging
+import TestServers
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// Followers of tasks, on a real database.
+@Suite("The event hub")
+struct EventHubTests {
+    /// Over a pool with room for two, and for eight who wait.
+    private static func withSmallPool(_ body: @Sendable (TestApplication) async throws -> Void) async throws {
+        let pool = PoolConfiguration(max: 2, deadline: .seconds(60), waiters: 8, reserved: 0)
+        try await TestApplication.with(try await TestPostgres.start(), pool: pool, body)
+    }
+
+    /// What each follower is told first, all of them at once.
+    private static func firstWords(of hub: EventHub, to tasks: [AgentTask]) async throws -> [[String?]] {
+        try await withThrowingTaskGroup(of: [String?].self) { group in
+            for task in tasks {
+                group.addTask {
+                    var events = try await hub.stream(of: task.id).makeAsyncIterator()
+                    return [await events.next()?.event, await events.next()?.event]
+                }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+    }
+
+    @Test("T4: six hundred followers of one task who come at once are all let in, by a pool that has room for ten")
+    func manyOfOne() async throws {
+        try await Self.withSmallPool { application in
+            let hub = application.hub
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            _ = try await application.tasks.cancel(task.id)
+            let words = try await Self.firstWords(of: hub, to: Array(repeating: task, count: 600))
+            #expect(words.count == 600 && words.allSatisfy { $0 == ["task:state", "task:cancelled"] })
+            #expect(hub.statistics().clients == 0)
+        }
+    }
+
+    @Test("T4: followers of many tasks wait for their turn, and are not turned away")
+    func manyOfMany() async throws {
+        try await Self.withSmallPool { application in
+            let hub = application.hub
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            var tasks: [AgentTask] = []
+            for _ in 0..<60 {
+                let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+                tasks.append(try await application.tasks.cancel(task.id))
+            }
+            let words = try await Self.firstWords(of: hub, to: tasks)
+            #expect(words.count == 60 && words.allSatisfy { $0 == ["task:state", "task:cancelled"] })
+        }
+    }
+
+    @Test("T5: a stream whose task is deleted says so and ends, also when the task was finished", arguments: [false, true])
+    func deletion(isFinished: Bool) async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server) { application in
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let other = try await application.workspaces.create(NewWorkspace(name: "Two", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            let survivor = try await application.tasks.create(NewAgentTask(workspaceID: other.id, type: "risk-assessment"))
+            if isFinished { _ = try await application.tasks.cancel(task.id) }
+
+            var events = try await application.hub.stream(of: task.id).makeAsyncIterator()
+            var others = try await application.hub.stream(of: survivor.id).makeAsyncIterator()
+            #expect(await events.next()?.event == "task:state")
+            #expect(await others.next()?.event == "task:state")
+            if isFinished { #expect(await events.next()?.event == "task:cancelled") }
+
+            try await application.database.execute("DELETE FROM workflows WHERE id = \(workspace.id)", for: "test")
+            let last = try #require(await events.next())
+            #expect(last.event == "task:deleted" && last.data.contains(task.id.rawValue) && last.data.contains("does not exist any more"))
+            #expect(await events.next() == nil)
+            // Nobody else's stream ends.
+            _ = try await application.tasks.cancel(survivor.id)
+            #expect(await others.next()?.event == "task:cancelled")
+            await #expect(throws: RequestProblem.self) { _ = try await application.hub.stream(of: task.id) }
+        }
+    }
+
+    @Test("J3: a stream begins with the task, and not with all that the task was given and has found")
+    func briefState() async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server) { application in
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment", params: ["days": 100]))
+            func state() async throws -> JSONValue? {
+                var events = try await application.hub.stream(of: task.id).makeAsyncIterator()
+                return await events.next().flatMap { JSONValue(text: $0.data) }
+            }
+            #expect(try await state()?["params"] == ["days": 100])
+            try await application.database.execute(
+                "UPDATE agent_tasks SET result = jsonb_build_object('all', repeat('a', 500000)) WHERE id = \(task.id)", for: "test")
+            let long = try await state()
+            #expect(long?["result"] == nil && long?["omitted"]?["result"] == 500_011 && long?["state"] == "queued")
+        }
+    }
+}
