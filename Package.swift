@@ -102,6 +102,13 @@ let package = Package(
             path: "Benchmarks/PoolBench",
             swiftSettings: strict),
 
+        // A program of somebody else's on AppCore: it has a handler of its own.
+        .executableTarget(
+            name: "ThesisLength",
+            dependencies: ["AppCore", .product(name: "Logging", package: "swift-log")],
+            path: "Examples/ThesisLength",
+            swiftSettings: strict),
+
         .testTarget(name: "VitalsTests", dependencies: ["Vitals"], swiftSettings: strict),
         .testTarget(
             name: "ProbesTests",
@@ -118,7 +125,7 @@ let package = Package(
         .target(
             name: "TestServers", dependencies: ["Vitals", .product(name: "Logging", package: "swift-log")], path: "Tests/TestServers",
             swiftSettings: strict),
-        .testTarget(name: "AppCoreTests", dependencies: ["AppCore", "Vitals", "TestServers"], swiftSettings: strict),
+        .testTarget(name: "AppCoreTests", dependencies: ["AppCore", "Vitals", "TestServers", "ThesisLength"], swiftSettings: strict),
         .testTarget(
             name: "HealthdTests",
             dependencies: [

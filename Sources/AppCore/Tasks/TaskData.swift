@@ -1,12 +1,14 @@
 import Vitals
 
 /// What the steps of one task may read.
-struct TaskData: Sendable {
-    let database: Database
-    let task: AgentTask
-    let parameters: TaskParameters
+public struct TaskData: Sendable {
+    /// For what the calls below do not read.
+    public let database: Database
+    public let task: AgentTask
+    public let parameters: TaskParameters
 
-    func workspace() async throws -> Workspace {
+    /// The workspace that the task is about, as it is now.
+    public func workspace() async throws -> Workspace {
         let rows = try await database.query(
             "SELECT \(unescaped: Workspace.columns) FROM workflows WHERE id = \(task.workspaceID)", for: "task.workspace")
         guard let row = rows.first else { throw TaskFailure("workspace \(task.workspaceID) does not exist any more") }
@@ -16,7 +18,7 @@ struct TaskData: Sendable {
     /// The last `parameters.days` trading days, oldest first.
     ///
     /// - Throws: `TaskFailure` below the number from which the figures mean something.
-    func days(of ticker: String) async throws -> [MarketDay] {
+    public func days(of ticker: String) async throws -> [MarketDay] {
         let days = try await database.query(
             """
             SELECT \(unescaped: MarketDay.columns) FROM market_snapshots WHERE ticker = \(ticker)
@@ -31,7 +33,7 @@ struct TaskData: Sendable {
     }
 
     /// Newest first, at most 12.
-    func statements(of ticker: String) async throws -> [FinancialStatement] {
+    public func statements(of ticker: String) async throws -> [FinancialStatement] {
         try await database.query(
             """
             SELECT \(unescaped: FinancialStatement.columns) FROM financial_statements WHERE ticker = \(ticker)
@@ -41,7 +43,7 @@ struct TaskData: Sendable {
     }
 
     /// The newest snapshot of a type, if there is one.
-    func latestSnapshot(_ type: String) async throws -> DataSnapshot? {
+    public func latestSnapshot(_ type: String) async throws -> DataSnapshot? {
         try await database.query(
             """
             SELECT \(unescaped: DataSnapshot.columns) FROM workspace_data_snapshots
@@ -52,15 +54,16 @@ struct TaskData: Sendable {
 }
 
 /// One quarter of one company: a row of `financial_statements`. Amounts in its currency.
-struct FinancialStatement: Sendable, Hashable {
-    var periodEnd: String
-    var revenue: Double
-    var grossProfit: Double
-    var operatingIncome: Double
-    var netIncome: Double
-    var totalAssets: Double
-    var totalDebt: Double
-    var shares: Double
+public struct FinancialStatement: Sendable, Hashable {
+    /// `2026-09-30`.
+    public var periodEnd: String
+    public var revenue: Double
+    public var grossProfit: Double
+    public var operatingIncome: Double
+    public var netIncome: Double
+    public var totalAssets: Double
+    public var totalDebt: Double
+    public var shares: Double
 
     static let columns = "period_end, revenue, gross_profit, operating_income, net_income, total_assets, total_debt, shares"
 }
