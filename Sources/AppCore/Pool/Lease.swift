@@ -56,6 +56,8 @@ public struct Lease: ~Copyable {
     }
 
     /// Several statements without parameters, e.g. a migration. Outside a transaction block they are one transaction.
+    ///
+    /// A COPY with rows of the client's is an error. FROM STDIN undoes the whole text; with TO STDOUT the rest of it may have taken effect.
     public mutating func script(_ text: String) async throws(PostgresError) {
         let started = MonotonicInstant.now()
         do throws(PostgresError) {

@@ -32,10 +32,7 @@ extension PostgresConnection {
     /// Answers the caller now and leaves the statement to `recover`.
     func abandon(because reason: PostgresError? = nil, _ condition: @Sendable (Operation) -> Bool) {
         let given = state.withLock { state -> (Operation.Responder, MonotonicInstant)? in
-            guard let operation = state.operation, condition(operation) else { return nil }
-            state.phase = .abandoned
-            state.operation = nil
-            if operation.changedSession || operation.request.mayChangeSession { state.sessionChanged = true }
+            guard let present = state.operation, condition(present), let operation = state.abandonOperation() else { return nil }
             return (operation.responder, operation.startedAt)
         }
         guard let (responder, startedAt) = given else { return }

@@ -32,5 +32,13 @@ extension PostgresConnection {
         var onLostWhileIdle: (@Sendable (PostgresConnection) -> Void)?
         /// A batch is under way; it ends with the answer to its Sync, also when its caller has given up.
         var inPipeline = false
+
+        /// The caller is to be told now, and the statement is left to `recover`.
+        mutating func abandonOperation() -> Operation? {
+            guard let operation = operation.take() else { return nil }
+            phase = .abandoned
+            if operation.changedSession || operation.request.mayChangeSession { sessionChanged = true }
+            return operation
+        }
     }
 }

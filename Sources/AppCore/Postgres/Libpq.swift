@@ -167,6 +167,26 @@ final class LibpqConnection: @unchecked Sendable {
         PQgetResult(connection).map { LibpqResult(owning: $0) }
     }
 
+    /// Ends a COPY … FROM STDIN; the server then answers with an error, which carries `reason`.
+    func endCopyIn(_ reason: String) -> Bool { PQputCopyEnd(connection, reason) == 1 }
+
+    enum CopyRest { case over, toCome, failed }
+
+    /// Throws away what has come of a COPY … TO STDOUT so far.
+    func discardCopyOut() -> CopyRest {
+        while true {
+            var row: UnsafeMutablePointer<CChar>?
+            let length = PQgetCopyData(connection, &row, 1)
+            PQfreemem(row)
+            switch length {
+            case 1...: continue
+            case 0: return .toCome
+            case -1: return .over
+            default: return .failed
+            }
+        }
+    }
+
     func discardNotifications() {
         while let notification = PQnotifies(connection) { PQfreemem(notification) }
     }
@@ -177,7 +197,10 @@ final class LibpqConnection: @unchecked Sendable {
 /// Unchecked: libpq never changes a result after PQgetResult returned it, and it is freed only with the last reference.
 final class LibpqResult: @unchecked Sendable {
     enum Kind {
-        case command, tuples, error, empty, unsupported
+        case command, tuples, error, empty
+        /// The statement streams rows. It says so again and again until it is ended.
+        case copy(Copy)
+        case unsupported
         /// In a pipeline: not run, because a statement before it failed.
         case skipped
         /// In a pipeline: all that was sent has been answered.
@@ -201,6 +224,9 @@ final class LibpqResult: @unchecked Sendable {
         case PGRES_EMPTY_QUERY: .empty
         case PGRES_PIPELINE_ABORTED: .skipped
         case PGRES_PIPELINE_SYNC: .synced
+        case PGRES_COPY_IN: .copy(.in)
+        case PGRES_COPY_OUT: .copy(.out)
+        case PGRES_COPY_BOTH: .copy(.both)
         case PGRES_FATAL_ERROR, PGRES_NONFATAL_ERROR, PGRES_BAD_RESPONSE: .error
         default: .unsupported
         }

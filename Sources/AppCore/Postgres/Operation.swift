@@ -151,11 +151,13 @@ struct Operation {
             }
             result = received
         case .tuples: result = received
-        case .empty, .skipped, .synced: break
-        case .error: error = error ?? .server(received.serverError)
-        case .unsupported: error = error ?? .notSent("COPY is not supported through this call")
+        case .empty, .skipped, .synced, .copy, .unsupported: break
+        case .error: fail(.server(received.serverError))
         }
     }
+
+    /// The first reason counts: what follows is its consequence.
+    mutating func fail(_ reason: PostgresError) { error = error ?? reason }
 
     /// In a batch: one answer is complete, the next follows. After an error none counts any more.
     mutating func closePart(statements: inout StatementCache) {

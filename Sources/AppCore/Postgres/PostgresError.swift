@@ -23,8 +23,11 @@ public enum PostgresError: Error, Sendable {
     /// The result is not what the caller said it would be.
     case decoding(column: String, reason: String)
 
-    /// The statement could not be sent.
+    /// The statement was not sent: it has no effect.
     case notSent(String)
+
+    /// The statement asks for something that is not possible here: COPY with rows of the client's.
+    case unsupported(String)
 
     public var sqlState: String? {
         switch self {
@@ -83,6 +86,7 @@ extension PostgresError: CustomStringConvertible {
         case .cancelled: return "postgres: the caller was cancelled"
         case .decoding(let column, let reason): return "postgres: column \"\(column)\": \(reason)"
         case .notSent(let reason): return "postgres: statement not sent: \(reason)"
+        case .unsupported(let reason): return "postgres: \(reason)"
         }
     }
 }

@@ -44,6 +44,29 @@ extension Database {
     }
 }
 
+extension Lease {
+    /// How a statement fails; that it does not is a failure of the test.
+    mutating func failure(of sql: SQL, sourceLocation: SourceLocation = #_sourceLocation) async -> PostgresError? {
+        do {
+            _ = try await query(sql)
+            Issue.record("did not fail: \(sql.text)", sourceLocation: sourceLocation)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    mutating func failure(ofScript text: String, sourceLocation: SourceLocation = #_sourceLocation) async -> PostgresError? {
+        do {
+            try await script(text)
+            Issue.record("did not fail: \(text)", sourceLocation: sourceLocation)
+            return nil
+        } catch {
+            return error
+        }
+    }
+}
+
 extension [Duration] {
     /// The value below which this share of them lies. Of nothing at all it is none, and the test fails.
     func quantile(_ share: Double, sourceLocation: SourceLocation = #_sourceLocation) -> Duration {
