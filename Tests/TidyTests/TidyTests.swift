@@ -118,6 +118,27 @@ import Testing
         #expect(conditional.filter { !$0.hasPrefix("Tests/SystemdTests/") } == [])
     }
 
+    /// A column that is added changes what such a statement answers, and with that makes its plan stale wherever it is prepared.
+    private static var starOfColumns: some RegexComponent {
+        /(?i)\b(SELECT|RETURNING)\s+(DISTINCT\s+)?(\w+\.)?\*|,\s*(\w+\.)?\*(\s+FROM\b|,)|\b(SELECT|RETURNING)\b.*[\s,]\w+\.\*|^\s+\w+\.\*,/
+    }
+
+    @Test func `D14: every statement names its columns`() throws {
+        let migrations = try Tree("migrations", extensions: ["sql"])
+        #expect(!migrations.files.isEmpty)
+        #expect(sources.places(of: Self.starOfColumns) + migrations.places(of: Self.starOfColumns) == [])
+    }
+
+    @Test(
+        arguments: [
+            ("SELECT * FROM t", true), ("UPDATE t SET a = 1 RETURNING *)", true), ("select distinct t.* from t", true), ("SELECT $1, * FROM t", true),
+            ("    RETURNING t.*),", true), ("SELECT a.id, b.*, c.id FROM a", true), ("               a.*, b.id", true), ("SELECT count(*) FROM t", false),
+            ("SELECT 2 * price FROM t", false), ("SELECT a, count(*) FROM t", false), ("/// Reads `rules.NAME.*` over the rule", false),
+        ])
+    func `a statement that does not name its columns would be found`(line: String, isFound: Bool) {
+        #expect(line.contains(Self.starOfColumns) == isFound)
+    }
+
     @Test func `a file holds one idea`() {
         let long = sources.files.filter { $0.lines.count > 400 }.map { "\($0.path): \($0.lines.count) lines" }
         #expect(long == [])

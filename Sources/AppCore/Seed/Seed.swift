@@ -77,8 +77,9 @@ public struct Seed: Sendable {
 
         try await insert(count: users.count, into: "workflow_users", &done, &lease) { range in
             """
-            INSERT INTO workflow_users (id, email, name) SELECT * FROM unnest(
-                \(users[range].map(\.rawValue))::uuid[], \(range.map { "user\($0 + 1)\(Self.domain)" })::text[], \(range.map { "User \($0 + 1)" })::text[])
+            INSERT INTO workflow_users (id, email, name) SELECT id, email, name FROM unnest(
+                \(users[range].map(\.rawValue))::uuid[], \(range.map { "user\($0 + 1)\(Self.domain)" })::text[], \(range.map { "User \($0 + 1)" })::text[]
+            ) AS u (id, email, name)
             """
         }
         try await beginNumbersAnew(&lease)
@@ -118,9 +119,9 @@ public struct Seed: Sendable {
                 let rows = rows[range]
                 return """
                     INSERT INTO market_snapshots (ticker, snapshot_date, open, high, low, close, volume)
-                    SELECT \(company.ticker)::text, * FROM unnest(
+                    SELECT \(company.ticker)::text, day, open, high, low, close, volume FROM unnest(
                         \(rows.map(\.date))::date[], \(rows.map(\.open))::float8[], \(rows.map(\.high))::float8[], \(rows.map(\.low))::float8[],
-                        \(rows.map(\.close))::float8[], \(rows.map(\.volume))::bigint[])
+                        \(rows.map(\.close))::float8[], \(rows.map(\.volume))::bigint[]) AS p (day, open, high, low, close, volume)
                     """
             }
             let statements = SeedMarket.statements(of: company, quarters: quarters, using: &generator)
@@ -129,10 +130,11 @@ public struct Seed: Sendable {
                 return """
                     INSERT INTO financial_statements
                         (ticker, period_end, revenue, gross_profit, operating_income, net_income, total_assets, total_debt, shares)
-                    SELECT \(company.ticker)::text, * FROM unnest(
+                    SELECT \(company.ticker)::text, day, revenue, gross_profit, operating_income, net_income, total_assets, total_debt, shares FROM unnest(
                         \(rows.map(\.periodEnd))::date[], \(rows.map(\.revenue))::float8[], \(rows.map(\.grossProfit))::float8[],
                         \(rows.map(\.operatingIncome))::float8[], \(rows.map(\.netIncome))::float8[], \(rows.map(\.totalAssets))::float8[],
-                        \(rows.map(\.totalDebt))::float8[], \(rows.map(\.shares))::float8[])
+                        \(rows.map(\.totalDebt))::float8[], \(rows.map(\.shares))::float8[]
+                    ) AS s (day, revenue, gross_profit, operating_income, net_income, total_assets, total_debt, shares)
                     """
             }
         }

@@ -103,7 +103,8 @@ struct SeedHistory {
         }
         return """
             INSERT INTO workspace_data_snapshots (workspace_id, snapshot_type, payload, created_at)
-            SELECT * FROM unnest(\(owners)::bigint[], \(types)::text[], \(payloads)::jsonb[], \(times)::timestamptz[])
+            SELECT owner, kind, payload, at
+            FROM unnest(\(owners)::bigint[], \(types)::text[], \(payloads)::jsonb[], \(times)::timestamptz[]) AS s (owner, kind, payload, at)
             """
     }
 
@@ -123,7 +124,8 @@ struct SeedHistory {
         }
         return """
             INSERT INTO ai_audit_logs (workspace_id, action, summary, created_at)
-            SELECT * FROM unnest(\(owners)::bigint[], \(actions)::text[], \(summaries)::text[], \(times)::timestamptz[])
+            SELECT owner, action, summary, at
+            FROM unnest(\(owners)::bigint[], \(actions)::text[], \(summaries)::text[], \(times)::timestamptz[]) AS l (owner, action, summary, at)
             """
     }
 }

@@ -151,23 +151,32 @@ public struct AgentTaskStore: Sendable {
         var kind: TaskEvent.Kind?
         switch effect {
         case .become(.queued):
-            changes = "UPDATE agent_tasks SET state = 'queued', queued_at = now(), updated_at = now() WHERE id = \(id) RETURNING *"
+            changes = """
+                UPDATE agent_tasks SET state = 'queued', queued_at = now(), updated_at = now()
+                WHERE id = \(id) RETURNING \(unescaped: AgentTask.columns)
+                """
         case .become(.cancelled):
             kind = .taskCancelled
             changes = """
                 UPDATE agent_tasks SET state = 'cancelled', finished_at = now(), event_sequence = event_sequence + 1, updated_at = now()
-                WHERE id = \(id) RETURNING *
+                WHERE id = \(id) RETURNING \(unescaped: AgentTask.columns)
                 """
         case .become(let state):
             kind = .taskPaused
             changes = """
                 UPDATE agent_tasks SET state = \(state.rawValue), event_sequence = event_sequence + 1, updated_at = now()
-                WHERE id = \(id) RETURNING *
+                WHERE id = \(id) RETURNING \(unescaped: AgentTask.columns)
                 """
         case .ask(let action):
-            changes = "UPDATE agent_tasks SET requested = \(action.rawValue), updated_at = now() WHERE id = \(id) RETURNING *"
+            changes = """
+                UPDATE agent_tasks SET requested = \(action.rawValue), updated_at = now()
+                WHERE id = \(id) RETURNING \(unescaped: AgentTask.columns)
+                """
         case .withdraw:
-            changes = "UPDATE agent_tasks SET requested = NULL, updated_at = now() WHERE id = \(id) RETURNING *"
+            changes = """
+                UPDATE agent_tasks SET requested = NULL, updated_at = now()
+                WHERE id = \(id) RETURNING \(unescaped: AgentTask.columns)
+                """
         }
         guard let row = try await lease.query(changes).first else { throw RequestProblem.notFound(what: "task \(id)") }
         let task = try AgentTask(row)

@@ -80,7 +80,7 @@ extension AgentTaskStore {
             """
             WITH held AS (
                 UPDATE agent_tasks SET event_sequence = event_sequence + 1, current_step = \(step), progress = \(progress), updated_at = now()
-                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING *)
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING id, event_sequence, requested)
             INSERT INTO agent_task_events (task_id, sequence, kind, payload)
             SELECT id, event_sequence, \(kind.rawValue), \(payload)::jsonb FROM held
             RETURNING \(unescaped: TaskEvent.columns), (SELECT requested FROM held) AS requested
@@ -96,7 +96,7 @@ extension AgentTaskStore {
             WITH held AS (
                 UPDATE agent_tasks SET state = 'completed', result = \(result), progress = 1, current_step = NULL, requested = NULL,
                     finished_at = now(), lease_ends_at = NULL, event_sequence = event_sequence + 1, updated_at = now()
-                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING *),
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING id, workspace_id, type, attempt, result, event_sequence),
             kept AS (
                 INSERT INTO workspace_data_snapshots (workspace_id, snapshot_type, payload)
                 SELECT workspace_id, type, result FROM held RETURNING id),
@@ -117,7 +117,7 @@ extension AgentTaskStore {
             WITH held AS (
                 UPDATE agent_tasks SET state = 'failed', error = \(reason), requested = NULL, finished_at = now(), lease_ends_at = NULL,
                     event_sequence = event_sequence + 1, updated_at = now()
-                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING *),
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING id, workspace_id, type, attempt, error, event_sequence),
             audited AS (
                 INSERT INTO ai_audit_logs (workspace_id, task_id, action, summary)
                 SELECT workspace_id, id, type || '.failed', error FROM held)
@@ -137,7 +137,7 @@ extension AgentTaskStore {
             WITH held AS (
                 UPDATE agent_tasks SET state = \(unescaped: cancelled ? "'cancelled', finished_at = now()" : "'paused'"), requested = NULL,
                     lease_ends_at = NULL, event_sequence = event_sequence + 1, updated_at = now()
-                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING *)
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING id, event_sequence)
             INSERT INTO agent_task_events (task_id, sequence, kind) SELECT id, event_sequence, \(kind.rawValue) FROM held
             RETURNING \(unescaped: TaskEvent.columns)
             """, for: "tasks.yield")

@@ -48,7 +48,8 @@ enum PostgresWatch {
     private static let look: SQL = """
         SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS in_recovery,
                current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS backends_max,
-               a.*, d.blks_hit, d.blks_read, d.deadlocks, d.temp_bytes, d.xact_commit, d.xact_rollback,
+               a.backends, a.active, a.idle, a.idle_in_transaction, a.waiting, a.lock_wait, a.idle_wait,
+               d.blks_hit, d.blks_read, d.deadlocks, d.temp_bytes, d.xact_commit, d.xact_rollback,
                (SELECT max(age(datfrozenxid)) FROM pg_database) AS xid_age
         FROM (SELECT count(*) AS backends,
                      count(*) FILTER (WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock') AS active,
@@ -58,7 +59,7 @@ enum PostgresWatch {
                      extract(epoch FROM max(clock_timestamp() - query_start) FILTER (WHERE wait_event_type = 'Lock')) AS lock_wait,
                      extract(epoch FROM max(clock_timestamp() - state_change) FILTER (WHERE state LIKE 'idle in transaction%')) AS idle_wait
               FROM pg_stat_activity WHERE backend_type = 'client backend') a
-        CROSS JOIN (SELECT * FROM pg_stat_database WHERE datname = current_database()) d
+        CROSS JOIN pg_stat_database d WHERE d.datname = current_database()
         """
 
     private static func measurement(_ row: Row) throws(PostgresError) -> Measurement {

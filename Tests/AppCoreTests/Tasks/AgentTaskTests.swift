@@ -54,6 +54,25 @@ struct AgentTaskTests {
         }
     }
 
+    @Test func `D14: a column added to their table costs no pause, resume or cancel`() async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server, seeded: true) { application in
+            let workspace = try #require(try await application.workspaces.list().first)
+            func useAll() async throws {
+                for _ in 0..<3 {
+                    let task = try await application.tasks.create(new(workspace, autoStart: false))
+                    #expect(try await application.tasks.start(task.id).state == .queued)
+                    #expect(try await application.tasks.pause(task.id).state == .paused)
+                    #expect(try await application.tasks.resume(task.id).state == .queued)
+                    #expect(try await application.tasks.cancel(task.id).state == .cancelled)
+                }
+            }
+            try await useAll()
+            try await application.database.execute("ALTER TABLE agent_tasks ADD COLUMN priority integer NOT NULL DEFAULT 0", for: "migration")
+            try await useAll()
+        }
+    }
+
     @Test func `waits to be started when it is told to`() async throws {
         let server = try await TestPostgres.start()
         try await TestApplication.with(server, seeded: true) { application in
