@@ -12,11 +12,15 @@ struct SessionTests {
         /// Answers true while what was done is still there.
         var look: String
         var isTold = false
-        var testDescription: String { does[0] }
+        var testDescription: String { does.joined(separator: "; ") }
     }
 
+    private static let isSet = "current_setting('statement_timeout') = '7s'"
+    private static let isLocked = "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
+    private static let isThere = "to_regclass('pg_temp.mine') IS NOT NULL"
+
     private static let leaks = [
-        Leak(does: ["SET statement_timeout = '7s'"], look: "current_setting('statement_timeout') = '7s'"),
+        Leak(does: ["SET statement_timeout = '7s'"], look: isSet),
         Leak(does: ["SET TimeZone = 'Asia/Tokyo'"], look: "current_setting('TimeZone') <> 'UTC'"),
         Leak(does: ["RESET TimeZone"], look: "current_setting('TimeZone') <> 'UTC'"),
         Leak(does: ["LISTEN news"], look: "EXISTS (SELECT FROM pg_listening_channels())"),
@@ -24,23 +28,41 @@ struct SessionTests {
         Leak(
             does: ["BEGIN", "DECLARE mine CURSOR WITH HOLD FOR SELECT 1", "COMMIT"],
             look: "EXISTS (SELECT FROM pg_cursors WHERE name = 'mine')"),
-        Leak(does: ["CREATE TEMP TABLE mine (a int)"], look: "to_regclass('pg_temp.mine') IS NOT NULL"),
-        Leak(does: ["CREATE TEMPORARY TABLE mine AS SELECT 1 AS a"], look: "to_regclass('pg_temp.mine') IS NOT NULL"),
+        Leak(does: ["CREATE TEMP TABLE mine (a int)"], look: isThere),
+        Leak(does: ["CREATE TEMPORARY TABLE mine AS SELECT 1 AS a"], look: isThere),
+        // What no command tag shows.
+        Leak(does: ["SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"], look: "current_setting('default_transaction_read_only') = 'on'"),
+        Leak(does: ["CREATE TABLE pg_temp.mine (a int)"], look: isThere),
+        Leak(does: ["CREATE TABLE \"pg_temp\".mine AS SELECT 1 AS a"], look: isThere),
+        Leak(does: ["SELECT 1 AS a INTO TEMP mine"], look: isThere),
+        Leak(does: ["CREATE LOCAL TEMP VIEW mine AS SELECT 1 AS a"], look: isThere),
         Leak(
-            does: ["SELECT set_config('statement_timeout', '7s', false)"], look: "current_setting('statement_timeout') = '7s'",
-            isTold: true),
-        Leak(
-            does: ["SELECT pg_advisory_lock(7)"],
-            look: "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())",
-            isTold: true),
+            does: ["CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'"], look: "EXISTS (SELECT FROM pg_proc WHERE proname = 'mine')"),
+        Leak(does: ["SELECT set_config('statement_timeout', '7s', false)"], look: isSet),
+        Leak(does: ["WITH made AS (SELECT pg_catalog.set_config('statement_timeout', '7s', 1 > 2)) SELECT * FROM made"], look: isSet),
+        Leak(does: ["DO $$ BEGIN PERFORM set_config('statement_timeout', '7s', false); END $$"], look: isSet),
+        Leak(does: ["SELECT pg_advisory_lock(7)"], look: isLocked),
+        Leak(does: ["SELECT PG_TRY_ADVISORY_LOCK_SHARED(7, 8)"], look: isLocked),
+        Leak(does: ["SELECT \"pg_advisory_lock\" /* for long */ (7)"], look: isLocked),
+        Leak(does: [#"SELECT U&"pg\005fadvisory_lock"(7)"#], look: isLocked),
+        // What a function of one's own does is not seen.
+        Leak(does: ["SELECT sneaks()"], look: isSet, isTold: true),
+        Leak(does: ["CALL sneaks_too()"], look: isSet, isTold: true),
     ]
 
     @Test(arguments: leaks)
-    func `P10: what a lease changed in its session is gone for the next`(leak: Leak) async throws {
+    func `P10, D7: what a lease changed in its session is gone for the next`(leak: Leak) async throws {
         let server = try await TestPostgres.start()
-        try await server.superuserScript("ALTER ROLE app SET TimeZone = 'Europe/Paris'")
+        try await server.superuserScript("ALTER ROLE app SET TimeZone = 'Europe/Paris'; GRANT CREATE ON SCHEMA public TO app")
         let look = SQL(unescaped: "SELECT \(leak.look) AS leaked")
         try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+            try await database.withConnection(for: "setup") { lease in
+                try await lease.script(
+                    """
+                    CREATE FUNCTION sneaks() RETURNS text LANGUAGE sql AS 'SELECT set_config(''statement_timeout'', ''7s'', false)';
+                    CREATE PROCEDURE sneaks_too() LANGUAGE plpgsql AS 'BEGIN PERFORM sneaks(); END'
+                    """)
+            }
             try await database.withConnection(for: "first") { lease in
                 for text in leak.does { try await lease.execute(SQL(unescaped: text)) }
                 if leak.isTold { lease.changesSession() }
@@ -128,24 +150,97 @@ struct SessionTests {
         }
     }
 
+    @Test func `D7: a lock that an abandoned SELECT got, or would get, is gone for the next`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+            try await database.untilIdle(1)
+            for text in ["SELECT pg_advisory_lock(7), pg_sleep(30)", "SELECT set_config('statement_timeout', '7s', false), pg_sleep(30)"] {
+                await #expect(throws: PostgresError.self) {
+                    _ = try await database.withConnection(for: "slow", within: .milliseconds(200)) { try await $0.query(SQL(unescaped: text)).count }
+                }
+                let left = try await database.query(SQL(unescaped: "SELECT \(Self.isLocked) OR \(Self.isSet) AS left_behind"), for: "next")
+                #expect(try left.first?.bool("left_behind") == false)
+            }
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
+    @Test func `D7: a number that a lease took from a sequence is its own`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+            try await database.execute("CREATE SEQUENCE numbers", for: "setup")
+            try await database.withConnection(for: "first") { lease in
+                _ = try await lease.query("SELECT nextval('numbers')")
+                #expect(try await lease.query("SELECT currval('numbers') AS n").first?.int("n") == 1)
+            }
+            try await database.withConnection(for: "next") { lease in
+                #expect(await lease.failure(of: "SELECT currval('numbers')")?.sqlState == "55000")
+            }
+        }
+    }
+
+    @Test func `D7: a large object is closed with its transaction, and a setting for one ends with it: neither costs anything`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+            _ = try await database.withTransaction(for: "first") { lease in
+                _ = try await lease.query("SELECT lo_open(lo_create(4711), 131072)")
+                _ = try await lease.query("SELECT set_config('statement_timeout', \("7s"), true)")
+                _ = try await lease.query("SELECT pg_advisory_xact_lock(7)")
+            }
+            #expect(try await server.superuserScript("SELECT query FROM pg_stat_activity WHERE usename = 'app'") == "COMMIT")
+            try await database.withConnection(for: "next") { lease in
+                #expect(await lease.failure(of: "SELECT loread(0, 1)")?.sqlState == "42704")
+                let left = try await lease.query(SQL(unescaped: "SELECT \(Self.isSet) OR \(Self.isLocked) AS left_behind"))
+                #expect(try left.first?.bool("left_behind") == false)
+            }
+        }
+    }
+
+    @Test(arguments: ["SELECT setseed(0.5)", "LOAD 'plpgsql'"])
+    func `D7: a connection whose session nothing restores is replaced`(text: String) async throws {
+        let server = try await TestPostgres.start()
+        try await server.superuserScript("ALTER ROLE app SUPERUSER")
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(10)), server.endpoint) { database in
+            try await database.withConnection(for: "first") { lease in
+                try await lease.execute(SQL(unescaped: text))
+                #expect(try await lease.query("SELECT 7 AS n").first?.int("n") == 7)
+            }
+            #expect(try await database.query("SELECT 7 AS n", for: "next").first?.int("n") == 7)
+            #expect(database.pool.statistics().opened == 2)
+        }
+    }
+
     @Test(
         arguments: [
-            ("SET", "SET statement_timeout = 0", true), ("SET", "set local statement_timeout = 0", false),
-            ("SET", "/* why */ SET -- LOCAL?\n LOCAL x = 1", false),
-            ("SET", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", true),
-            ("SET", "SET TRANSACTION READ ONLY", false), ("SET", nil, true),
-            ("SET CONSTRAINTS", "SET CONSTRAINTS ALL DEFERRED", false),
-            ("DECLARE CURSOR", "DECLARE c CURSOR FOR SELECT 1", false),
-            ("DECLARE CURSOR", "DECLARE c CURSOR WITH HOLD FOR SELECT 1", true),
-            ("CREATE TABLE", "CREATE TABLE temperature (t int)", false),
-            ("CREATE TABLE", "create local temp table t (a int)", true),
-            ("SELECT 1", "CREATE TABLE t AS SELECT 1", false), ("SELECT 1", "CREATE TEMP TABLE t AS SELECT 1", true),
-            ("INSERT 0 1", "INSERT INTO t VALUES (1)", false), ("UPDATE 1", "UPDATE t SET a = 1", false),
-            ("UNLISTEN", "UNLISTEN *", false),
-            ("PREPARE TRANSACTION", "PREPARE TRANSACTION 'x'", false), ("DISCARD ALL", "DISCARD ALL", true),
-            ("BEGIN", "BEGIN", false),
-        ] as [(String, String?, Bool)])
-    func `a command tag shows whether the session changed`(tag: String, text: String?, changes: Bool) {
-        #expect(SessionChange.isShown(by: tag, of: text) == changes)
+            ("SET", "SET statement_timeout = 0", .session), ("SET", "set local statement_timeout = 0", .none),
+            ("SET", "/* why */ SET -- LOCAL?\n LOCAL x = 1", .none), ("SET", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", .session),
+            ("SET", "SET TRANSACTION READ ONLY", .none), ("SET", nil, .session), ("SET CONSTRAINTS", "SET CONSTRAINTS ALL DEFERRED", .none),
+            ("DECLARE CURSOR", "DECLARE c CURSOR FOR SELECT 1", .none), ("DECLARE CURSOR", "DECLARE c CURSOR WITH HOLD FOR SELECT 1", .session),
+            ("CREATE TABLE", "CREATE TABLE temperature (t int)", .none), ("SELECT 1", "CREATE TABLE t AS SELECT 1", .none),
+            ("INSERT 0 1", "INSERT INTO t VALUES (1)", .none), ("UPDATE 1", "UPDATE t SET a = 1", .none), ("UNLISTEN", "UNLISTEN *", .none),
+            ("PREPARE TRANSACTION", "PREPARE TRANSACTION 'x'", .none), ("DISCARD ALL", "DISCARD ALL", .session), ("BEGIN", "BEGIN", .none),
+            ("DO", "DO 'BEGIN END'", .session), ("CALL", "CALL tidy_up()", .none), ("LOAD", "LOAD 'plpgsql'", .connection),
+        ] as [(String, String?, SessionChange)])
+    func `a command tag shows whether the session changed`(tag: String, text: String?, change: SessionChange) {
+        #expect(SessionChange.shown(by: tag, of: text) == change)
+    }
+
+    @Test(
+        arguments: [
+            ("create local temp table t (a int)", .session), ("CREATE OR REPLACE TEMPORARY VIEW v AS SELECT 1", .session),
+            ("CREATE TEMP TABLE t AS SELECT 1", .session), ("SELECT 1 AS a INTO TEMPORARY TABLE t", .session), ("DROP TABLE pg_temp_3.t", .session),
+            ("SELECT temp, temporary FROM readings", .none), ("INSERT INTO temp VALUES (1)", .none), ("CREATE TABLE temp (a int)", .none),
+            ("CREATE TABLE a (temp int); CREATE TEMP TABLE b (a int)", .session), ("SELECT 'pg_temp', $$nextval$$, E'\\'setval' -- pg_temp", .none),
+            ("SELECT nextval('s')", .session), ("INSERT INTO t (id) SELECT setval('s', 7)", .session), ("SELECT currval('s'), lastval()", .none),
+            ("SELECT set_config('a', $1, true)", .none), ("SELECT set_config('a', f(x, (1)), TRUE)", .none),
+            ("SELECT set_config('a', 'b', is_local => true)", .none), ("SELECT set_config('a', 'b', $1)", .session),
+            ("SELECT set_config('a', 'b', not true)", .session), ("SELECT set_config('a', 'b', \"true\") FROM t", .session),
+            ("SELECT set_config('a', set_config('b', 'c', false), true)", .session), ("SELECT set_config", .session),
+            ("SELECT pg_advisory_lock_shared(1)", .session), ("SELECT pg_advisory_xact_lock(1), pg_advisory_unlock(1)", .none),
+            ("SELECT setseed(0.5)", .connection), ("SELECT dblink_connect_u('c')", .connection), ("SELECT nextval('s'), setseed(0)", .connection),
+            ("SELECT query_to_xml('SELECT nextval(1)', true, false, '')", .session), (#"SELECT U&"\006eextval"('s')"#, .session), ("", .none),
+        ] as [(String, SessionChange)])
+    func `a text shows whether the session will change`(text: String, change: SessionChange) {
+        #expect(SessionChange.named(in: text) == change)
     }
 }

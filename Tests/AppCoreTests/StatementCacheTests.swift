@@ -14,9 +14,9 @@ struct StatementCacheTests {
             let plan = cache.plan(for: text)
             steps.append(plan)
             switch plan {
-            case .once, .execute: return steps
+            case .once, .changing, .execute: return steps
             case .prepare(let name): cache.prepared(text, as: name)
-            case .makeRoom(let name): cache.madeRoom(name)
+            case .makeRoom(let names): cache.madeRoom(names)
             }
         }
     }
@@ -41,7 +41,7 @@ struct StatementCacheTests {
         // Both are in use: a third one goes without.
         for _ in 0..<3 { #expect(use(&cache, "c") == [.once]) }
         for _ in 0..<12 { _ = use(&cache, "b") }
-        #expect(use(&cache, "c") == [.makeRoom(name: "s1"), .prepare(name: "s3"), .execute(name: "s3")])
+        #expect(use(&cache, "c") == [.makeRoom(names: ["s1"]), .prepare(name: "s3"), .execute(name: "s3")])
         #expect(use(&cache, "b") == [.execute(name: "s2")])
         #expect(use(&cache, "a") == [.once])
     }

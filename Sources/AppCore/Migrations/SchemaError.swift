@@ -33,7 +33,7 @@ public enum SchemaError: Error, Sendable, Hashable, CustomStringConvertible {
     public init?(_ error: any Error, migrations: [Migration] = Migration.embedded) {
         guard case PostgresError.server(let server) = error, server.sqlState == "42P01" else { return nil }
         // The server names it in the message alone, between the quotation marks of its language: relation "agent_tasks" does not exist.
-        let parts = server.message.split(omittingEmptySubsequences: false) { "\"»«„“”「」".contains($0) }
+        let parts = server.message.split(omittingEmptySubsequences: false) { QuotedValues.marks.contains($0) }
         let name = (parts.count > 1 ? parts[1] : "?").drop { $0.isWhitespace }.prefix { !$0.isWhitespace }
         let table = String(name.split(separator: ".").last ?? name)
         self = .missingTable(table, migration: migrations.first { $0.tables.contains(table) }?.name)

@@ -4,8 +4,12 @@ public import Vitals
 ///
 /// All its statements share one deadline with the wait for the connection.
 public struct Lease: ~Copyable {
-    private let connection: PostgresConnection
+    let connection: PostgresConnection
     private let meters: PoolMeters
+    /// How many savepoints `transaction` has made: each has a name of its own.
+    var savepoints = 0
+    /// What was to be rolled back could not be, so nothing may be committed any more.
+    var isSpoilt = false
     /// By when the caller needs its answer.
     public let deadline: Deadline
 
@@ -69,27 +73,12 @@ public struct Lease: ~Copyable {
         }
     }
 
-    /// Says that this lease changed its session where no command tag shows it: `set_config()`, `pg_advisory_lock()`, a temporary table
-    /// made in a function. SET, LISTEN, PREPARE, a cursor WITH HOLD and CREATE TEMP are noticed without it.
+    /// Says that this lease changed its session where its statements do not show it: in a function, procedure or trigger of one's own.
+    /// What is noticed without it is the rule of `SessionChange`.
     ///
     /// When the lease ends the pool restores the session (DISCARD ALL) before anyone else gets it. Behind a pooler in transaction mode
     /// the change may be on a server connection of which this process knows nothing: keep to SET LOCAL there.
     public mutating func changesSession() {
         connection.markSessionChanged()
-    }
-
-    /// Commits what `body` did, or rolls it back when it throws.
-    public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
-        try await execute("BEGIN")
-        let result: Result
-        do {
-            result = try await body(&self)
-        } catch {
-            // If the rollback fails the pool clears the connection; the caller learns what went wrong first.
-            _ = try? await execute("ROLLBACK")
-            throw error
-        }
-        try await execute("COMMIT")
-        return result
     }
 }

@@ -66,7 +66,7 @@ public final class Pool: Sendable {
             endpoint: endpoint, applicationName: "healthd", loop: loop,
             // Cancellations, and the names of as many attempts to connect as are under way at once.
             calls: BlockingCalls(limit: configuration.max + configuration.reserved + 2 + 4 * endpoint.namesToResolve, loop: loop),
-            prepared: configuration.prepared)
+            prepared: configuration.prepared, onNotices: NoticeLog(logger).log)
         batcher = Batcher(loop: loop, connections: configuration.max)
         let state = PoolState(configuration: configuration, now: .now())
         guarded = Mutex(Guarded(state: state, connections: Array(repeating: nil, count: state.connections.count)))
@@ -85,6 +85,7 @@ public final class Pool: Sendable {
     func withConnection<Result: Sendable>(
         _ caller: Caller, asking: MonotonicInstant, _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {
+        if Task.isCancelled { throw cancelled(caller, asking) }
         // What stands ready costs no call that could suspend.
         let lent = if let ready = take(caller, asking) { ready } else { try await wait(caller, asking) }
         meters.record(lent.hasWaited ? .waited : .immediate, since: asking, now: lent.at)
@@ -92,6 +93,13 @@ public final class Pool: Sendable {
         var lease = Lease(lent.granted.connection, deadline: caller.deadline, meters: meters)
         defer { end(lent.granted.slot, lent.granted.connection, purpose: caller.purpose, granted: lent.at) }
         return try await body(&lease)
+    }
+
+    /// Not inlined: it is not the usual way.
+    @inline(never)
+    private func cancelled(_ caller: Caller, _ asking: MonotonicInstant) -> PoolError {
+        refused(.cancelled, caller, asking)
+        return .cancelled
     }
 
     private struct Lent {

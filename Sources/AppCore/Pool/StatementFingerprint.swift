@@ -1,6 +1,6 @@
 import Vitals
 
-/// A statement as people and labels may see it: literals replaced, blanks folded, and a short stable mark of the result.
+/// A statement as people and labels may see it: no constant of it, remarks left out, blanks folded, and a short stable mark of the result.
 ///
 /// `SELECT  pg_sleep(3)` and `SELECT pg_sleep(5)` are the same: `SELECT pg_sleep(?)`.
 public struct StatementFingerprint: Sendable, Hashable {
@@ -17,45 +17,28 @@ public struct StatementFingerprint: Sendable, Hashable {
 
     private static func normalise(_ statement: String) -> String {
         var result: [UInt8] = []
-        var bytes = Array(statement.utf8)[...]
-        while let byte = bytes.first {
-            switch byte {
-            case UInt8(ascii: "'"):
-                bytes = bytes.dropFirst()
-                skipQuoted(&bytes)
-                result.append(UInt8(ascii: "?"))
-            case UInt8(ascii: "0")...UInt8(ascii: "9") where !continuesName(result.last):
-                bytes = bytes.drop { isNameByte($0) || $0 == UInt8(ascii: ".") }
-                result.append(UInt8(ascii: "?"))
-            case UInt8(ascii: " "), UInt8(ascii: "\n"), UInt8(ascii: "\t"), UInt8(ascii: "\r"):
-                bytes = bytes.dropFirst()
-                if result.last != UInt8(ascii: " ") && !result.isEmpty { result.append(UInt8(ascii: " ")) }
-            default:
-                bytes = bytes.dropFirst()
+        var givesRows = false
+        for token in SQLTokens(statement) {
+            switch token {
+            case .blank: result.append(UInt8(ascii: " "))
+            case .constant: result.append(UInt8(ascii: "?"))
+            case .parameter(let bytes), .quotedName(let bytes): result += bytes
+            case .word(let bytes):
+                if bytes.count == 5, token.name == "stdin" { givesRows = true }
+                result += bytes
+            case .symbol(let byte):
                 result.append(byte)
+                // The rows of a COPY in a dump, which are no statement and have no quotes.
+                if givesRows, byte == UInt8(ascii: ";") { return text(result) + " …" }
             }
         }
-        if result.last == UInt8(ascii: " ") { result.removeLast() }
-        return String(decoding: result, as: UTF8.self)
+        return text(result)
     }
 
-    /// Up to and with the closing quote; two quotes in a row stand for one.
-    private static func skipQuoted(_ bytes: inout ArraySlice<UInt8>) {
-        while let byte = bytes.popFirst() {
-            guard byte == UInt8(ascii: "'") else { continue }
-            guard bytes.first == UInt8(ascii: "'") else { return }
-            bytes = bytes.dropFirst()
-        }
-    }
-
-    private static func isNameByte(_ byte: UInt8) -> Bool {
-        (byte | 0x20) >= UInt8(ascii: "a") && (byte | 0x20) <= UInt8(ascii: "z") || byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
-            || byte == UInt8(ascii: "_") || byte >= 0x80
-    }
-
-    /// A digit after a name or `$` belongs to it: `idx_2`, `$1`.
-    private static func continuesName(_ byte: UInt8?) -> Bool {
-        byte.map { isNameByte($0) || $0 == UInt8(ascii: "$") } ?? false
+    private static func text(_ bytes: [UInt8]) -> String {
+        let blank = UInt8(ascii: " ")
+        let end = (bytes.lastIndex { $0 != blank } ?? -1) + 1
+        return String(decoding: bytes[..<end].drop { $0 == blank }, as: UTF8.self)
     }
 
     /// FNV-1a, 64 bits: the same on every machine and in every process.

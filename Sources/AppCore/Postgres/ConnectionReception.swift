@@ -10,7 +10,12 @@ extension PostgresConnection {
     }
 
     func ready(_ events: EventLoop.Events) {
-        perform(state.withLock { receive(events, &$0) })
+        let (outcome, notices) = state.withLock { state in
+            let outcome = receive(events, &state)
+            return (outcome, state.libpq?.takeNotices() ?? [])
+        }
+        if !notices.isEmpty { onNotices?(notices) }
+        perform(outcome)
     }
 
     func perform(_ outcome: Outcome) {
@@ -61,7 +66,7 @@ extension PostgresConnection {
 
     /// The server has said all there is to say about the statement.
     private func finish(_ state: inout State, _ libpq: LibpqConnection) -> Outcome {
-        if !state.isCondemned, let reason = libpq.changeOfRole(since: state.facts) { condemn(&state, .demoted(reason: reason)) }
+        if !state.isCondemned, let reason = libpq.changeOfRole(since: state.facts) { state.condemn(.demoted(reason: reason)) }
         switch state.phase {
         case .idle, .lost: return .nothing
         case .abandoned:
@@ -82,19 +87,15 @@ extension PostgresConnection {
             state.operation = operation
             return .nothing
         case .answer(let answer):
-            if operation.changedSession { state.sessionChanged = true }
+            state.note(operation.changedSession)
+            if operation.droppedNames { state.statements.areGone() }
             if case .server(let error) = answer.error, error.condemnsConnection {
                 let isDemoted = libpq.isDemoted(by: error, state.facts, ownDoing: state.sessionChanged)
-                condemn(&state, isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message))
+                state.condemn(isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message))
             }
             state.phase = .idle
             return .answer(operation.responder, answer)
         }
-    }
-
-    func condemn(_ state: inout State, _ condition: Condition) {
-        state.isCondemned = true
-        state.condemnation = condition
     }
 
     /// The connection is gone, whatever it was doing.

@@ -37,8 +37,21 @@ extension PostgresConnection {
         mutating func abandonOperation() -> Operation? {
             guard let operation = operation.take() else { return nil }
             phase = .abandoned
-            if operation.changedSession || operation.request.mayChangeSession { sessionChanged = true }
+            note(operation.request.mayChangeSession ? max(.session, operation.changedSession) : operation.changedSession)
             return operation
+        }
+
+        mutating func note(_ change: SessionChange) {
+            switch change {
+            case .none: break
+            case .session: sessionChanged = true
+            case .connection: condemn(.lost(reason: "nothing restores what was done to its session"))
+            }
+        }
+
+        mutating func condemn(_ condition: Condition) {
+            isCondemned = true
+            condemnation = condition
         }
     }
 }

@@ -1,7 +1,7 @@
 import Synchronization
 import Vitals
 
-/// What one attempt to connect leaves for the next.
+/// What one attempt to connect leaves for the next, and what connections tell each other.
 final class ConnectorMemory: Sendable {
     private struct State {
         var mayAskForSystem = true
@@ -10,6 +10,7 @@ final class ConnectorMemory: Sendable {
     }
 
     private let state = Mutex(State())
+    let stale = StalePlans()
 
     /// A silent server is asked last, and briefly, for so long.
     static let silenceCounts = Duration.seconds(30)

@@ -45,6 +45,7 @@ final class LibpqConnection: @unchecked Sendable {
     enum TransactionStatus { case idle, active, inTransaction, inError, unknown }
 
     private let connection: OpaquePointer
+    private let notices = LibpqNotices()
 
     /// Begins to connect, without blocking as long as no host name is among the keywords (`hostaddr` or a socket folder only).
     ///
@@ -60,8 +61,12 @@ final class LibpqConnection: @unchecked Sendable {
         }
         guard let started else { return nil }
         connection = started
-        // Notices would go to standard error.
-        PQsetNoticeReceiver(started, { _, _ in }, nil)
+        // Else notices would go to standard error. The receiver is called by whoever uses the connection, and not after PQfinish.
+        PQsetNoticeReceiver(
+            started,
+            { notices, notice in
+                if let notices { Unmanaged<LibpqNotices>.fromOpaque(notices).takeUnretainedValue().add(notice) }
+            }, Unmanaged.passUnretained(notices).toOpaque())
         // libpq keeps no SQLSTATE of a refused connection; so told, it writes it into the message.
         PQsetErrorVerbosity(started, PQERRORS_VERBOSE)
     }
@@ -187,6 +192,9 @@ final class LibpqConnection: @unchecked Sendable {
         }
     }
 
+    /// Notices of the server since this was last asked; at most `LibpqNotices.limit`.
+    func takeNotices() -> [ServerNotice] { notices.take() }
+
     func discardNotifications() {
         while let notification = PQnotifies(connection) { PQfreemem(notification) }
     }
@@ -256,15 +264,41 @@ final class LibpqResult: @unchecked Sendable {
         return bytes.withMemoryRebound(to: UInt8.self, capacity: length) { body(UnsafeBufferPointer(start: $0, count: length)) }
     }
 
-    var serverError: ServerError {
+    var serverError: ServerError { ServerError(result) }
+}
+
+extension ServerError {
+    fileprivate init(_ result: OpaquePointer?) {
         func field(_ code: Character) -> String? {
             PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
         }
-        return ServerError(
-            sqlState: field("C") ?? "",
+        let sqlState = field("C") ?? ""
+        let message = field("M") ?? String(cString: PQresultErrorMessage(result))
+        self.init(
+            sqlState: sqlState,
             severity: field("V") ?? field("S") ?? "ERROR",
-            message: field("M") ?? String(cString: PQresultErrorMessage(result)),
+            message: QuotedValues.left(outOf: message, sqlState: sqlState, position: field("P")),
             hint: field("H"), table: field("t"), constraint: field("n"))
+    }
+}
+
+/// Where libpq puts notices until somebody takes them. Used as the connection is: by one thread at a time.
+private final class LibpqNotices {
+    private var kept: [ServerNotice] = []
+
+    /// A function may make a million of them in one statement.
+    static let limit = 32
+
+    func add(_ notice: OpaquePointer?) {
+        guard kept.count < Self.limit else { return }
+        let fields = ServerError(notice)
+        kept.append(ServerNotice(severity: fields.severity, sqlState: fields.sqlState, message: fields.message))
+    }
+
+    func take() -> [ServerNotice] {
+        guard !kept.isEmpty else { return [] }
+        defer { kept = [] }
+        return kept
     }
 }
 

@@ -22,32 +22,10 @@ struct Operation {
             }
         }
 
+        /// Whether the sender is the one who waits: a batch goes on when the caller on whose thread it happens to leave does not.
+        var isTask: Bool { if case .caller = self { true } else { false } }
+
         func isOwner(_ id: ObjectIdentifier) -> Bool { if case .owner(id, _) = self { true } else { false } }
-    }
-
-    enum Request {
-        case statement(SQL)
-        case script(String)
-        /// Sent together in pipeline mode, answered together: one round trip for all.
-        case batch([SQL])
-
-        /// What stands for it where people look: of a batch its first statement.
-        var text: String {
-            switch self {
-            case .statement(let sql): sql.text
-            case .script(let text): text
-            case .batch(let statements): statements.first?.text ?? ""
-            }
-        }
-
-        /// In a parameter.
-        var hasZeroByte: Bool {
-            switch self {
-            case .statement(let sql): sql.hasZeroByte
-            case .script: false
-            case .batch(let statements): statements.contains(where: \.hasZeroByte)
-            }
-        }
     }
 
     private enum Stage {
@@ -63,7 +41,8 @@ struct Operation {
 
     private enum Part {
         case parse(text: String, name: String)
-        case statement
+        /// - Parameter isNamed: it was prepared before this batch.
+        case statement(isNamed: Bool)
     }
 
     enum Next {
@@ -77,20 +56,25 @@ struct Operation {
     let responder: Responder
     private var stage = Stage.plain
     private var retried = false
-    /// A command tag has shown that the session is no longer as it began.
-    private(set) var changedSession = false
+    /// How the session differs from how it began, as far as texts and command tags have shown it.
+    private(set) var changedSession = SessionChange.none
+    /// The server has dropped all names, as it was told.
+    private(set) var droppedNames = false
     private var results: [Rows] = []
     /// What the answers to come are to, in order: a batch parses some of its statements first.
     private var parts: Deque<Part> = []
     /// Of the statement whose answer is coming in.
     private var result: LibpqResult?
     private var error: PostgresError?
+    /// In a batch: what failed first.
+    private var failure: Part?
 
     init(request: Request, startedAt: MonotonicInstant, deadline: Deadline, responder: Responder) {
         self.request = request
         self.startedAt = startedAt
         self.deadline = deadline
         self.responder = responder
+        if case .script(let text) = request { changedSession = .named(in: text) }
     }
 
     /// False when libpq would not take it; the connection's error message says why.
@@ -102,14 +86,16 @@ struct Operation {
             return libpq.enterPipeline() && send(list, on: libpq, statements: &statements) && libpq.sync()
         case .statement(let sql):
             if case .executing(let name) = stage { return libpq.sendPrepared(name: name, sql.parameters) }
-            switch retried ? .once : statements.plan(for: sql.text) {
-            // In an aborted transaction the server takes nothing but its end, and no DEALLOCATE before it.
-            case .makeRoom(let name) where libpq.transactionStatus != .inError:
+            let plan = retried ? .once : statements.plan(for: sql.text)
+            switch plan {
+            // Not in a transaction: if the server should not know the name, that would be the end of it.
+            case .makeRoom(let names) where libpq.transactionStatus == .idle:
                 // Gone from here on, also if nobody waits for the server to say so.
-                statements.madeRoom(name)
+                statements.madeRoom(names)
                 stage = .makingRoom
-                return libpq.sendScript("DEALLOCATE \(name)")
-            case .once, .makeRoom:
+                return libpq.sendScript(names.map { "DEALLOCATE \($0)" }.joined(separator: "; "))
+            case .once, .changing, .makeRoom:
+                if case .changing(let change) = plan { changedSession = max(changedSession, change) }
                 stage = .plain
                 return libpq.sendQuery(sql.text, sql.parameters)
             case .prepare(let name):
@@ -127,17 +113,24 @@ struct Operation {
         var parsed: [String: String] = [:]
         for sql in list {
             let sent: Bool
-            switch parsed[sql.text].map({ .execute(name: $0) }) ?? (retried ? .once : statements.plan(for: sql.text, pending: parsed.count)) {
+            var isNamed = false
+            let ofThisBatch = parsed[sql.text]
+            switch ofThisBatch.map({ .execute(name: $0) }) ?? (retried ? .once : statements.plan(for: sql.text, pending: parsed.count)) {
             // To make room needs an answer first: not here.
             case .once, .makeRoom: sent = libpq.sendQuery(sql.text, sql.parameters)
-            case .execute(let name): sent = libpq.sendPrepared(name: name, sql.parameters)
+            case .changing(let change):
+                changedSession = max(changedSession, change)
+                sent = libpq.sendQuery(sql.text, sql.parameters)
+            case .execute(let name):
+                isNamed = ofThisBatch == nil
+                sent = libpq.sendPrepared(name: name, sql.parameters)
             case .prepare(let name):
                 parsed[sql.text] = name
                 parts.append(.parse(text: sql.text, name: name))
                 sent = libpq.sendPrepare(name: name, sql.text) && libpq.sendPrepared(name: name, sql.parameters)
             }
             guard sent else { return false }
-            parts.append(.statement)
+            parts.append(.statement(isNamed: isNamed))
         }
         return true
     }
@@ -145,15 +138,21 @@ struct Operation {
     mutating func take(_ received: LibpqResult) {
         switch received.kind {
         case .command:
-            // Our own DEALLOCATE is nothing that the caller changed.
-            if !changedSession, !stage.isMakingRoom {
-                changedSession = request.changesSession(received.commandTag, statement: results.count)
-            }
+            // Our own DEALLOCATE is nothing that the caller did.
+            if !stage.isMakingRoom { heed(received.commandTag) }
             result = received
         case .tuples: result = received
         case .empty, .skipped, .synced, .copy, .unsupported: break
         case .error: fail(.server(received.serverError))
         }
+    }
+
+    private mutating func heed(_ tag: String) {
+        if tag == "ROLLBACK", request.asksToCommit(results.count) { fail(.transactionRolledBack) }
+        let change = request.changesSession(tag, statement: results.count)
+        guard change != .none else { return }
+        changedSession = max(changedSession, change)
+        if SessionChange.dropsNames(tag) { droppedNames = true }
     }
 
     /// The first reason counts: what follows is its consequence.
@@ -163,7 +162,10 @@ struct Operation {
     mutating func closePart(statements: inout StatementCache) {
         let part = parts.popFirst()
         defer { result = nil }
-        guard error == nil else { return }
+        guard error == nil else {
+            if failure == nil { failure = part ?? .statement(isNamed: false) }
+            return
+        }
         switch part {
         case .parse(let text, let name): statements.prepared(text, as: name)
         case .statement, nil: results.append(Rows(result: result))
@@ -182,16 +184,23 @@ struct Operation {
             result = nil
             return .sendAgain
         }
-        if outsideTransaction, !retried, isStalePlan, let texts = preparedTexts {
-            // A migration changed the table under a prepared statement. Nothing took effect: parse it anew, once.
-            for text in texts { statements.forget(text) }
-            retried = true
-            error = nil
-            result = nil
-            results = []
-            parts = []
-            stage = .plain
-            return .sendAgain
+        if let text = textOfUselessName {
+            if error?.sqlState == Self.unknownName {
+                statements.areGone()
+            } else {
+                statements.areStale(texts, breaking: outsideTransaction ? nil : text)
+            }
+            // Nothing took effect: it is sent once more, and parsed anew.
+            if outsideTransaction, staysInItsTransaction {
+                retried = true
+                error = nil
+                failure = nil
+                result = nil
+                results = []
+                parts = []
+                stage = .plain
+                return .sendAgain
+            }
         }
         if case .batch = request { return .answer(Answer(rows: results, error: error)) }
         return .answer(error.map { Answer(error: $0) } ?? Answer(rows: [Rows(result: result)]))
@@ -202,20 +211,43 @@ struct Operation {
         Answer(rows: results, error: error ?? .connectionLost(reason))
     }
 
-    /// The texts that may have been executed by name; nil when there is none, or when one could have ended a transaction of its own: then
-    /// an error does not say that nothing took effect.
-    private var preparedTexts: [String]? {
-        let list: [SQL]
+    /// The text whose execution by name failed because the name is of no use any more. Nil also when it was parsed anew already.
+    private var textOfUselessName: String? {
+        guard !retried, let sqlState = error?.sqlState, Self.mayBeOfTheName(sqlState) else { return nil }
         switch (request, stage) {
-        case (.batch(let statements), _): list = statements
-        case (.statement(let sql), .executing): list = [sql]
+        case (.statement(let sql), .executing): return sql.text
+        case (.batch(let list), _):
+            guard case .statement(isNamed: true) = failure, list.indices.contains(results.count) else { return nil }
+            return list[results.count].text
         default: return nil
         }
-        return list.allSatisfy { $0.operation.staysInItsTransaction } ? list.map(\.text) : nil
     }
 
-    private var isStalePlan: Bool { error?.sqlState.map { Self.stalePlan.contains($0) } ?? false }
+    private var texts: [String] {
+        switch request {
+        case .statement(let sql): [sql.text]
+        case .batch(let list): list.map(\.text)
+        case .script: []
+        }
+    }
 
-    /// 0A000 "cached plan must not change result type"; 26000: the name is unknown, as after DISCARD ALL.
-    static let stalePlan: Set<String> = ["0A000", "26000"]
+    /// False when it could have ended a transaction of its own: then an error does not say that nothing took effect.
+    private var staysInItsTransaction: Bool {
+        switch request {
+        case .statement(let sql): sql.operation.staysInItsTransaction
+        case .batch(let list): list.allSatisfy { $0.operation.staysInItsTransaction }
+        case .script: false
+        }
+    }
+
+    private static let unknownName = "26000"
+
+    /// 0A000 "cached plan must not change result type", as after a migration; 26000: the name is unknown, as after DISCARD ALL.
+    static let uselessName: Set<String> = ["0A000", unknownName]
+
+    /// Whether the error may be the name's and not the statement's. Class 42 as well: what could be parsed then cannot be now, as when a column has
+    /// another type and the parameters that are compared with it have not. Not 42501, which is the role's.
+    private static func mayBeOfTheName(_ sqlState: String) -> Bool {
+        uselessName.contains(sqlState) || sqlState.hasPrefix("42") && sqlState != "42501"
+    }
 }

@@ -15,13 +15,19 @@ final class PostgresConnection: EventHandler {
     let reportedPID: Int32
     let cancelHandle: LibpqCancel?
 
-    init(established libpq: LibpqConnection, loop: EventLoop, calls: BlockingCalls) {
+    let onNotices: (@Sendable ([ServerNotice]) -> Void)?
+
+    /// - Parameter onNotices: gets the notices of the server, on a thread of the loop.
+    init(
+        established libpq: LibpqConnection, loop: EventLoop, calls: BlockingCalls, onNotices: (@Sendable ([ServerNotice]) -> Void)? = nil
+    ) {
         libpq.becomeNonBlocking()
         socket = libpq.socket
         reportedPID = libpq.backendPID
         cancelHandle = libpq.cancelHandle()
         self.loop = loop
         self.calls = calls
+        self.onNotices = onNotices
         let facts = ServerFacts(backendPID: reportedPID, isInRecovery: false, isBehindPooler: false)
         state = Mutex(State(libpq: libpq, facts: facts))
         loop.register(socket, .readable, handler: self)
@@ -37,12 +43,12 @@ final class PostgresConnection: EventHandler {
     var server: HostEntry? { state.withLock { $0.libpq?.currentHost } }
 
     /// The session is set up: from here on what changes it is noted.
-    func begin(_ facts: ServerFacts, namesStatements: Bool) {
+    func begin(_ facts: ServerFacts, _ statements: StatementCache) {
         state.withLock { state in
             state.facts = facts
             // Judged by facts that were not yet known.
             state.isCondemned = false
-            state.statements = StatementCache(namesStatements: namesStatements)
+            state.statements = statements
             state.sessionChanged = false
         }
     }
@@ -124,6 +130,8 @@ final class PostgresConnection: EventHandler {
         state.withLock { state in
             let now = MonotonicInstant.now()
             guard !deadline.hasPassed(at: now) else { return .notSent(.deadlineExceeded(after: .zero)) }
+            // A cancellation that came before the statement was stored found nothing to abandon.
+            if responder.isTask, Task.isCancelled { return .notSent(.cancelled) }
             guard !request.hasZeroByte else { return .notSent(.server(.zeroByte)) }
             return begin(Operation(request: request, startedAt: now, deadline: deadline, responder: responder), &state)
         }
@@ -182,12 +190,20 @@ final class PostgresConnection: EventHandler {
         }
     }
 
+    /// Whether a transaction block is open, be it failed or not.
+    var isInTransaction: Bool {
+        state.withLock { state in
+            let status = state.libpq?.transactionStatus
+            return status == .inTransaction || status == .inError
+        }
+    }
+
     func markSessionChanged() { state.withLock { $0.sessionChanged = true } }
 
     /// The server has forgotten all of the session, its prepared statements too.
     func sessionIsRestored() {
         state.withLock { state in
-            state.statements = StatementCache(namesStatements: state.statements.namesStatements)
+            state.statements = state.statements.renewed()
             state.sessionChanged = false
         }
     }
@@ -196,7 +212,7 @@ final class PostgresConnection: EventHandler {
     var isAbandoned: Bool { state.withLock { $0.phase == .abandoned } }
 
     /// Nobody is to get it after the present lease.
-    func condemn(because reason: String) { state.withLock { condemn(&$0, .lost(reason: reason)) } }
+    func condemn(because reason: String) { state.withLock { $0.condemn(.lost(reason: reason)) } }
 
     /// Says goodbye to the server and frees the socket. Harmless when repeated.
     func close() {

@@ -12,13 +12,14 @@ struct PostgresConnector: Sendable {
     let calls: BlockingCalls
     var prepared = PreparedStatements.auto
     let memory = ConnectorMemory()
+    var onNotices: (@Sendable ([ServerNotice]) -> Void)?
 
     /// A host that was silent the last time gets no more than this.
     private static let silentShare = Duration.milliseconds(500)
 
     /// - Throws: `PostgresError.connectFailed` with the server's own words, or `.connectTimedOut`.
     func connect(until deadline: Deadline) async throws -> PostgresConnection {
-        let connection = PostgresConnection(established: try await walk(until: deadline), loop: loop, calls: calls)
+        let connection = PostgresConnection(established: try await walk(until: deadline), loop: loop, calls: calls, onNotices: onNotices)
         do {
             try await connection.setUp(prepared, memory: memory, until: deadline)
         } catch {

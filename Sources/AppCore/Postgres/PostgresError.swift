@@ -17,8 +17,11 @@ public enum PostgresError: Error, Sendable {
     /// No answer by the deadline; the statement is being cancelled on the server.
     case deadlineExceeded(after: Duration)
 
-    /// The caller was cancelled; the statement is being cancelled on the server.
+    /// The caller was cancelled: the statement was not sent, or is being cancelled on the server.
     case cancelled
+
+    /// The server rolled back where it was asked to commit: a statement of the transaction had failed, and its error was not passed on.
+    case transactionRolledBack
 
     /// The result is not what the caller said it would be.
     case decoding(column: String, reason: String)
@@ -84,6 +87,8 @@ extension PostgresError: CustomStringConvertible {
         case .connectionLost(let reason): return "postgres: connection lost: \(reason)"
         case .deadlineExceeded(let after): return "postgres: no answer within \(after.text)"
         case .cancelled: return "postgres: the caller was cancelled"
+        case .transactionRolledBack:
+            return "postgres: rolled back instead of committed: a statement of the transaction had failed, and its error was not passed on"
         case .decoding(let column, let reason): return "postgres: column \"\(column)\": \(reason)"
         case .notSent(let reason): return "postgres: statement not sent: \(reason)"
         case .unsupported(let reason): return "postgres: \(reason)"

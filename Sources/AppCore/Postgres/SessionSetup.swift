@@ -1,11 +1,12 @@
 import Synchronization
 import Vitals
 
-/// How every session of ours begins: rows carry times as UTC, in ISO form, whatever the server's own settings.
+/// How every session of ours begins: rows carry times as UTC, in ISO form, and a backslash in a plain literal is one, whatever the server's
+/// own settings.
 enum SessionSetup {
-    static let settings = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'"
+    static let settings = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET standard_conforming_strings = on"
 
-    /// The settings and the questions in one text, so in one round trip. A pooler keeps both settings for us: the server reports
+    /// The settings and the questions in one text, so in one round trip. A pooler keeps these settings for us: the server reports
     /// them as parameters, and PgBouncer puts them back on whichever server connection it lends.
     static func script(withSystem: Bool) -> String {
         let system = withSystem ? "(SELECT system_identifier::text FROM pg_control_system())" : "NULL"
@@ -39,7 +40,7 @@ extension PostgresConnection {
         let facts = ServerFacts(
             backendPID: isBehindPooler ? nil : pid, isInRecovery: try row.bool("in_recovery"),
             systemIdentifier: try row.optionalString("system"), isBehindPooler: isBehindPooler)
-        begin(facts, namesStatements: prepared.areNamed(behindPooler: isBehindPooler))
+        begin(facts, StatementCache(namesStatements: prepared.areNamed(behindPooler: isBehindPooler), stale: memory.stale))
     }
 
     /// Puts a session that its caller changed back to how it began: two round trips, since DISCARD ALL must stand alone.

@@ -1,4 +1,5 @@
 import DequeModule
+import Vitals
 
 /// Which statements this connection has prepared. A text seen for the second time is worth a name.
 ///
@@ -9,10 +10,12 @@ import DequeModule
 struct StatementCache {
     enum Plan: Equatable {
         case once
+        /// The same; the session is not as it was afterwards. It gets no name, since all names go when the session is restored.
+        case changing(SessionChange)
         case prepare(name: String)
         case execute(name: String)
-        /// First the server must forget this name; then ask again.
-        case makeRoom(name: String)
+        /// First the server must forget these names; then ask again.
+        case makeRoom(names: [String])
     }
 
     private struct Prepared {
@@ -23,35 +26,49 @@ struct StatementCache {
     /// False behind a pooler in transaction mode: nothing is named then.
     let namesStatements: Bool
     let limit: Int
+    private let stale: StalePlans
+    /// What of `stale` this connection has heeded.
+    private var heeded: Int
     private var prepared: [String: Prepared] = [:]
-    /// Texts seen once, oldest first. A generator of texts drives only these out, never a prepared one.
-    private var seen: Set<String> = []
+    /// Names that the server still holds and nobody uses any more.
+    private var leftovers: [String] = []
+    /// Texts without a name that were seen, oldest first. A generator of texts drives only these out, never a prepared one.
+    private var seen: [String: SessionChange] = [:]
     private var seenInOrder = Deque<String>()
     private var uses = 0
     /// Until so many uses no name will have been idle long enough; a use only makes it later.
     private var noRoomBefore = 0
     private var nextName = 0
 
-    init(namesStatements: Bool = true, limit: Int = 256) {
+    init(namesStatements: Bool = true, limit: Int = 256, stale: StalePlans = StalePlans()) {
         self.namesStatements = namesStatements
         self.limit = limit
+        self.stale = stale
+        heeded = stale.number
     }
 
     /// - Parameter pending: names given away already whose statements the server has not confirmed yet.
     mutating func plan(for text: String, pending: Int = 0) -> Plan {
-        guard namesStatements else { return .once }
-        if let name = name(of: text) { return .execute(name: name) }
-        guard seen.contains(text) else {
-            remember(text)
-            return .once
+        if namesStatements {
+            if stale.number != heeded { forgetAll() }
+            if let name = name(of: text) { return .execute(name: name) }
         }
-        guard prepared.count + pending >= limit else {
+        guard let change = seen[text] else {
+            let change = SessionChange.named(in: text)
+            remember(text, change)
+            return change == .none ? .once : .changing(change)
+        }
+        guard change == .none else { return .changing(change) }
+        guard namesStatements else { return .once }
+        guard stale.mayBeNamed(text) else { return .once }
+        guard prepared.count + leftovers.count + pending >= limit else {
             nextName += 1
             return .prepare(name: "s\(nextName)")
         }
+        guard leftovers.isEmpty else { return .makeRoom(names: leftovers) }
         guard uses > noRoomBefore, let oldest = prepared.values.min(by: { $0.lastUse < $1.lastUse }) else { return .once }
         noRoomBefore = oldest.lastUse + 4 * limit
-        return uses > noRoomBefore ? .makeRoom(name: oldest.name) : .once
+        return uses > noRoomBefore ? .makeRoom(names: [oldest.name]) : .once
     }
 
     /// The name of a statement that is prepared already. Counts as a use.
@@ -63,27 +80,55 @@ struct StatementCache {
     }
 
     mutating func prepared(_ text: String, as name: String) {
-        seen.remove(text)
+        seen[text] = nil
         prepared[text] = Prepared(name: name, lastUse: uses)
     }
 
-    /// The server has forgotten the name.
-    mutating func madeRoom(_ name: String) {
-        guard let text = prepared.first(where: { $0.value.name == name })?.key else { return }
-        prepared[text] = nil
+    /// The server has forgotten the names.
+    mutating func madeRoom(_ names: [String]) {
+        leftovers.removeAll { names.contains($0) }
+        for name in names {
+            guard let text = prepared.first(where: { $0.value.name == name })?.key else { continue }
+            prepared[text] = nil
+        }
         noRoomBefore = 0
     }
 
-    /// The text is to be parsed anew: its plan is stale, or the server does not know the name. Happens after a migration; the
-    /// name that may be left on the server is not counted.
-    mutating func forget(_ text: String) {
-        prepared[text] = nil
+    // MARK: Plans that are of no use any more
+
+    /// The plan of one of these texts is stale, as after a migration: they are to be parsed anew.
+    ///
+    /// - Parameter breaking: the one that took its transaction with it; nil when nobody was harmed.
+    mutating func areStale(_ texts: [String], breaking: String?) {
+        for text in texts {
+            if let name = prepared.removeValue(forKey: text)?.name { leftovers.append(name) }
+        }
+        noRoomBefore = 0
+        if let breaking { stale.brokeTransaction(breaking, now: .now()) } else { stale.healed(now: .now()) }
+    }
+
+    /// The server has dropped the names of this session, as after DISCARD ALL.
+    mutating func areGone() {
+        prepared = [:]
+        leftovers = []
         noRoomBefore = 0
     }
 
-    private mutating func remember(_ text: String) {
-        if seenInOrder.count >= limit, let oldest = seenInOrder.popFirst() { seen.remove(oldest) }
-        seen.insert(text)
+    /// The same for a session that begins anew.
+    func renewed() -> StatementCache {
+        StatementCache(namesStatements: namesStatements, limit: limit, stale: stale)
+    }
+
+    private mutating func forgetAll() {
+        heeded = stale.number
+        leftovers += prepared.values.map(\.name)
+        prepared = [:]
+        noRoomBefore = 0
+    }
+
+    private mutating func remember(_ text: String, _ change: SessionChange) {
+        if seenInOrder.count >= limit, let oldest = seenInOrder.popFirst() { seen[oldest] = nil }
+        seen[text] = change
         seenInOrder.append(text)
     }
 }

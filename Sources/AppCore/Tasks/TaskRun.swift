@@ -138,7 +138,7 @@ struct TaskRun: Sendable {
             case .connectFailed, .connectTimedOut, .connectionLost, .deadlineExceeded, .cancelled, .notSent: true
             // Lost connections, resources short, operator's intervention, serialisation (PostgreSQL 15, appendix A).
             case .server(let server): ["08", "53", "57", "40"].contains(server.sqlState.prefix(2))
-            case .decoding, .unsupported: false
+            case .transactionRolledBack, .decoding, .unsupported: false
             }
         default: false
         }

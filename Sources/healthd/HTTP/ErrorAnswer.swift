@@ -107,7 +107,7 @@ struct ErrorAnswer: Error, Equatable {
             self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
         case .server(let server) where Self.unstorableText.contains(server.sqlState):
             self.init(.badRequest, "invalid", "a text contains a NUL character, which the database cannot hold")
-        case .server, .decoding, .unsupported: self = .unexpected
+        case .server, .transactionRolledBack, .decoding, .unsupported: self = .unexpected
         }
     }
 

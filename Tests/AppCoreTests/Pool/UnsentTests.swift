@@ -76,6 +76,83 @@ struct UnsentTests {
         }
     }
 
+    /// Runs `body` in a task of its own that it may cancel.
+    private func inTask(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await body() }
+            try await group.waitForAll()
+        }
+    }
+
+    @Test func `D6: what was cancelled before it was sent is not sent, and gets no connection`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(5)), server.endpoint) { database in
+            try await database.execute("CREATE TABLE effects (n int)", for: "setup")
+            let insert: SQL = "INSERT INTO effects VALUES (1)"
+            try await inTask {
+                try await database.withConnection(for: "cancelled") { lease in
+                    // Twice, so that it is prepared by then; and in a batch, a script, a transaction.
+                    for _ in 0..<3 { try await lease.execute(insert) }
+                    withUnsafeCurrentTask { $0?.cancel() }
+                    for error in [await lease.failure(of: insert), await lease.failure(of: "SELECT pg_sleep(30)"), await lease.failure(ofScript: insert.text)] {
+                        if case .cancelled = error {} else { Issue.record("told: \(String(describing: error))") }
+                    }
+                    do {
+                        _ = try await lease.batch([insert, insert])
+                        Issue.record("sent")
+                    } catch PostgresError.cancelled {}
+                    do {
+                        _ = try await lease.transaction { try await $0.execute(insert) }
+                        Issue.record("committed")
+                    } catch PostgresError.cancelled {}
+                }
+                // And no lease either.
+                for batching in [true, false] {
+                    do {
+                        if batching { _ = try await database.query("SELECT 1", for: "cancelled") } else { try await database.execute(insert, for: "cancelled") }
+                        Issue.record("got a connection")
+                    } catch PoolError.cancelled {}
+                }
+            }
+            #expect(try await database.query("SELECT count(*) AS n FROM effects", for: "look").first?.int("n") == 3)
+            #expect(database.pool.statistics().opened == 1)
+            #expect(database.pool.statistics().acquire[.cancelled]?.count ?? 0 >= 1)
+        }
+    }
+
+    @Test func `D6: a transaction whose caller is cancelled before its end is not committed`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(5)), server.endpoint) { database in
+            try await database.execute("CREATE TABLE effects (n int)", for: "setup")
+            try await inTask {
+                do {
+                    try await database.withTransaction(for: "cancelled") { lease in
+                        try await lease.execute("INSERT INTO effects VALUES (1)")
+                        withUnsafeCurrentTask { $0?.cancel() }
+                    }
+                    Issue.record("committed")
+                } catch PostgresError.cancelled {}
+            }
+            #expect(try await database.query("SELECT count(*) AS n FROM effects", for: "look").first?.int("n") == 0)
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
+    @Test func `a cancel request that comes too late costs its connection, though the statement has ended by then`() async throws {
+        let server = try await TestPostgres.start()
+        try await withConnection(server.endpoint) { connection in
+            await #expect(throws: PostgresError.self) {
+                try await connection.query("SELECT pg_sleep(0.2)", until: Deadline(.now() + .milliseconds(50)))
+            }
+            server.freezePostmaster()
+            defer { server.thaw() }
+            // By its end nothing runs any more and no transaction is open: but the request would hit whoever is next.
+            #expect(await connection.recover(until: Deadline(.now() + .seconds(1))) == false)
+            #expect(!connection.isAbandoned)
+            #expect(connection.condition == .lost(reason: "a cancel request is still on its way"))
+        }
+    }
+
     @Test func `a connection whose cancel request is still on its way goes to nobody else`() async throws {
         let server = try await TestPostgres.start()
         try await withConnection(server.endpoint) { connection in

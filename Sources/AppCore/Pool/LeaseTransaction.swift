@@ -1,0 +1,58 @@
+extension Lease {
+    /// Commits what `body` did, or rolls it back when it throws.
+    ///
+    /// Inside another transaction it is a savepoint: its own work is kept or undone, and the outermost commits. A `body` that goes on after a
+    /// statement has failed has nothing to commit, since the server has given the transaction up: to go on, put what may fail into a
+    /// transaction of its own.
+    ///
+    /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns and the server has rolled back all the same.
+    public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
+        guard !isSpoilt else { throw PostgresError.notSent("what was to be rolled back before could not be, so nothing is committed on this lease any more") }
+        return connection.isInTransaction ? try await savepoint(body) : try await outermost(body)
+    }
+
+    private mutating func outermost<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
+        try await execute("BEGIN")
+        let result: Result
+        do {
+            result = try await body(&self)
+        } catch {
+            // The caller learns what went wrong first. If this fails the pool clears the connection.
+            do { try await execute("ROLLBACK") } catch { isSpoilt = true }
+            throw error
+        }
+        guard !isSpoilt else { throw PostgresError.transactionRolledBack }
+        guard connection.isInTransaction else { throw PostgresError.notSent("COMMIT: the transaction had been ended by a statement inside it") }
+        try await execute("COMMIT")
+        return result
+    }
+
+    private mutating func savepoint<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
+        savepoints += 1
+        let name = "healthd_\(savepoints)"
+        try await execute("SAVEPOINT \(unescaped: name)")
+        let result: Result
+        do {
+            result = try await body(&self)
+        } catch {
+            await rollBack(to: name)
+            throw error
+        }
+        try await release(name)
+        return result
+    }
+
+    private mutating func release(_ savepoint: String) async throws(PostgresError) {
+        do {
+            try await execute("RELEASE SAVEPOINT \(unescaped: savepoint)")
+        } catch {
+            guard error.sqlState == "25P02" else { throw error }
+            await rollBack(to: savepoint)
+            throw .transactionRolledBack
+        }
+    }
+
+    private mutating func rollBack(to savepoint: String) async {
+        do { try await script("ROLLBACK TO SAVEPOINT \(savepoint); RELEASE SAVEPOINT \(savepoint)") } catch { isSpoilt = true }
+    }
+}

@@ -1,0 +1,183 @@
+import Logging
+import TestServers
+import Testing
+import Vitals
+
+@testable import AppCore
+
+/// What a transaction says of itself is what became of it.
+@Suite("Transactions")
+struct TransactionTests {
+    private func withTable(_ logger: Logger = .quiet, _ body: @Sendable (Database) async throws -> Void) async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint, logger: logger) { database in
+            try await database.execute("CREATE TABLE kept (n int PRIMARY KEY)", for: "setup")
+            try await body(database)
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
+    private func kept(_ database: Database) async throws -> [Int] {
+        try await database.query("SELECT n FROM kept ORDER BY n", for: "look").map { try $0.int("n") }
+    }
+
+    private func insert(_ number: Int, _ lease: inout Lease) async throws {
+        try await lease.execute("INSERT INTO kept VALUES (\(number))")
+    }
+
+    private func expectRolledBack(_ body: () async throws -> Void) async {
+        do {
+            try await body()
+            Issue.record("said to be committed")
+        } catch PostgresError.transactionRolledBack {
+        } catch {
+            Issue.record("told: \(error)")
+        }
+    }
+
+    @Test func `D2: a transaction whose body swallowed an error is rolled back, and says so`() async throws {
+        try await withTable { database in
+            // Also when COMMIT is prepared.
+            for _ in 0..<3 {
+                await expectRolledBack {
+                    try await database.withTransaction(for: "swallows") { lease in
+                        try await insert(1, &lease)
+                        _ = await lease.failure(of: "SELECT 1 / 0")
+                    }
+                }
+            }
+            #expect(try await kept(database) == [])
+            try await database.withTransaction(for: "well") { try await insert(2, &$0) }
+            #expect(try await kept(database) == [2])
+        }
+    }
+
+    @Test(arguments: ["COMMIT", "end", "/* ROLLBACK? */ COMMIT AND CHAIN", "PREPARE TRANSACTION 'rollback'"])
+    func `D2: a COMMIT of one's own says so, too`(commit: String) async throws {
+        try await withTable { database in
+            try await database.withConnection(for: "own") { lease in
+                for isScript in [false, true] {
+                    try await lease.execute("BEGIN")
+                    try await insert(1, &lease)
+                    _ = await lease.failure(of: "SELECT 1 / 0")
+                    let error = isScript ? await lease.failure(ofScript: commit) : await lease.failure(of: SQL(unescaped: commit))
+                    if case .transactionRolledBack = error {} else { Issue.record("told: \(String(describing: error))") }
+                    try await lease.execute("ROLLBACK")
+                }
+                // What was asked for is no error.
+                for text in ["ROLLBACK", "ABORT", "ROLLBACK /* of what failed */ WORK"] {
+                    try await lease.execute("BEGIN")
+                    _ = await lease.failure(of: "SELECT 1 / 0")
+                    try await lease.execute(SQL(unescaped: text))
+                    try await lease.script("BEGIN; SELECT 1; \(text)")
+                }
+            }
+            #expect(try await kept(database) == [])
+        }
+    }
+
+    @Test func `D2: a transaction in a transaction is a savepoint: the outermost commits, and each keeps or undoes its own`() async throws {
+        struct Own: Error {}
+        try await withTable { database in
+            try await database.withTransaction(for: "outer") { lease in
+                try await insert(1, &lease)
+                try await lease.transaction { try await insert(2, &$0) }
+                try? await lease.transaction { lease in
+                    try await insert(3, &lease)
+                    throw Own()
+                }
+                // A statement that failed takes its own transaction with it, and no other.
+                try? await lease.transaction { try await insert(1, &$0) }
+                do {
+                    try await lease.transaction { lease in
+                        try await insert(4, &lease)
+                        try? await lease.transaction { try await insert(2, &$0) }
+                        _ = await lease.failure(of: "SELECT 1 / 0")
+                    }
+                    Issue.record("said to be kept")
+                } catch PostgresError.transactionRolledBack {}
+                try await insert(5, &lease)
+            }
+            #expect(try await kept(database) == [1, 2, 5])
+            // Nothing was committed early.
+            await #expect(throws: Own.self) {
+                try await database.withTransaction(for: "outer") { lease in
+                    try await lease.transaction { try await insert(6, &$0) }
+                    throw Own()
+                }
+            }
+            #expect(try await kept(database) == [1, 2, 5])
+            // The same inside a transaction that the caller began by hand.
+            try await database.withConnection(for: "own") { lease in
+                try await lease.execute("BEGIN")
+                try await lease.transaction { try await insert(7, &$0) }
+                try await lease.execute("ROLLBACK")
+            }
+            #expect(try await kept(database) == [1, 2, 5])
+        }
+    }
+
+    @Test func `D2: a body that ends its transaction itself is told so`() async throws {
+        try await withTable { database in
+            do {
+                try await database.withTransaction(for: "ends") { lease in
+                    try await insert(1, &lease)
+                    try await lease.execute("ROLLBACK")
+                }
+                Issue.record("said to be committed")
+            } catch PostgresError.notSent {}
+            #expect(try await kept(database) == [])
+        }
+    }
+
+    @Test func `D2: what could not be rolled back is never committed`() async throws {
+        try await withTable { database in
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    await expectRolledBack {
+                        try await database.withTransaction(for: "cancelled") { lease in
+                            try await insert(1, &lease)
+                            // Its own end cannot be sent any more.
+                            try? await lease.transaction { lease in
+                                try await insert(2, &lease)
+                                withUnsafeCurrentTask { $0?.cancel() }
+                                try await insert(3, &lease)
+                            }
+                        }
+                    }
+                }
+            }
+            let left = try await kept(database)
+            #expect(left == [])
+        }
+    }
+
+    @Test func `D2: notices and warnings of the server reach the log, each text once`() async throws {
+        let lines = LogLines()
+        try await withTable(lines.logger) { database in
+            for number in 0..<3 {
+                try await database.withConnection(for: "warned") { lease in
+                    try await lease.script("DO $$ BEGIN RAISE WARNING 'row % is odd', \(number); RAISE NOTICE 'by the way'; END $$")
+                    try await lease.execute("ROLLBACK")
+                }
+            }
+        }
+        let told = lines.all.filter { $0.contains("notice from the database") }
+        #expect(told.count == 3, "\(told)")
+        #expect(told.contains("warning notice from the database notice=row 0 is odd sqlstate=01000"))
+        #expect(told.contains("info notice from the database notice=by the way sqlstate=00000"))
+        #expect(told.contains { $0.hasPrefix("warning") && $0.contains("25P01") })
+    }
+
+    @Test func `D2: notices without number fill neither the log nor memory`() async throws {
+        let lines = LogLines()
+        try await withTable(lines.logger) { database in
+            for letter in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+                try await database.withConnection(for: "noisy") { lease in
+                    try await lease.script("DO $$ BEGIN FOR n IN 1..10000 LOOP RAISE NOTICE '%', '\(letter)' || md5(n::text); END LOOP; END $$")
+                }
+            }
+        }
+        #expect(lines.all.filter { $0.contains("notice from the database") }.count <= NoticeLog.limit)
+    }
+}
