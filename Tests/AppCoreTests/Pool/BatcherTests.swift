@@ -280,6 +280,36 @@ struct BatcherTests {
         }
     }
 
+    @Test func `when the first of a batch runs out of time in the queue, those with time left are served all the same`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(60)), server.endpoint) { database in
+            try await acquaint(database, "SELECT \(1)::int * 2 AS n")
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let (over, end) = AsyncStream.makeStream(of: Void.self)
+                group.addTask { try await database.withConnection(for: "holder") { _ in for await _ in over {} } }
+                try await database.untilLeased(1)
+                let first = Counter()
+                group.addTask {
+                    do {
+                        _ = try await number(database, "SELECT \(2)::int * 2 AS n", within: .milliseconds(400))
+                        Issue.record("there was no connection")
+                    } catch PoolError.saturated(_, _, _, .expired) {
+                        first.add()
+                    }
+                }
+                try await database.untilWaiting(1)
+                for caller in 3..<6 { group.addTask { try await expect(database, "SELECT \(caller)::int * 2 AS n", caller * 2) } }
+                do {
+                    defer { end.finish() }
+                    try await until("the first was told") { first.value == 1 }
+                    // The others ask for themselves by then.
+                    try await database.untilWaiting(3)
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
     @Test func `those who ask for themselves take no room in the batches to come`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 4, deadline: .seconds(10)), server.endpoint) { database in

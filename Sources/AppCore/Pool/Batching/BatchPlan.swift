@@ -12,6 +12,8 @@ struct BatchPlan {
         var takes: Double
         /// Quick runs on a connection of its own that are due before it may ride again.
         var probation = 0
+        /// Larger than that of all texts used before it.
+        var lastUse = 0
     }
 
     /// A text that takes longer runs alone: it would hold up the others more than a round trip of its own costs.
@@ -19,19 +21,22 @@ struct BatchPlan {
     /// All statements of one batch together, in seconds.
     static let budget = 0.002
     static let largest = 256
-    /// Texts known at once. A program has few; what comes beyond runs alone.
+    /// Texts known at once. When there are more, the quarter of them that has been unused for longest is forgotten.
     static let texts = 1_024
 
     private var known: [String: Text] = [:]
+    private var uses = 0
     /// Of the batch being gathered.
     private(set) var count = 0
     private var expected = 0.0
 
     /// Whether this statement joins the batch being gathered. If so it is counted.
     mutating func admits(_ sql: SQL) -> Bool {
-        guard count < Self.largest, let text = known[sql.text], text.isPlainRead, text.probation == 0, text.takes <= Self.slowest,
-            expected + text.takes <= Self.budget
-        else { return false }
+        guard count < Self.largest, let index = known.index(forKey: sql.text) else { return false }
+        let text = known.values[index]
+        guard text.isPlainRead, text.probation == 0, text.takes <= Self.slowest, expected + text.takes <= Self.budget else { return false }
+        uses += 1
+        known.values[index].lastUse = uses
         count += 1
         expected += text.takes
         return true
@@ -51,13 +56,23 @@ struct BatchPlan {
     /// A statement ran on a connection of its own. That only ever shows that it is quicker than thought: a busy machine adds to a
     /// duration, and nothing takes from it.
     mutating func ranAlone(_ text: String, _ seconds: Double) {
-        guard let before = known[text] else {
-            if known.count < Self.texts { known[text] = Text(isPlainRead: Self.isPlainRead(text), takes: seconds) }
+        uses += 1
+        guard let index = known.index(forKey: text) else {
+            if known.count >= Self.texts { forgetLeastUsed() }
+            known[text] = Text(isPlainRead: Self.isPlainRead(text), takes: seconds, lastUse: uses)
             return
         }
+        known.values[index].lastUse = uses
+        let before = known.values[index]
         guard seconds < before.takes || before.probation > 0 else { return }
-        known[text]?.takes = min(before.takes, seconds)
-        if seconds <= Self.slowest { known[text]?.probation = max(0, before.probation - 1) }
+        known.values[index].takes = min(before.takes, seconds)
+        if seconds <= Self.slowest { known.values[index].probation = max(0, before.probation - 1) }
+    }
+
+    /// Several at once: a program whose texts never come again must not look through all of them at each.
+    private mutating func forgetLeastUsed() {
+        let oldest = known.values.map(\.lastUse).sorted()[Self.texts / 4]
+        known = known.filter { $0.value.lastUse > oldest }
     }
 
     /// Quick runs of a text that broke or held up a batch, before it may ride again.
@@ -80,10 +95,10 @@ struct BatchPlan {
     }
 
     /// Whether a text only reads: it begins with SELECT, VALUES or TABLE, locks no rows, and writes, waits or keeps no session state
-    /// by a function of PostgreSQL's own.
+    /// by a function of PostgreSQL's own. Words in literals count as well: a read that is taken for more only loses company.
     static func isPlainRead(_ text: String) -> Bool {
         let words = text.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_") }
-        guard let first = words.first, ["select", "values", "table"].contains(first) else { return false }
+        guard let first = words.first, ["select", "values", "table"].contains(first), SessionChange.named(in: text) == .none else { return false }
         var locks = false
         for word in words {
             if effects.contains(String(word)) || familiesWithEffects.contains(where: word.hasPrefix) { return false }
