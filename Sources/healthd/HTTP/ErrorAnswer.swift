@@ -32,6 +32,10 @@ struct ErrorAnswer: Error, Equatable {
         ErrorAnswer(.notFound, "no_such_route", "nothing is served at \(path.oneLine(limit: 200))")
     }
 
+    /// Nobody is there to read it; told in the metric alone. The number is the one that nginx made usual.
+    static let clientGone = ErrorAnswer(
+        HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request"), "client_gone", "the client left before its request was whole")
+
     static func methodNotAllowed(_ method: String, allowed: [String]) -> ErrorAnswer {
         var answer = ErrorAnswer(
             .methodNotAllowed, "method_not_allowed", "\(method) is not served here; \(allowed.joined(separator: ", ")) is")

@@ -3,12 +3,12 @@ import Vitals
 
 /// How long healthd's own answers take, by route and class of status, how many are being made, and on which rung reads were answered.
 ///
-/// Bounded: names of routes are ours, and there are five classes and four rungs.
+/// Bounded: names of routes are ours, and there are five classes, one status and four rungs.
 final class HTTPStatistics: Sendable {
     struct Key: Hashable, Sendable {
         /// The route's name, `task_create`; `unknown` for what no route serves.
         var handler: String
-        /// `2xx`
+        /// `2xx`, and `499` apart: the client left before its request was whole.
         var code: String
     }
 
@@ -39,7 +39,7 @@ final class HTTPStatistics: Sendable {
 
     /// - Parameter status: of the answer.
     func ended(_ handler: String, status: Int, after duration: Duration) {
-        let key = Key(handler: handler, code: "\(status / 100)xx")
+        let key = Key(handler: handler, code: status == 499 ? "499" : "\(status / 100)xx")
         let histogram = state.withLock { state -> Histogram in
             state.inFlight[handler, default: 1] -= 1
             if let known = state.durations[key] { return known }

@@ -2,6 +2,7 @@ import AppCore
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
 import Vitals
 
 /// Reading what a client sent: bounded, and precise about what was wrong.
@@ -20,11 +21,26 @@ extension Request {
         if let length = headers[.contentLength].flatMap({ Int($0) }), length > RequestBodies.limit {
             throw ErrorAnswer(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
         }
-        let buffer = try await body.collect(upTo: RequestBodies.limit)
+        let buffer = try await receivedBody()
         guard buffer.readableBytes > 0 else {
             throw RequestProblem.invalid(field: "body", reason: "is empty; expected a JSON object")
         }
         return try RequestProblem.decode(type, from: buffer.readableBytesView)
+    }
+
+    /// The client sends it: whatever else ends it early is the client's doing, and so are the many errors in which that shows.
+    private func receivedBody() async throws -> ByteBuffer {
+        do {
+            return try await body.collect(upTo: RequestBodies.limit)
+        } catch let error as NIOTooManyBytesError {
+            throw error
+        } catch let error as HTTPParserError where error != .invalidEOFState {
+            throw error
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            throw ErrorAnswer.clientGone
+        }
     }
 
     /// A whole number from the query, within `range`; `value` when it is absent.

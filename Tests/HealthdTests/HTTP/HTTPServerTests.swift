@@ -42,12 +42,12 @@ import Vitals
 
     /// Runs a server with the given routes for as long as `body` takes.
     static func serve<Result: Sendable>(
-        _ add: (inout Routes) -> Void, time: any TimeSource = SystemTime(), _ body: @Sendable (Server) async throws -> Result
+        _ add: (inout Routes) -> Void, time: any TimeSource = SystemTime(), routeLogger: Logger? = nil, _ body: @Sendable (Server) async throws -> Result
     ) async throws -> Result {
         let statistics = HTTPStatistics()
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        var routes = Routes(statistics: statistics, time: time, logger: logger)
+        var routes = Routes(statistics: statistics, time: time, logger: routeLogger ?? logger)
         add(&routes)
         let bound = AsyncStream.makeStream(of: Int.self)
         let application = Application(
@@ -120,6 +120,21 @@ import Vitals
             try await $0.send(.POST, "/things", [("content-type", "text/plain")], body: #"{"name":"a","parts":[]}"#)
         }
         #expect(answer.status == 415)
+    }
+
+    @Test(arguments: ["Content-Length: 100\r\n\r\n{\"name\"", "Transfer-Encoding: chunked\r\n\r\n8\r\n{\"name\":\r\n"])
+    func `A14: a client that leaves in the middle of its body is no error of ours`(_ rest: String) async throws {
+        let lines = LogLines()
+        let snapshot = try await Self.serve(Self.addSamples, routeLogger: lines.logger) { server in
+            var client: RawClient? = try RawClient(port: server.port)
+            try client?.send("POST /things HTTP/1.1\r\nHost: x\r\n" + rest)
+            try await until("it is being read") { server.statistics.snapshot().inFlight["thing_create"] == 1 }
+            client = nil
+            try await until("it is over") { server.statistics.snapshot().inFlight["thing_create"] == 0 }
+            return server.statistics.snapshot()
+        }
+        #expect(snapshot.durations.keys.map(\.code) == ["499"])
+        #expect(lines.all == [])
     }
 
     @Test func `requests are counted by route and class`() async throws {
