@@ -39,6 +39,11 @@ import Vitals
         (word: "cuc", told: [.firing]),
         (word: "dc", told: [.firing, .escalated]),
         (word: "dcdh", told: [.firing, .escalated, .resolved]),
+        (word: "dcdcd", told: [.firing, .escalated, .escalated, .flapping]),
+        (word: "dcdcdcdcdcdc.", told: [.firing, .escalated, .escalated, .flapping, .settled]),
+        (word: "dcdcdcdcdcdch.", told: [.firing, .escalated, .escalated, .flapping, .resolved]),
+        (word: "dcdcd.c", told: [.firing, .escalated, .escalated, .flapping, .settled, .escalated]),
+        (word: "cdc.h", told: [.firing, .escalated, .resolved]),
         (word: "chch", told: [.firing, .resolved, .firing, .resolved]),
         (word: "chchc", told: [.firing, .resolved, .firing, .resolved, .flapping]),
         (word: "chchchchch", told: [.firing, .resolved, .firing, .resolved, .flapping]),
@@ -50,7 +55,7 @@ import Vitals
             told: [.firing, .resolved, .firing, .resolved, .flapping, .resolved, .firing, .resolved]
         ),
     ])
-    func `tells each change once`(_ row: (word: String, told: [NoticeReason])) {
+    func `A1: tells each change once, of a severity as well, and what changes all the time once for all of it`(_ row: (word: String, told: [NoticeReason])) {
         var play = Play()
         #expect(play.play(row.word) == row.told)
     }
@@ -96,6 +101,31 @@ import Vitals
         #expect(second.state.phase == .held)
         #expect(second.play("h") == [])
         #expect(second.play(".") == [.resolved])
+    }
+
+    @Test func `that was stored held and is still bad counts its quiet time anew, and settles`() throws {
+        var first = Play()
+        _ = first.play("chchc")
+        var second = Play()
+        second.now = second.now + .seconds(50)
+        second.state = try decoded(first.state).restored(rule: second.rule, now: second.now)
+        #expect(second.state.calmAt(rule: second.rule) == second.now + second.rule.flapping.quiet)
+        #expect(second.play("c") == [], "what was seen before is no change")
+        #expect(second.state.calmed(rule: second.rule, now: second.now).1 == nil, "a second is not quiet enough")
+        #expect(second.play(".") == [.settled])
+        #expect(second.state.phase == .firing && second.state.severity == .critical)
+    }
+
+    @Test func `A1: a value that swings every 13 s is told as flapping once, with its final state, and fills no outbox`() {
+        var play = Play()
+        var told: [NoticeReason] = []
+        for swing in 0..<1_000 {
+            play.now = play.now + .seconds(12)
+            told += play.play(swing % 2 == 0 ? "c" : "d")
+        }
+        #expect(told == [.firing, .escalated, .flapping] || told == [.firing, .escalated, .escalated, .flapping], "\(told)")
+        #expect(play.play(".") == [.settled])
+        #expect(play.state.severity == .degraded)
     }
 
     @Test func `is closed when its rule is removed`() {

@@ -15,7 +15,7 @@ public struct AlertState: Sendable, Hashable, Codable {
     /// The last bad state; that of the open alert.
     public internal(set) var severity = HealthState.degraded
     public internal(set) var startsAt: WallTime?
-    /// While held: whether it is bad right now.
+    /// Whether it is bad right now; while held that has not been told.
     public internal(set) var isBad = false
     /// When it was last seen to become good; the end of an alert that has one.
     public internal(set) var goodSince: WallTime?
@@ -50,14 +50,16 @@ public struct AlertState: Sendable, Hashable, Codable {
         next.value = value
         next.threshold = threshold
         let bad = state >= rule.from
-        let change = bad != isBad
+        let turned = bad != isBad
+        // Getting worse and better over and over is flapping as well.
+        let changed = turned || (bad && state != severity)
         next.isBad = bad
         if bad {
             next.goodSince = nil
             next.severity = state
             next.confirmed = true
         }
-        if !bad && (change || goodSince == nil) { next.goodSince = wall }
+        if !bad && (turned || goodSince == nil) { next.goodSince = wall }
         let worst = [isOpen ? peak : nil, bad ? value : nil].compactMap { $0 }
         next.peak = lowerIsWorse ? worst.min() : worst.max()
 
@@ -68,15 +70,16 @@ public struct AlertState: Sendable, Hashable, Codable {
             next.phase = .firing
             return next.flapping.change(at: now, by: rule.flapping) ? next.held() : (next, .firing)
         case .firing:
+            guard changed else { return (next, nil) }
+            if next.flapping.change(at: now, by: rule.flapping) { return next.held() }
             if !bad {
-                if next.flapping.change(at: now, by: rule.flapping) { return next.held() }
                 next.phase = .quiet
                 return (next, confirmed ? .resolved : .recoveredWhileDown)
             }
             if state > severity { return (next, .escalated) }
-            return (next, state < severity && rule.tellsDeescalation ? .deescalated : nil)
+            return (next, rule.tellsDeescalation ? .deescalated : nil)
         case .held:
-            if change { _ = next.flapping.change(at: now, by: rule.flapping) }
+            if changed { _ = next.flapping.change(at: now, by: rule.flapping) }
             return (next, nil)
         }
     }
