@@ -161,6 +161,41 @@ import Vitals
         try await server.stop()
     }
 
+    @Test(arguments: [HookServer.Body.none, .trickle, .breaksOff])
+    func `A4: is taken when the status says so, whatever becomes of the body`(_ body: HookServer.Body) async throws {
+        let server = try await HookServer.start(body: body)
+        let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")
+        try await withSender { sender in
+            let manual = ManualTime()
+            let slow = WebhookSender(version: "0.1.0", time: manual)
+            // By its own clock it waits for the text no longer than its patience.
+            async let answer = slow.send([], id: "a", to: receiver)
+            if body != .breaksOff {
+                // Asleep are the limit of the attempt and the patience with the text.
+                try await manual.untilAsleep(2)
+                manual.advance(by: WebhookSender.bodyPatience)
+            }
+            #expect(await answer == .accepted(status: 200))
+            try await slow.shutdown()
+            // And by a real one.
+            #expect(await sender.send([], id: "b", to: receiver) == .accepted(status: 200))
+        }
+        #expect(server.requests.count == 2)
+        try await server.stop()
+    }
+
+    @Test func `A4: that says no and does not end is told by its status`() async throws {
+        let server = try await HookServer.start(answers: [(503, [:])], body: .trickle)
+        let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(server.port)/hook")
+        let answer = try await withSender { await $0.send([], id: "a", to: receiver) }
+        guard case .tryAgain(.httpError, let reason, nil) = answer else {
+            Issue.record("\(answer)")
+            return
+        }
+        #expect(reason.hasPrefix("HTTP 503"))
+        try await server.stop()
+    }
+
     @Test func `has an attempt's limit on a receiver that accepts and never answers`() async throws {
         let manual = ManualTime()
         let server = try await HookServer.start(silent: true)
@@ -218,9 +253,22 @@ final class HookServer: Sendable {
     private let channel: Mutex<(any Channel)?> = Mutex(nil)
     let bodySize: Int
     let silent: Bool
+    let body: Body
+
+    /// How an answer's body goes.
+    enum Body: Sendable {
+        case whole
+        /// Announced as endless, and nothing comes.
+        case none
+        /// A byte now and then, for ever.
+        case trickle
+        /// A byte, and the connection is closed.
+        case breaksOff
+    }
     private let bound = Mutex(0)
 
-    private init(answers: [(Int, [String: String])], bodySize: Int, silent: Bool) {
+    private init(answers: [(Int, [String: String])], bodySize: Int, silent: Bool, body: Body) {
+        self.body = body
         state = Mutex(State(answers: answers))
         self.bodySize = bodySize
         self.silent = silent
@@ -228,9 +276,9 @@ final class HookServer: Sendable {
 
     /// - Parameter answers: in this order, then always 200.
     static func start(
-        port: Int = 0, answers: [(Int, [String: String])] = [], bodySize: Int = 2, silent: Bool = false
+        port: Int = 0, answers: [(Int, [String: String])] = [], bodySize: Int = 2, silent: Bool = false, body: Body = .whole
     ) async throws -> HookServer {
-        let server = HookServer(answers: answers, bodySize: bodySize, silent: silent)
+        let server = HookServer(answers: answers, bodySize: bodySize, silent: silent, body: body)
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(ChannelOptions.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
@@ -287,10 +335,30 @@ private final class HookHandler: ChannelInboundHandler {
             guard let (status, fields) = server.take(HookRequest(target: head.uri, headers: headers, body: body)) else { return }
             var answer = HTTPResponseHead(version: .http1_1, status: HTTPResponseStatus(statusCode: status))
             for (name, value) in fields { answer.headers.add(name: name, value: value) }
+            guard case .whole = server.body else { return answerWithoutEnd(answer, context) }
             answer.headers.add(name: "content-length", value: "\(server.bodySize)")
             context.write(wrapOutboundOut(.head(answer)), promise: nil)
             context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(repeating: 0x6F, count: server.bodySize)))), promise: nil)
             context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        }
+    }
+
+    private func answerWithoutEnd(_ head: HTTPResponseHead, _ context: ChannelHandlerContext) {
+        var head = head
+        head.headers.add(name: "transfer-encoding", value: "chunked")
+        context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
+        switch server.body {
+        case .whole, .none: break
+        case .breaksOff:
+            context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: "a")))), promise: nil)
+            context.close(promise: nil)
+        case .trickle:
+            let writer = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+            context.eventLoop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(50)) { task in
+                let (handler, context) = writer.value
+                guard context.channel.isActive else { return task.cancel() }
+                context.writeAndFlush(handler.wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: "a")))), promise: nil)
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ public enum DeliveryAnswer: Sendable, Hashable {
     case accepted(status: Int)
     /// Try again, not before `after` if the receiver named a time.
     case tryAgain(AttemptResult, reason: String, after: Duration?)
-    /// It will never be taken: any other answer.
+    /// Not taken, and that may stay so until somebody acts: any other answer.
     case refused(reason: String)
     /// 410: the receiver wants nothing more.
     case gone(reason: String)
@@ -25,8 +25,10 @@ extension DeliveryAnswer {
     static let longestRetryAfter = Duration.seconds(3_600)
 
     /// What a status means. Redirections are not followed: the address is the credential, and it was given for one host.
-    static func answer(status: Int, retryAfter: String?, bodyText: String, now: WallTime) -> DeliveryAnswer {
-        let quoted = bodyText.isEmpty ? "" : ": \(bodyText.oneLine(limit: 256))"
+    ///
+    /// - Parameter quote: what may be repeated of the answer's text.
+    static func answer(status: Int, retryAfter: String?, quote: String, now: WallTime) -> DeliveryAnswer {
+        let quoted = quote.isEmpty ? "" : ": \(quote)"
         let reason = "HTTP \(status)\(meaning(of: status))\(quoted)\(advice(on: status))"
         switch status {
         case 200...299: return .accepted(status: status)
@@ -69,24 +71,13 @@ extension DeliveryAnswer {
         }
     }
 
-    /// `Retry-After` in seconds or as an HTTP date; a date that has passed is no delay, nonsense is nil.
+    /// `Retry-After` in seconds or as a date; a date that has passed is no delay, nonsense is nil.
     static func delay(_ text: String, now: WallTime) -> Duration? {
         let text = text.trimmingBlanks
         if let seconds = Int64(text) {
             return seconds < 0 ? nil : min(longestRetryAfter, .seconds(min(seconds, 1_000_000)))
         }
-        return httpDate(text).map { min(longestRetryAfter, max(.zero, $0 - now)) }
-    }
-
-    /// `Sun, 06 Nov 1994 08:49:37 GMT`. Source: RFC 9110, 5.6.7, the one form that may be sent.
-    static func httpDate(_ text: some StringProtocol) -> WallTime? {
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-        let parts = text.split(separator: " ")
-        guard parts.count == 6, parts[1].count == 2, parts[5] == "GMT", let month = months.firstIndex(of: String(parts[2])) else {
-            return nil
-        }
-        let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
-        return WallTime(rfc3339: "\(parts[3])-\(number)-\(parts[1])T\(parts[4])Z")
+        return HTTPDate.time(text, now: now).map { min(longestRetryAfter, max(.zero, $0 - now)) }
     }
 }
 

@@ -10,10 +10,11 @@ public final class WebhookSender: NoticeSender {
     private let time: any TimeSource
     private let userAgent: String
 
-    /// The whole attempt, from name resolution to the end of the answer.
+    /// From name resolution to the answer's status.
     public static let attemptLimit = Duration.seconds(15)
-    /// Of an answer, more is not read.
+    /// Of an answer's text, more is not read, and it is waited for no longer: the status has decided.
     static let bodyLimit = 64 * 1024
+    static let bodyPatience = Duration.seconds(1)
 
     /// - Parameter version: of healthd, for `User-Agent`.
     public init(version: String, time: any TimeSource) {
@@ -37,19 +38,34 @@ public final class WebhookSender: NoticeSender {
 
     public func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
         let limit = time.now() + Self.attemptLimit
-        return await withTaskGroup(of: DeliveryAnswer?.self) { group in
+        return await withTaskGroup(of: Part.self) { group in
             group.addTask { await self.post(body, id: id, to: receiver) }
             group.addTask { [time] in
-                guard (try? await time.sleep(until: limit)) != nil else { return nil }
-                return .tryAgain(.timeout, reason: Self.noDelivery(to: receiver, "no answer within \(Self.attemptLimit.text)"), after: nil)
+                guard (try? await time.sleep(until: limit)) != nil else { return .cancelled }
+                return .timeIsUp
             }
-            let first = await group.next() ?? nil
+            let first = await group.next()
             group.cancelAll()
-            return first ?? .tryAgain(.timeout, reason: Self.noDelivery(to: receiver, "given up before it was done"), after: nil)
+            let second = await group.next()
+            switch (first, second) {
+            // An answer whose status is known is an answer, however late its text.
+            case (.answer(let answer), _), (_, .answer(let answer)), (.noAnswer(let answer), _): return answer
+            case (.timeIsUp, _):
+                return .tryAgain(.timeout, reason: Self.noDelivery(to: receiver, "no answer within \(Self.attemptLimit.text)"), after: nil)
+            default: return .tryAgain(.timeout, reason: Self.noDelivery(to: receiver, "given up before it was done"), after: nil)
+            }
         }
     }
 
-    private func post(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
+    /// What the attempt and its clock come to.
+    private enum Part {
+        case answer(DeliveryAnswer)
+        case noAnswer(DeliveryAnswer)
+        case timeIsUp
+        case cancelled
+    }
+
+    private func post(_ body: [UInt8], id: String, to receiver: Receiver) async -> Part {
         var request = HTTPClientRequest(url: receiver.url.reveal())
         request.method = .POST
         let timestamp = time.wallNow().microsecondsSince1970 / 1_000_000
@@ -66,17 +82,34 @@ public final class WebhookSender: NoticeSender {
         request.body = .bytes(body)
         do {
             let response = try await client.execute(request, deadline: .now() + .nanoseconds(Self.attemptLimit.nanoseconds))
-            let text = await Self.text(of: response.body)
+            let text = await text(of: response.body)
             return .answer(
-                status: Int(response.status.code), retryAfter: response.headers.first(name: "retry-after"), bodyText: text,
-                now: time.wallNow())
+                .answer(
+                    status: Int(response.status.code), retryAfter: response.headers.first(name: "retry-after"),
+                    quote: AnswerQuote.quote(text, hiding: receiver.secretsOfRequest), now: time.wallNow()))
         } catch {
-            return await answer(for: error, to: receiver)
+            return .noAnswer(await answer(for: error, to: receiver))
         }
     }
 
-    /// Up to the limit; an answer that breaks off is as good as one that ends, since its status is known.
-    private static func text(of body: HTTPClientResponse.Body) async -> String {
+    /// As much as comes within the limits: a body that does not end is cut off, and one that breaks off is as good as one that ends.
+    private func text(of body: HTTPClientResponse.Body) async -> String {
+        await withTaskGroup(of: String?.self) { group in
+            group.addTask { await Self.read(body) }
+            group.addTask { [time] in
+                try? await time.sleep(for: Self.bodyPatience)
+                return nil
+            }
+            var text = ""
+            for await part in group {
+                text = part ?? text
+                group.cancelAll()
+            }
+            return text
+        }
+    }
+
+    private static func read(_ body: HTTPClientResponse.Body) async -> String {
         var read = ByteBuffer()
         do {
             for try await part in body {
