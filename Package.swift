@@ -109,11 +109,15 @@ let package = Package(
             path: "Examples/ThesisLength",
             swiftSettings: strict),
 
-        .testTarget(name: "VitalsTests", dependencies: ["Vitals"], swiftSettings: strict),
+        .testTarget(
+            name: "VitalsTests",
+            dependencies: ["Vitals", "TestServers", .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Logging", package: "swift-log")],
+            swiftSettings: strict),
         .testTarget(
             name: "ProbesTests",
             dependencies: [
                 "Probes", "Vitals", "TestServers",
+                .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

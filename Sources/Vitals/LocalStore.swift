@@ -1,62 +1,197 @@
+import Dispatch
 public import GRDB
+public import Logging
+import Synchronization
 
 /// The daemon's own durable state: one SQLite file in the state folder. It works when PostgreSQL is what failed.
 ///
-/// WAL with full sync: a committed transaction survives a crash of the machine. Writers are serialised.
-public struct LocalStore: Sendable {
-    public let writer: any DatabaseWriter
+/// While the file cannot be used (no room, no right to write, damaged, gone), a copy in memory takes its place: whoever reads and writes
+/// does not notice, `trouble` says why, and `tend` goes back to the file as soon as it can be had. What is in memory alone is lost when the
+/// process ends. One access at a time, each on a thread that may block.
+public final class LocalStore: Sendable {
+    private struct State {
+        var queue: DatabaseQueue
+        /// Nil while the memory is in use.
+        var file: LocalFile.Identity?
+        /// Whether the memory began with what the file held, as far as that could be read.
+        var knowsFile = false
+        /// Whether anything was written to memory.
+        var isTouched = false
+        var trouble: String?
+        var damage: (text: String, at: MonotonicInstant)?
+        var generation = 0
+    }
 
-    /// Opens or creates the file and applies what `migrator` still lacks.
+    /// How long a damaged file is told of after another has taken its place: long enough for a look that comes each second to see it, or each minute.
+    static let damageIsNews = Duration.seconds(15)
+    /// A medium that damages what is written to it must not be filled with files that were set aside.
+    static let fewestBetweenDamages = Duration.seconds(600)
+
+    private let state: Mutex<State>
+    private let file: LocalFile
+    private let prepare: @Sendable () throws -> Void
+    private let time: any TimeSource
+    private let logger: Logger
+    private let thread = DispatchQueue(label: "local store")
+
+    /// Opens or creates the file and applies what `migrator` still lacks; where that cannot be done, the memory takes its place.
     ///
-    /// - Throws: `LocalStoreError` naming the file when it cannot be opened, is not a database or is newer than this program.
-    public init(path: String, migrator: DatabaseMigrator) throws {
-        var configuration = Configuration()
-        configuration.label = "local-store"
-        configuration.busyMode = .timeout(5)
-        configuration.prepareDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
-        do {
-            let pool = try DatabasePool(path: path, configuration: configuration)
-            if try pool.read({ try migrator.hasBeenSuperseded($0) }) {
-                throw LocalStoreError(path: path, reason: "it was written by a newer healthd")
-            }
-            try migrator.migrate(pool)
-            writer = pool
-        } catch let error as LocalStoreError {
-            throw error
-        } catch {
-            throw LocalStoreError(path: path, reason: Self.words(for: error))
+    /// - Parameters:
+    ///   - prepare: what must be done before the file may be opened, such as making its folder; asked before each opening.
+    /// - Throws: only when `migrator` itself is wrong.
+    public init(
+        path: String, migrator: DatabaseMigrator, time: any TimeSource = SystemTime(), logger: Logger = Logger(label: "local store"),
+        prepare: @escaping @Sendable () throws -> Void = {}
+    ) throws {
+        file = LocalFile(path: path, migrator: migrator)
+        self.prepare = prepare
+        self.time = time
+        self.logger = logger
+        state = Mutex(State(queue: try file.memory()))
+        goToFile()
+    }
+
+    public func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        try await onThread { try self.access { try $0.read(body) } }
+    }
+
+    /// One transaction, on the disk when this returns, unless there is `trouble`. After an error of the disk `body` is run again on the memory.
+    public func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        try await onThread {
+            let value = try self.access { try $0.write(body) }
+            self.state.withLock { if $0.file == nil { $0.isTouched = true } }
+            return value
         }
     }
 
-    /// SQLite's own sentence; without the statement it came from, which is ours.
-    private static func words(for error: any Error) -> String {
-        guard let error = error as? DatabaseError else { return "\(error)" }
-        let advice =
-            switch error.resultCode {
-            case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM: "; may whoever runs healthd write to that folder?"
-            case .SQLITE_FULL, .SQLITE_IOERR: "; has the disk room, and is it well?"
-            case .SQLITE_BUSY, .SQLITE_LOCKED: "; another program has it open"
-            case .SQLITE_NOTADB, .SQLITE_CORRUPT: "; move the file away to begin with a new one"
-            default: ""
-            }
-        return (error.message ?? "SQLite error \(error.resultCode.rawValue)") + advice
+    /// Why the file is not in use, with what to do; also that it was damaged, for a while after another has taken its place. Nil when all is well.
+    public var trouble: String? {
+        let now = time.now()
+        return state.withLock { state in
+            state.trouble ?? state.damage.flatMap { now - $0.at < Self.damageIsNews ? $0.text : nil }
+        }
     }
 
-    private init(writer: any DatabaseWriter) {
-        self.writer = writer
+    /// Whether what is written now would be lost with the process.
+    public var isInMemory: Bool { state.withLock { $0.file == nil } }
+
+    /// Counts up when rows came to light that no reader has seen: those of a file that could not be read before.
+    public var generation: Int { state.withLock { $0.generation } }
+
+    /// Tries whether the file can be written to, or can be again. To be called every now and then, by one task.
+    public func tend() async {
+        try? await onThread { self.isInMemory ? self.goToFile() : self.tryFile() }
     }
 
-    /// A store that lives as long as the value: for tests.
-    public static func inMemory(migrator: DatabaseMigrator) throws -> LocalStore {
-        let queue = try DatabaseQueue()
-        try migrator.migrate(queue)
-        return LocalStore(writer: queue)
+    private func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            thread.async { continuation.resume(with: Result { try body() }) }
+        }
     }
 }
 
-public struct LocalStoreError: Error, CustomStringConvertible {
-    public let path: String
-    public let reason: String
+// What follows runs on the thread, or before there is anybody else.
+extension LocalStore {
+    private func access<Value>(_ body: (DatabaseQueue) throws -> Value) throws -> Value {
+        let (queue, isInMemory) = state.withLock { ($0.queue, $0.file == nil) }
+        do {
+            return try body(queue)
+        } catch let error as DatabaseError where !isInMemory && LocalFile.isAtFault(error) {
+            let memory = try file.memory()
+            // Of a damaged file that is what can still be read.
+            let isRead = (try? RowCopy.copy(from: queue, into: memory)) ?? false
+            // What fails there as well is a wrong statement of ours, and no fault of the file.
+            let value = try body(memory)
+            leaveFile(queue, for: memory, knowsFile: isRead, because: error)
+            return value
+        }
+    }
 
-    public var description: String { "the local state \(path) cannot be used: \(reason)" }
+    private func tryFile() {
+        let (queue, identity) = state.withLock { ($0.queue, $0.file) }
+        do {
+            guard file.identity == identity else { throw LocalFile.Unusable("the file is gone, or another has its place") }
+            try file.tryWriting(to: queue)
+        } catch {
+            guard let memory = try? file.memory() else { return }
+            let isRead = (try? RowCopy.copy(from: queue, into: memory)) ?? false
+            leaveFile(queue, for: memory, knowsFile: isRead, because: error)
+        }
+    }
+
+    private func leaveFile(_ queue: DatabaseQueue, for memory: DatabaseQueue, knowsFile: Bool, because error: any Error) {
+        let words = file.words(for: error)
+        state.withLock { state in
+            state.queue = memory
+            state.file = nil
+            state.knowsFile = knowsFile
+            state.isTouched = true
+            state.trouble = words
+        }
+        try? queue.close()
+        tell(words)
+    }
+
+    private func goToFile() {
+        let (memory, before) = state.withLock { ($0.queue, $0.trouble) }
+        do {
+            try prepare()
+            let queue = try openedFile(memory)
+            let (isTouched, knowsFile) = state.withLock { ($0.isTouched, $0.knowsFile) }
+            if isTouched, !knowsFile {
+                try RowCopy.copy(from: queue, into: memory)
+                rowsCameToLight()
+            }
+            if isTouched || knowsFile { try RowCopy.replaceAll(in: queue, by: memory) }
+            let identity = file.identity
+            state.withLock { state in
+                state.queue = queue
+                state.file = identity
+                state.isTouched = false
+                state.knowsFile = false
+                state.trouble = nil
+            }
+            if before != nil { logger.notice("the local state is written to disk again", metadata: ["file": "\(file.path)"]) }
+        } catch {
+            let words = file.words(for: error)
+            // A file that cannot be written to may be readable all the same.
+            if !state.withLock({ $0.knowsFile || $0.isTouched }), file.salvage(into: memory) { rowsCameToLight() }
+            state.withLock { $0.trouble = words }
+            if before == nil { tell(words) }
+        }
+    }
+
+    /// The file, ready for use; a damaged one is set aside, what can be read of it goes to memory, and a new one takes its place.
+    private func openedFile(_ memory: DatabaseQueue) throws -> DatabaseQueue {
+        do {
+            return try file.open()
+        } catch where LocalFile.isDamaged(error) {
+            let now = time.now()
+            let (knowsFile, last) = state.withLock { ($0.knowsFile, $0.damage?.at) }
+            if let last, now - last < Self.fewestBetweenDamages { throw error }
+            if !knowsFile { _ = file.salvage(into: memory) }
+            let name = try file.setAside(at: time.wallNow())
+            rowsCameToLight()
+            let text = "\(file.words(for: error)); the file was set aside as \(name)"
+            state.withLock { $0.damage = (text, now) }
+            logger.error(
+                "the local state could not be used and was set aside, a new one begins with what could be read of it",
+                metadata: ["file": "\(name)", "reason": "\(file.words(for: error))"])
+            return try file.open()
+        }
+    }
+
+    /// The memory has what there was to be had of the file.
+    private func rowsCameToLight() {
+        state.withLock { state in
+            state.knowsFile = true
+            state.generation += 1
+        }
+    }
+
+    private func tell(_ words: String) {
+        logger.critical(
+            "the local state cannot be written to disk: alerts go on in memory, and what is there alone is lost when healthd ends",
+            metadata: ["reason": "\(words)"])
+    }
 }

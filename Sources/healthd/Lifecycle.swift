@@ -38,13 +38,14 @@ enum Lifecycle {
                 metadata: ["names": "\(systemd.unusedSockets.joined(separator: ", "))"])
         }
 
-        let state = try StateFolder(configuration.state, mode: configuration.startsServers ? 0o711 : 0o700)
-        var migrations = DatabaseMigrator()
-        Outbox.registerMigrations(in: &migrations)
-        let store = try LocalStore(path: "\(state.path)/healthd.sqlite", migrator: migrations)
-        let embedded = try await EmbeddedServers.start(
-            configuration.embeddedServers, state: state, poolMax: configuration.pool.max, environment: source.environment, time: time,
-            logger: logger.part("embedded"))
+        let state = try stateFolder(configuration)
+        let store = try localStore(configuration, state, time: time, logger: logger.part("store"))
+        var embedded = EmbeddedServers.none
+        if let state, configuration.startsServers {
+            embedded = try await EmbeddedServers.start(
+                configuration.embeddedServers, state: state, poolMax: configuration.pool.max, environment: source.environment, time: time,
+                logger: logger.part("embedded"))
+        }
         do {
             try await serve(
                 configuration, source: source, embedded: embedded, store: store, descriptorLimit: limit, notifier: notifier, log: log, demo: demo,
@@ -56,6 +57,27 @@ enum Lifecycle {
         }
         await embedded.stop()
         logger.info("stopped")
+    }
+
+    /// Nil where the disk takes nothing and no private servers need it: alerts then go on in memory, and the verdict says so.
+    private static func stateFolder(_ configuration: Configuration) throws(EmbeddedServerError) -> StateFolder? {
+        do throws(EmbeddedServerError) {
+            return try StateFolder(configuration.state, mode: configuration.startsServers ? 0o711 : 0o700)
+        } catch {
+            guard error.isOfTheDisk, !configuration.startsServers else { throw error }
+            return nil
+        }
+    }
+
+    private static func localStore(
+        _ configuration: Configuration, _ state: StateFolder?, time: any TimeSource, logger: Logger
+    ) throws -> LocalStore {
+        var migrations = DatabaseMigrator()
+        Outbox.registerMigrations(in: &migrations)
+        let folder = LateStateFolder(configuration.state, state)
+        return try LocalStore(
+            path: "\(state?.path ?? configuration.state)/healthd.sqlite", migrator: migrations, time: time, logger: logger
+        ) { try folder.take() }
     }
 
     private static func serve(
@@ -107,7 +129,8 @@ enum Lifecycle {
             Part("pool") { await program.database.pool.run() },
             Part("watchdog") { await notifier.run(parts: { program.watchdogParts }) },
             Part("status") { await program.tellStatus(to: notifier) },
-            Part("alerts") { await program.dispatcher.run() },
+            // Asked to end, and not cut off: what a receiver is taking just now is taken.
+            Part("alerts", stop: { program.dispatcher.stop() }) { await program.dispatcher.run() },
             Part("connections") { await program.connections.run() },
             Part("HTTP event loop beat") { await program.httpLoops.run() },
             Part("health board") { await program.board.run() },
@@ -161,18 +184,24 @@ enum Lifecycle {
     }
 }
 
-/// One part of the program, cancelled when the group stops.
+/// One part of the program: cancelled when the group stops, or asked to end where it has a way of its own.
 private struct Part: Service {
     let name: String
+    let stop: (@Sendable () -> Void)?
     let body: @Sendable () async -> Void
 
-    init(_ name: String, body: @escaping @Sendable () async -> Void) {
+    init(_ name: String, stop: (@Sendable () -> Void)? = nil, body: @escaping @Sendable () async -> Void) {
         self.name = name
+        self.stop = stop
         self.body = body
     }
 
     @concurrent func run() async throws {
-        await cancelWhenGracefulShutdown { await body() }
+        if let stop {
+            await withGracefulShutdownHandler { await body() } onGracefulShutdown: { stop() }
+        } else {
+            await cancelWhenGracefulShutdown { await body() }
+        }
         // One that is done stays until its turn: while the group stops the parts one by one, it takes any other end for a failure.
         try? await gracefulShutdown()
     }

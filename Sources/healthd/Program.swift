@@ -106,6 +106,7 @@ struct Program: Sendable {
                 backends: { pool.holders().holders.map(\.backendPID).filter { $0 > 0 } }, looks: looks),
             CacheWatch.probe(cache, interval: interval, timeout: timeout, time: time),
             TaskWatch.probe(worker, interval: interval, timeout: timeout),
+            AlertWatch.probe(store, interval: interval, timeout: timeout),
             ProcessWatch.probe(
                 interval: interval, timeout: timeout, reading: { process.reading() }, connections: { connections.snapshot() }),
         ]

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import GRDB
 import Logging
 import Synchronization
 import TestServers
@@ -17,7 +18,13 @@ final class Scratch: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    func outbox() throws -> Outbox { try Outbox.open(path: "\(path)/healthd.sqlite") }
+    var file: String { "\(path)/healthd.sqlite" }
+
+    func outbox(time: any TimeSource = SystemTime(), logger: Logger = .quiet) throws -> Outbox {
+        var migrator = DatabaseMigrator()
+        Outbox.registerMigrations(in: &migrator)
+        return Outbox(store: try LocalStore(path: file, migrator: migrator, time: time, logger: logger))
+    }
 }
 
 /// What a receiver reads out of a body.

@@ -122,7 +122,7 @@ import Vitals
         state.startsAt = WallTime(secondsSince1970: 1_800_000_000)
         let record = AlertRecord(rule: alert, component: "pool", instance: "a", unit: .ratio, state: state)
         let notice = record.notice(id: "healthd_\(sequence)", why: .firing, at: WallTime(secondsSince1970: 1_800_000_000))
-        return Delivery(sequence: sequence, receiver: "oncall", attempts: 0, notice: notice)
+        return Delivery(sequence: sequence, recipient: named("oncall"), attempts: 0, notice: notice)
     }
 
     @Test func `sends the oldest head and waits for nothing when there is none`() {

@@ -1,10 +1,11 @@
+import GRDB
 import TestServers
 import Testing
 import Vitals
 
 @testable import Probes
 
-@Suite struct `The dispatcher` {
+@Suite struct `The dispatcher`: AlertPlay {
     let time = ManualTime()
     let scratch: Scratch
     let sender = StandIn()
@@ -13,51 +14,7 @@ import Vitals
 
     init() throws {
         scratch = try Scratch()
-        oncall = try Receiver(name: "oncall", url: "https://example.org/canary", secrets: [Secret("canary-key")])
-    }
-
-    private func line(_ receivers: [Receiver]? = nil, rules: [Rule] = [.quick, .answers("redis")]) throws -> AlertLine {
-        AlertLine(
-            outbox: try scratch.outbox(), receivers: receivers ?? [oncall], sender: sender, time: time, rules: rules,
-            logger: lines.logger)
-    }
-
-    /// Runs the line while `body` plays; the process is "killed" when it returns.
-    private func running(_ line: AlertLine, _ body: (AlertLine) async throws -> Void) async throws {
-        try await withThrowingDiscardingTaskGroup { group in
-            group.addTask { await line.dispatcher.run() }
-            try await body(line)
-            group.cancelAll()
-        }
-    }
-
-    private func untilAttempts(_ count: Int, to receiver: String = "oncall") async throws {
-        try await until("\(count) attempts to \(receiver)") { sender.attempts(to: receiver).count == count }
-    }
-
-    private func untilQueued(_ count: Int, for receiver: String = "oncall", _ line: AlertLine) async throws {
-        try await until("\(count) are queued for \(receiver)") {
-            line.dispatcher.snapshot().receivers.first { $0.name == receiver }?.queued == count
-        }
-    }
-
-    /// A receiver may have been told before the alert is seen to be open: the disk has it first.
-    private func untilOpen(_ count: Int, _ line: AlertLine) async throws {
-        try await until("\(count) alerts are open") { line.dispatcher.snapshot().open.count == count }
-    }
-
-    private func untilGivenUp(_ count: Int, _ line: AlertLine) async throws {
-        try await until("\(count) are given up") { line.dispatcher.snapshot().receivers[0].deadLetters == count }
-    }
-
-    /// Lets time pass until it holds; nothing else may be asleep for longer than it matters.
-    private func passing(_ what: String, _ condition: () -> Bool) async throws {
-        try await until(what) {
-            if condition() { return true }
-            time.advance(by: .milliseconds(100))
-            for _ in 0..<20 where !condition() { await Task.yield() }
-            return condition()
-        }
+        oncall = try Self.receiver()
     }
 
     @Test func `tells firing with its evidence, and resolved once`() async throws {
@@ -186,43 +143,22 @@ import Vitals
         #expect(sender.attempts() == ["pool-saturation firing"])
     }
 
-    @Test func `gives up what is refused, skips the resolved nobody waits for, and says so`() async throws {
-        sender.answer(.refused(reason: "HTTP 400"))
-        try await running(line()) { line in
-            line.pool(1.5, time: time)
-            try await untilGivenUp(1, line)
-            try await untilOpen(1, line)
-            line.pool(0.1, time: time)
-            try await untilOpen(0, line)
-            try await untilQueued(0, line)
-            line.pool(1.5, time: time)
-            try await untilAttempts(2)
-        }
-        #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation firing"], "no UP without a DOWN")
-        let dead = try await scratch.outbox().deadLetters()
-        #expect(dead.map(\.reason) == ["HTTP 400"])
-        #expect(lines.all.contains { $0.hasPrefix("error alert given up") })
-    }
-
     @Test func `disables a receiver that is gone until it is configured anew`() async throws {
         sender.answer(.gone(reason: "HTTP 410"))
         try await running(line()) { line in
             line.pool(1.5, time: time)
-            try await untilGivenUp(1, line)
-            try await untilQueued(0, line)
-            #expect(line.dispatcher.snapshot().receivers[0].isDisabled)
-            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
-            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
+            try await until("it is disabled") { line.dispatcher.snapshot().receivers[0].isDisabled }
+            redisFails(line)
             try await untilOpen(2, line)
-            try await untilQueued(1, line)
+            try await untilQueued(2, line)
             #expect(sender.attempts().count == 1)
             line.dispatcher.replace(receivers: [oncall])
-            try await untilAttempts(2)
+            try await untilAttempts(3)
         }
-        #expect(sender.attempts() == ["pool-saturation firing", "redis-down firing"])
+        #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation firing", "redis-down firing"])
     }
 
-    @Test func `after a reload keeps queues, starts new ones and gives up those of receivers that went`() async throws {
+    @Test func `after a reload keeps queues, starts new ones with what is open, and gives up those of receivers that went`() async throws {
         sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
         let second = try Receiver(name: "second", url: "https://example.com/hook")
         try await running(line()) { line in
@@ -231,17 +167,20 @@ import Vitals
             sender.answer()
             line.dispatcher.replace(receivers: [second])
             try await until("what waited is given up") { lines.all.contains { $0.contains("no longer configured") } }
-            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
-            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
             try await untilAttempts(1, to: "second")
-            // It never heard of the pool's alert, so it does not hear of its end.
+            redisFails(line)
+            try await untilAttempts(2, to: "second")
             line.pool(0.1, time: time)
+            try await untilAttempts(3, to: "second")
             line.redis(nil, time: time)
             time.advance(by: .seconds(1))
             line.redis(nil, time: time)
-            try await untilAttempts(2, to: "second")
+            try await untilAttempts(4, to: "second")
         }
-        #expect(sender.attempts(to: "second") == ["redis-down firing", "redis-down resolved"])
+        #expect(
+            sender.attempts(to: "second") == [
+                "pool-saturation firing", "redis-down firing", "pool-saturation resolved", "redis-down resolved",
+            ])
     }
 
     @Test func `closes alerts of rules that are no longer configured`() async throws {
@@ -276,27 +215,35 @@ import Vitals
             sender.attempts().map { $0.split(separator: " ")[1] } == ["firing", "resolved", "firing", "resolved", "flapping", "resolved"])
     }
 
-    @Test func `gives up after a day`() async throws {
-        sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
+    @Test func `gives up a day after the end, the whole stretch`() async throws {
+        sender.answer(then: awayAnswer())
         try await running(line()) { line in
             line.pool(1.5, time: time)
             try await untilAttempts(1)
-            try await time.untilAsleep()
-            time.advance(by: .seconds(86_401))
-            try await untilGivenUp(1, line)
+            line.pool(0.1, time: time)
+            try await untilQueued(2, line)
+            try await letPass(.seconds(86_000))
+            #expect(line.dispatcher.snapshot().receivers[0].deadLetters == 0)
+            try await letPass(.seconds(1_200))
+            try await untilGivenUp(2, line)
         }
-        #expect(try await scratch.outbox().deadLetters().first?.reason == "not delivered within 1 d")
+        #expect(try await scratch.outbox().deadLetters().map(\.reason) == ["not delivered within 1 d", "not delivered within 1 d"])
+        #expect(lines.all.count { $0.hasPrefix("error alert given up") } == 2)
     }
 
     @Test func `never lets a secret into logs, errors or the store`() async throws {
-        sender.answer(.tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil), .refused(reason: "HTTP 400"))
+        sender.answer(awayAnswer(), .refused(reason: "HTTP 400"), .gone(reason: "HTTP 410"))
         try await running(line()) { line in
             line.pool(1.5, time: time)
-            try await passing("it is given up") { line.dispatcher.snapshot().receivers[0].deadLetters == 1 }
+            try await passing("it is disabled") { line.dispatcher.snapshot().receivers[0].isDisabled }
+            line.dispatcher.replace(receivers: [])
+            try await until("it is given up") { lines.all.contains { $0.contains("given up") } }
         }
-        let dead = try await scratch.outbox().deadLetters()
+        let rows = try await scratch.outbox().store.read { database in
+            try Row.fetchAll(database, sql: "SELECT d.*, n.notice AS body FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice").map { "\($0)" }
+        }
+        #expect(!rows.isEmpty && !rows.joined().contains("canary"))
         #expect(!lines.all.contains { $0.contains("canary") })
-        #expect(!"\(dead)".contains("canary"))
         #expect(lines.all.contains { $0.contains("example.org") })
     }
 
@@ -309,15 +256,15 @@ import Vitals
             if turn % 2 == 0 { record.state.startsAt = wall }
             record.state.phase = turn % 2 == 0 ? .firing : .quiet
             let notice = record.notice(id: "n\(turn)", why: turn % 2 == 0 ? .firing : .resolved, at: wall)
-            superseded += try await outbox.commit(record, notice: notice, to: ["oncall"])
+            superseded += try await outbox.commit(record, notice: notice, to: [named("oncall")])
         }
         // The 17th and the 29th are one too many: each time all goes that was over, but for the first and the latest stretch.
-        #expect(Outbox.depth == 16)
+        #expect(outbox.policy.depth == 16)
         #expect(superseded == 24)
         var left: [String] = []
-        while let head = try await outbox.queue(of: "oncall").heads.first {
+        while let head = try await outbox.queue(of: named("oncall")).heads.first {
             left.append(head.notice.id)
-            try await outbox.end(head, as: .delivered, answer: "accepted", at: time.wallNow())
+            try await outbox.end(head.sequence, for: named("oncall"), as: .delivered, answer: "accepted", at: time.wallNow())
         }
         #expect(left == ["n0", "n1"] + (26..<40).map { "n\($0)" })
     }
@@ -330,15 +277,15 @@ import Vitals
             if turn % 2 == 0 { record.state.startsAt = wall }
             record.state.phase = turn % 2 == 0 ? .firing : .quiet
             let notice = record.notice(id: "n\(turn)", why: turn % 2 == 0 ? .firing : .resolved, at: wall)
-            try await outbox.commit(record, notice: notice, to: ["oncall"])
+            try await outbox.commit(record, notice: notice, to: [named("oncall")])
             // The receiver hears of the first firing, and then of nothing more.
             guard turn == 0 else { continue }
-            let head = try #require(try await outbox.queue(of: "oncall").heads.first)
-            try await outbox.end(head, as: .delivered, answer: "accepted", at: wall)
+            let head = try #require(try await outbox.queue(of: named("oncall")).heads.first)
+            try await outbox.end(head.sequence, for: named("oncall"), as: .delivered, answer: "accepted", at: wall)
         }
-        let queue = try await outbox.queue(of: "oncall")
+        let queue = try await outbox.queue(of: named("oncall"))
         #expect(queue.heads.map(\.notice.id) == ["n1"])
-        #expect(queue.length < 19)
+        #expect(queue.waiting.count < 19)
     }
 
     @Test func `forgets what was delivered long ago, but nothing of an open alert`() async throws {
@@ -347,15 +294,15 @@ import Vitals
             var record = AlertRecord(rule: name, component: "pool", instance: "i", unit: .ratio, state: AlertState())
             record.state.startsAt = time.wallNow()
             record.state.phase = .firing
-            try await outbox.commit(record, notice: record.notice(id: name, why: .firing, at: time.wallNow()), to: ["oncall"])
-            let head = try #require(try await outbox.queue(of: "oncall").heads.last)
-            try await outbox.end(head, as: .delivered, answer: "accepted", at: time.wallNow())
+            try await outbox.commit(record, notice: record.notice(id: name, why: .firing, at: time.wallNow()), to: [named("oncall")])
+            let head = try #require(try await outbox.queue(of: named("oncall")).heads.last)
+            try await outbox.end(head.sequence, for: named("oncall"), as: .delivered, answer: "accepted", at: time.wallNow())
             if !open {
                 record.state.phase = .quiet
-                try await outbox.commit(record, notice: nil, to: ["oncall"])
+                try await outbox.commit(record, notice: nil, to: [named("oncall")])
             }
         }
         try await outbox.prune(at: time.wallNow() + .seconds(8 * 86_400))
-        #expect(try await outbox.recentNotices().map(\.id) == ["a"])
+        #expect(try await outbox.recentNotices() == ["a"])
     }
 }

@@ -104,7 +104,7 @@ import Vitals
                 line.pool(0.1, time: time)
                 try await until("both are queued") { line.dispatcher.snapshot().receivers[0].queued == 2 }
             }
-            firingID = try #require(try await scratch.outbox().recentNotices().last?.id)
+            firingID = try #require(try await scratch.outbox().recentNotices().last)
         }
         let server = try await HookServer.start(port: port)
         try await withSender { sender in

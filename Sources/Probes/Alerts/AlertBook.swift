@@ -29,22 +29,30 @@ final class AlertBook: Sendable {
 
     private struct State {
         var rules: Rules
-        var receivers: [String]
+        var recipients: [Recipient]
         var inbox: [Entry] = []
         /// By rule; open ones, and those seen since the start.
         var alerts: [String: AlertRecord] = [:]
+        /// Of the store, when its rows were last looked at.
+        var generation: Int?
+        var lastTended: MonotonicInstant
+        var lastPruned: MonotonicInstant?
         var problem: String?
+        var isStopping = false
     }
 
     /// Transitions kept while the disk refuses; beyond it the middle ones of a rule go, never its latest.
     static let inboxLimit = 1_000
+    /// How often it is tried whether the disk takes what it is given, and while it does not.
+    static let tending = (well: Duration.seconds(15), ill: Duration.seconds(1))
+    static let pruning = Duration.seconds(3_600)
 
-    init(outbox: Outbox, rules: Rules, receivers: [String], instance: String, time: any TimeSource, logger: Logger) {
+    init(outbox: Outbox, rules: Rules, recipients: [Recipient], instance: String, time: any TimeSource, logger: Logger) {
         self.outbox = outbox
         self.instance = instance
         self.time = time
         self.logger = logger
-        state = Mutex(State(rules: rules, receivers: receivers))
+        state = Mutex(State(rules: rules, recipients: recipients, lastTended: time.now()))
     }
 
     /// Takes a transition in; never blocks. Any thread.
@@ -75,19 +83,30 @@ final class AlertBook: Sendable {
         bell.ring()
     }
 
-    func replace(receivers: [String]) {
-        state.withLock { $0.receivers = receivers }
+    func replace(recipients: [Recipient]) {
+        state.withLock { $0.recipients = recipients }
+    }
+
+    /// Ends `run` as soon as all that was observed has been stored.
+    func stop() {
+        state.withLock { $0.isStopping = true }
+        bell.ring()
     }
 
     /// - Parameter stored: called after each commit that left something to deliver.
     func run(stored: @Sendable () -> Void) async {
-        guard await load() else { return }
         while !Task.isCancelled {
             do {
+                try await upkeep()
+                try await load()
                 try await drain(stored: stored)
                 try await calm(stored: stored)
                 report(nil)
-                await bell.wait(until: nextCalm(), time: time)
+                if state.withLock({ $0.isStopping && $0.inbox.isEmpty }) {
+                    if outbox.store.isInMemory { await outbox.store.tend() }
+                    return
+                }
+                await bell.wait(until: [nextCalm(), nextUpkeep()].compactMap { $0 }.min(), time: time)
             } catch {
                 guard !Task.isCancelled else { return }
                 report(error)
@@ -97,27 +116,45 @@ final class AlertBook: Sendable {
     }
 
     /// Alerts left open by an earlier process: they are neither told again nor forgotten, the board's next verdict decides.
-    private func load() async -> Bool {
-        while !Task.isCancelled {
-            do {
-                try await outbox.prune(at: time.wallNow())
-                let open = try await outbox.openAlerts()
-                let now = time.now()
-                state.withLock { state in
-                    for var record in open {
-                        record.state = record.state.restored(rule: state.rules.alert(record.rule), now: now)
-                        state.alerts[record.rule] = record
-                    }
-                    state.inbox.insert(.rulesChanged, at: 0)
-                }
-                return true
-            } catch {
-                guard !Task.isCancelled else { return false }
-                report(error)
-                try? await time.sleep(for: .seconds(1))
+    private func load() async throws {
+        let generation = outbox.store.generation
+        guard state.withLock({ $0.generation != generation }) else { return }
+        let (open, unreadable) = try await outbox.openAlerts()
+        let now = time.now()
+        state.withLock { state in
+            state.generation = generation
+            for var record in open where state.alerts[record.rule]?.state.isOpen != true {
+                record.state = record.state.restored(rule: state.rules.alert(record.rule), now: now)
+                state.alerts[record.rule] = record
             }
+            state.inbox.insert(.rulesChanged, at: 0)
         }
-        return false
+        for fingerprint in unreadable {
+            logger.error(
+                "a stored alert cannot be read by this version and is left out; its end will not be told",
+                metadata: ["fingerprint": "\(fingerprint)"])
+        }
+    }
+
+    /// Looks after the store, each part when its time has come.
+    private func upkeep() async throws {
+        let now = time.now()
+        if now >= nextTending() {
+            await outbox.store.tend()
+            state.withLock { $0.lastTended = now }
+        }
+        if state.withLock({ state in state.lastPruned.map { now - $0 >= Self.pruning } ?? true }) {
+            try await outbox.prune(at: time.wallNow())
+            state.withLock { $0.lastPruned = now }
+        }
+    }
+
+    private func nextTending() -> MonotonicInstant {
+        state.withLock { $0.lastTended } + (outbox.store.isInMemory ? Self.tending.ill : Self.tending.well)
+    }
+
+    private func nextUpkeep() -> MonotonicInstant {
+        min(nextTending(), state.withLock { $0.lastPruned.map { $0 + Self.pruning } } ?? time.now())
     }
 
     private func report(_ error: (any Error)?) {
@@ -128,7 +165,7 @@ final class AlertBook: Sendable {
         }
         guard changed else { return }
         if let text {
-            logger.critical("alerts cannot be stored, and wait in memory", metadata: ["error": "\(text)"])
+            logger.critical("alerts cannot be stored, and wait", metadata: ["error": "\(text)"])
         } else {
             logger.notice("alerts can be stored again")
         }
@@ -199,10 +236,10 @@ final class AlertBook: Sendable {
 
     /// The state in memory moves on only after the disk has it.
     private func commit(_ record: AlertRecord, _ why: NoticeReason?, at wall: WallTime, stored: @Sendable () -> Void) async throws {
-        let receivers = state.withLock { $0.receivers }
+        let recipients = state.withLock { $0.recipients }
         let notice = why.map { record.notice(id: "healthd_\(UUID().uuidString.lowercased())", why: $0, at: wall) }
-        let superseded = try await outbox.commit(record, notice: notice, to: receivers)
-        if superseded > 0 { suppressed.add(superseded, for: .rateLimit) }
+        let dropped = try await outbox.commit(record, notice: notice, to: recipients)
+        if dropped > 0 { suppressed.add(dropped, for: .rateLimit) }
         state.withLock { $0.alerts[record.rule] = record }
         guard let notice else { return }
         logger.log(
@@ -224,9 +261,10 @@ final class AlertBook: Sendable {
                     severity: record.state.severity, phase: record.state.phase, since: record.state.startsAt ?? wall,
                     reason: record.state.reason, value: record.state.value, threshold: record.state.threshold,
                     peak: record.state.peak, unit: record.unit, evidence: record.evidence,
-                    heldUntil: record.state.calmAt(rule: state.rules.alert(record.rule)).map { wall + ($0 - now) })
+                    heldUntil: record.state.calmAt(rule: state.rules.alert(record.rule)).map { wall + ($0 - now) },
+                    episode: record.episode)
             }
-            return (open.sorted { ($0.since, $0.rule) < ($1.since, $1.rule) }, suppressed.values, state.problem)
+            return (open.sorted { ($0.since, $0.rule) < ($1.since, $1.rule) }, suppressed.values, outbox.store.trouble ?? state.problem)
         }
     }
 }

@@ -8,7 +8,7 @@ public struct AlertsSnapshot: Sendable {
     public var receivers: [ReceiverStatus]
     /// Notices not sent, by reason; every reason is there, 0 included.
     public var suppressed: [Suppression: Int]
-    /// Why nothing can be stored at present; nil when all is well.
+    /// Why notices are not stored on disk at present; nil when all is well.
     public var outboxProblem: String?
 
     /// How many open alerts there are of a severity in a phase.
@@ -32,6 +32,10 @@ public struct OpenAlert: Sendable, Hashable {
     public var evidence: Evidence?
     /// When a hold ends if nothing changes until then.
     public var heldUntil: WallTime?
+    /// This opening of it: what was told of an earlier one does not count.
+    var episode = ""
+    /// Names of the receivers that have accepted a firing of it.
+    public var told: [String] = []
 }
 
 /// Why a change was not told.

@@ -9,15 +9,20 @@ public import Vitals
 public final class Dispatcher: Sendable {
     private let outbox: Outbox
     private let sender: any NoticeSender
-    private let externalURL: String
     private let policy: RetryPolicy
     private let time: any TimeSource
     private let logger: Logger
     private let book: AlertBook
     private let bell = Doorbell()
+    private let stopBell = Doorbell()
     private let state: Mutex<State>
 
+    /// How long what is under way at the end may take: an accepted notice that was not marked is sent once more at the next start.
+    static let stopGrace = Duration.seconds(5)
+
     private struct State {
+        var externalURL: String
+        var isStopping = false
         var queues: [ReceiverQueue]
         /// Not yet running.
         var fresh: [ReceiverQueue]
@@ -45,18 +50,18 @@ public final class Dispatcher: Sendable {
     ) {
         self.outbox = outbox
         self.sender = sender
-        self.externalURL = externalURL
         self.policy = policy
         self.time = time
         self.logger = logger
+        let recipients = Recipient.all(receivers)
         book = AlertBook(
-            outbox: outbox, rules: Self.bookRules(rules, alertRule, alertRules), receivers: receivers.map(\.name),
-            instance: instance, time: time, logger: logger)
-        let queues = receivers.map {
+            outbox: outbox, rules: Self.bookRules(rules, alertRule, alertRules), recipients: recipients, instance: instance, time: time,
+            logger: logger)
+        let queues = zip(receivers, recipients).map { receiver, recipient in
             ReceiverQueue(
-                $0, outbox: outbox, sender: sender, externalURL: externalURL, policy: policy, time: time, logger: logger)
+                receiver, as: recipient, outbox: outbox, sender: sender, externalURL: externalURL, policy: policy, time: time, logger: logger)
         }
-        state = Mutex(State(queues: queues, fresh: queues, defaults: alertRule, byRule: alertRules))
+        state = Mutex(State(externalURL: externalURL, queues: queues, fresh: queues, defaults: alertRule, byRule: alertRules))
     }
 
     /// For `HealthBoard.observe`; never blocks.
@@ -64,19 +69,47 @@ public final class Dispatcher: Sendable {
         book.observe(transition)
     }
 
-    /// Until cancelled; what is undelivered then stays in the outbox for the next start.
+    /// Until stopped or cancelled; what is undelivered then stays in the outbox for the next start.
     public func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.work() }
+            group.addTask {
+                await self.stopBell.wait()
+                try? await self.time.sleep(for: Self.stopGrace)
+            }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    /// Ends `run` when what was observed is stored and what is under way has its answer, or after the grace.
+    public func stop() {
+        let queues = state.withLock { state in
+            state.isStopping = true
+            return state.queues
+        }
+        book.stop()
+        queues.forEach { $0.stop() }
+        bell.ring()
+        stopBell.ring()
+    }
+
+    private func work() async {
         await withDiscardingTaskGroup { group in
-            group.addTask { await self.book.run { self.wakeAll() } }
-            await abandonStrangers()
+            group.addTask {
+                await self.book.run { self.wakeAll() }
+                self.state.withLock { $0.queues }.forEach { $0.finish() }
+            }
+            await reconcile()
             while !Task.isCancelled {
-                let fresh = state.withLock { state -> [ReceiverQueue] in
+                let (fresh, isStopping) = state.withLock { state -> ([ReceiverQueue], Bool) in
                     defer { state.fresh = [] }
-                    return state.fresh
+                    return (state.fresh, state.isStopping)
                 }
                 for queue in fresh { group.addTask { await queue.run() } }
+                if isStopping { return }
                 await bell.wait()
-                if !Task.isCancelled { await abandonStrangers() }
+                if !Task.isCancelled { await reconcile() }
             }
         }
     }
@@ -91,55 +124,76 @@ public final class Dispatcher: Sendable {
         book.replace(rules: Self.bookRules(rules, defaults, byRule))
     }
 
-    /// After a reload: a receiver of the same name keeps its queue, what waited for one that went becomes a dead letter,
-    /// a new one is told what happens from now on. Nothing is sent twice.
+    /// After a reload: a receiver of the same address keeps its queue, whatever its name; what waited for one that went goes to the receiver
+    /// that has its name now, or is given up. Nothing is sent twice, and a new one is told of what is open.
     public func replace(receivers: [Receiver]) {
-        let names = receivers.map(\.name)
-        let (kept, retired) = state.withLock { state -> ([(ReceiverQueue, Receiver)], [ReceiverQueue]) in
-            var kept: [(ReceiverQueue, Receiver)] = []
+        let recipients = Recipient.all(receivers)
+        let (kept, retired) = state.withLock { state -> ([(ReceiverQueue, Receiver, Recipient)], [ReceiverQueue]) in
+            var kept: [(ReceiverQueue, Receiver, Recipient)] = []
             var next: [ReceiverQueue] = []
-            for receiver in receivers {
-                if let queue = state.queues.first(where: { $0.receiver.name == receiver.name }) {
-                    kept.append((queue, receiver))
+            for (receiver, recipient) in zip(receivers, recipients) {
+                if let queue = state.queues.first(where: { $0.recipient.address == recipient.address }) {
+                    kept.append((queue, receiver, recipient))
                     next.append(queue)
                 } else {
                     let queue = ReceiverQueue(
-                        receiver, outbox: outbox, sender: sender, externalURL: externalURL, policy: policy, time: time,
+                        receiver, as: recipient, outbox: outbox, sender: sender, externalURL: state.externalURL, policy: policy, time: time,
                         logger: logger)
                     next.append(queue)
                     state.fresh.append(queue)
                 }
             }
-            let retired = state.queues.filter { !names.contains($0.receiver.name) }
+            let retired = state.queues.filter { queue in !recipients.contains { $0.address == queue.recipient.address } }
             state.queues = next
             return (kept, retired)
         }
-        book.replace(receivers: names)
-        kept.forEach { $0.reconfigure($1) }
+        book.replace(recipients: recipients)
+        kept.forEach { $0.reconfigure($1, as: $2) }
         retired.forEach { $0.retire() }
         bell.ring()
+    }
+
+    /// After a reload: what is sent from now on links to there.
+    public func replace(externalURL: String) {
+        let queues = state.withLock { state in
+            state.externalURL = externalURL
+            return state.queues
+        }
+        queues.forEach { $0.replace(externalURL: externalURL) }
     }
 
     public func snapshot() -> AlertsSnapshot {
         let (open, suppressed, problem) = book.snapshot()
         let queues = state.withLock { $0.queues }
+        let told = queues.map { (name: $0.recipient.name, episodes: $0.told) }
         return AlertsSnapshot(
-            open: open, receivers: queues.map { $0.status() }.sorted { $0.name < $1.name }, suppressed: suppressed,
-            outboxProblem: problem)
+            open: open.map { alert in
+                var alert = alert
+                alert.told = told.filter { $0.episodes.contains(alert.episode) }.map { $0.name }.sorted()
+                return alert
+            },
+            receivers: queues.map { $0.status() }.sorted { $0.name < $1.name }, suppressed: suppressed, outboxProblem: problem)
     }
 
     private func wakeAll() {
         state.withLock { $0.queues }.forEach { $0.wake() }
     }
 
-    private func abandonStrangers() async {
-        let names = state.withLock { $0.queues.map(\.receiver.name) }
+    private func reconcile() async {
+        let receivers = state.withLock { $0.queues.map(\.recipient) }
         do {
-            for (receiver, count) in try await outbox.abandon(exceptFor: names, at: time.wallNow()) {
+            let reconciled = try await outbox.reconcile(with: receivers, at: time.wallNow())
+            for (receiver, count) in reconciled.abandoned {
                 logger.error(
                     "alerts given up, their receiver is no longer configured",
                     metadata: ["receiver": "\(receiver)", "count": "\(count)"])
             }
+            for unended in reconciled.unended {
+                logger.warning(
+                    "a receiver was told of an alert and will not be told of its end: its address is no longer configured",
+                    metadata: ["receiver": "\(unended.receiver)", "alert": "\(unended.alert)"])
+            }
+            wakeAll()
         } catch {
             logger.error("alert outbox cannot be read", metadata: ["error": "\("\(error)".oneLine(limit: 300))"])
         }

@@ -1,79 +1,55 @@
 import FoundationEssentials
-public import GRDB
+import GRDB
 public import Vitals
 
-/// What is still to be told, and to whom: durable before anything is sent, so that `kill -9` at any moment loses nothing.
+/// What is still to be told, and to whom: stored before anything is sent, so that `kill -9` at any moment loses nothing.
 ///
-/// Three tables of the local store: open alerts, notices, and a delivery per notice and receiver. An alert's new state and its
-/// notice are one transaction, flushed to disk when `commit` returns.
+/// An alert's new state and its notice are one transaction. What is owed is `OutboxPolicy`'s to say; here it is asked and obeyed.
 public struct Outbox: Sendable {
     let store: LocalStore
-
-    /// Undelivered notices kept per alert and receiver; beyond it complete firing-to-resolved stretches are dropped, but for the first.
-    static let depth = 16
-    /// Delivered and dropped rows are kept this long, for `/api/alerts` and for those who ask what was sent.
-    static let retention = Duration.seconds(7 * 86_400)
+    let policy: OutboxPolicy
 
     public init(store: LocalStore) {
+        self.init(store: store, policy: OutboxPolicy())
+    }
+
+    init(store: LocalStore, policy: OutboxPolicy) {
         self.store = store
+        self.policy = policy
     }
 
-    /// Opens or creates the file with the outbox's tables alone; the daemon, which keeps other tables too, uses `registerMigrations`.
-    public static func open(path: String) throws -> Outbox {
-        var migrator = DatabaseMigrator()
-        registerMigrations(in: &migrator)
-        return Outbox(store: try LocalStore(path: path, migrator: migrator))
-    }
-
-    public static func registerMigrations(in migrator: inout DatabaseMigrator) {
-        migrator.registerMigration("alerts-1") { database in
-            try database.execute(
-                sql: """
-                    CREATE TABLE alert_states (
-                        fingerprint TEXT PRIMARY KEY,
-                        episode TEXT NOT NULL,
-                        record TEXT NOT NULL
-                    ) STRICT;
-                    CREATE TABLE alert_notices (
-                        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-                        id TEXT NOT NULL UNIQUE,
-                        fingerprint TEXT NOT NULL,
-                        episode TEXT NOT NULL,
-                        status TEXT NOT NULL,
-                        notice TEXT NOT NULL,
-                        created INTEGER NOT NULL
-                    ) STRICT;
-                    CREATE TABLE alert_deliveries (
-                        notice INTEGER NOT NULL REFERENCES alert_notices(sequence) ON DELETE CASCADE,
-                        receiver TEXT NOT NULL,
-                        fingerprint TEXT NOT NULL,
-                        episode TEXT NOT NULL,
-                        state TEXT NOT NULL CHECK (state IN ('queued', 'delivered', 'dead', 'superseded')),
-                        attempts INTEGER NOT NULL DEFAULT 0,
-                        answer TEXT,
-                        updated INTEGER NOT NULL,
-                        PRIMARY KEY (notice, receiver)
-                    ) STRICT;
-                    CREATE INDEX alert_deliveries_queue ON alert_deliveries (receiver, fingerprint, notice) WHERE state = 'queued';
-                    CREATE INDEX alert_deliveries_episode ON alert_deliveries (episode, receiver);
-                    """)
+    /// The alerts that were open, and the rows that this version cannot read: those stay where they are, for the version that wrote them.
+    func openAlerts() async throws -> (readable: [AlertRecord], unreadable: [String]) {
+        let rows = try await store.read { database in
+            try Row.fetchAll(database, sql: "SELECT fingerprint, record FROM alert_states ORDER BY rowid").map { row in
+                StoredAlert(fingerprint: row["fingerprint"], text: row["record"])
+            }
         }
+        var readable: [AlertRecord] = []
+        var unreadable: [String] = []
+        for row in rows {
+            if let record = try? JSONDecoder().decode(AlertRecord.self, from: Data(row.text.utf8)) {
+                readable.append(record)
+            } else {
+                unreadable.append(row.fingerprint)
+            }
+        }
+        return (readable, unreadable)
     }
 
-    func openAlerts() async throws -> [AlertRecord] {
-        let texts = try await store.writer.read { try String.fetchAll($0, sql: "SELECT record FROM alert_states ORDER BY rowid") }
-        return try texts.map { try JSONDecoder().decode(AlertRecord.self, from: Data($0.utf8)) }
+    private struct StoredAlert: Sendable {
+        var fingerprint: String
+        var text: String
     }
 
-    /// Stores the alert's state, and the notice with a delivery for each receiver, in one transaction.
+    /// Stores the alert's state, and the notice with a delivery for each recipient, in one transaction.
     ///
-    /// A resolved goes only to receivers that were told, or are about to be told, of its firing.
-    /// - Returns: how many deliveries were superseded to stay within the bound.
+    /// - Returns: how many deliveries were dropped to stay within the bound.
     @discardableResult
-    func commit(_ record: AlertRecord, notice: Notice?, to receivers: [String]) async throws -> Int {
+    func commit(_ record: AlertRecord, notice: Notice?, to recipients: [Recipient]) async throws -> Int {
         let recordText = try Self.text(record)
         let noticeText = try notice.map { try Self.text($0) }
-        return try await store.writer.write { database in
+        return try await store.write { database in
             if record.state.isOpen {
                 try database.execute(
                     sql: "INSERT OR REPLACE INTO alert_states (fingerprint, episode, record) VALUES (?, ?, ?)",
@@ -89,56 +65,59 @@ public struct Outbox: Sendable {
                     notice.at.microsecondsSince1970,
                 ])
             let sequence = database.lastInsertedRowID
-            var superseded = 0
-            for receiver in receivers {
-                if notice.status == .resolved, try !Self.wasTold(receiver, of: notice.episode, in: database) { continue }
-                try database.execute(
-                    sql: """
-                        INSERT INTO alert_deliveries (notice, receiver, fingerprint, episode, state, updated)
-                        VALUES (?, ?, ?, ?, 'queued', ?)
-                        """,
-                    arguments: [sequence, receiver, notice.fingerprint, notice.episode, notice.at.microsecondsSince1970])
-                superseded += try Self.trim(receiver, notice.fingerprint, at: notice.at, in: database)
+            var dropped = 0
+            for recipient in recipients {
+                try Self.queue(sequence, notice.fingerprint, notice.episode, for: recipient, at: notice.at, in: database)
+                dropped += try settle(recipient.address, notice.fingerprint, at: notice.at, in: database)
             }
-            return superseded
+            return dropped
         }
     }
 
-    private static func wasTold(_ receiver: String, of episode: String, in database: Database) throws -> Bool {
-        try Bool.fetchOne(
-            database,
-            sql: """
-                SELECT EXISTS (
-                    SELECT 1 FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
-                    WHERE d.episode = ? AND d.receiver = ? AND n.status = 'firing' AND d.state IN ('queued', 'delivered'))
-                """, arguments: [episode, receiver]) ?? false
-    }
-
-    /// Drops whole stretches, each from its firing to its resolved, the oldest first. The very first stays: the receiver may have its firing,
-    /// or be about to take it, and waits for its end.
-    private static func trim(_ receiver: String, _ fingerprint: String, at wall: WallTime, in database: Database) throws -> Int {
-        let queued = try Row.fetchAll(
-            database,
-            sql: """
-                SELECT d.notice AS sequence, d.episode AS episode, n.status AS status
-                FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
-                WHERE d.receiver = ? AND d.fingerprint = ? AND d.state = 'queued' ORDER BY d.notice
-                """, arguments: [receiver, fingerprint])
-        guard queued.count > depth else { return 0 }
-        let first: String = queued[0]["episode"]
-        let begun = queued.prefix { ($0["episode"] as String) == first }
-        guard let cut = queued.dropFirst(begun.count).dropLast(2).lastIndex(where: { ($0["status"] as String) == "resolved" }) else { return 0 }
-        let before: Int64 = begun.last?["sequence"] ?? 0
-        let last: Int64 = queued[cut]["sequence"]
+    static func queue(
+        _ sequence: Int64, _ fingerprint: String, _ episode: String, for recipient: Recipient, at wall: WallTime, in database: Database
+    ) throws {
         try database.execute(
             sql: """
-                UPDATE alert_deliveries SET state = 'superseded', updated = ?, answer = 'more than \(depth) undelivered notices'
-                WHERE receiver = ? AND fingerprint = ? AND state = 'queued' AND notice > ? AND notice <= ?
-                """, arguments: [wall.microsecondsSince1970, receiver, fingerprint, before, last])
-        return database.changesCount
+                INSERT OR REPLACE INTO alert_deliveries (notice, address, receiver, fingerprint, episode, state, updated)
+                VALUES (?, ?, ?, ?, ?, 'queued', ?)
+                """,
+            arguments: [sequence, recipient.address, recipient.name, fingerprint, episode, wall.microsecondsSince1970])
+    }
+
+    /// Takes back what is not owed any more of one alert to one recipient.
+    ///
+    /// - Returns: how many to stay within the bound.
+    @discardableResult
+    func settle(_ address: String, _ fingerprint: String, at wall: WallTime, in database: Database) throws -> Int {
+        let line = try Row.fetchAll(
+            database,
+            sql: """
+                SELECT d.notice AS sequence, d.episode AS episode, n.status AS status, d.state AS state, d.refused AS refused
+                FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
+                WHERE d.address = :address AND d.fingerprint = :fingerprint AND d.episode IN (
+                    SELECT episode FROM alert_deliveries WHERE address = :address AND fingerprint = :fingerprint AND state = 'queued')
+                ORDER BY d.notice
+                """, arguments: ["address": address, "fingerprint": fingerprint]
+        ).compactMap(Owed.init)
+        let releases = policy.releases(of: line)
+        for (sequence, why) in releases {
+            try database.execute(
+                sql: "UPDATE alert_deliveries SET state = 'superseded', answer = ?, updated = ? WHERE notice = ? AND address = ?",
+                arguments: [why.rawValue, wall.microsecondsSince1970, sequence, address])
+        }
+        return releases.values.count { $0 == .tooMany }
     }
 
     static func text(_ value: some Encodable) throws -> String {
         String(decoding: try JSONEncoder().encode(value), as: UTF8.self)
+    }
+}
+
+extension Owed {
+    /// Nil for a status or a state of another version.
+    fileprivate init?(_ row: Row) {
+        guard let status = Notice.Status(rawValue: row["status"]), let state = State(rawValue: row["state"]) else { return nil }
+        self.init(sequence: row["sequence"], episode: row["episode"], status: status, state: state, wasRefused: row["refused"])
     }
 }

@@ -1,21 +1,36 @@
 import FoundationEssentials
 import GRDB
-public import Vitals
+import Vitals
 
-/// A notice on its way to one receiver.
+/// A notice on its way to one recipient.
 struct Delivery: Sendable, Hashable {
     var sequence: Int64
-    var receiver: String
+    var recipient: Recipient
     var attempts: Int
     var notice: Notice
 }
 
-/// What waits for one receiver: the oldest notice of each alert, and how much there is in all.
+/// What waits for one recipient.
 struct DeliveryQueue: Sendable {
-    /// By sequence.
+    struct Waiting: Sendable, Hashable {
+        var sequence: Int64
+        /// Of the notice.
+        var id: String
+        var fingerprint: String
+        var episode: String
+        /// Its alert is open.
+        var isOpen: Bool
+        var created: WallTime
+    }
+
+    /// All, in their order.
+    var waiting: [Waiting] = []
+    /// The oldest notice of each alert, in their order: the only ones that may be sent.
     var heads: [Delivery] = []
-    var length = 0
-    var oldest: WallTime?
+    /// Heads that this version cannot read.
+    var unreadable: [Waiting] = []
+    /// Episodes of open alerts of which the recipient took a firing.
+    var told: Set<String> = []
 }
 
 /// How a delivery ended.
@@ -23,147 +38,85 @@ enum DeliveryEnd: String, Sendable {
     case delivered, dead, superseded
 }
 
-/// A delivery that was given up.
-public struct DeadLetter: Sendable, Hashable {
-    public var receiver: String
-    public var notice: Notice
-    public var reason: String
-    public var attempts: Int
-    public var at: WallTime
-}
-
 extension Outbox {
-    /// How many alerts' heads are looked at in one turn.
-    static let headLimit = 100
-
-    func queue(of receiver: String) async throws -> DeliveryQueue {
-        try await store.writer.read { database in
-            // Only the oldest of each alert may be sent: order holds per alert, and one that fails delays only its own.
+    func queue(of recipient: Recipient) async throws -> DeliveryQueue {
+        try await store.read { database in
             let rows = try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT h.sequence AS sequence, d.attempts AS attempts, n.notice AS notice
-                    FROM (SELECT min(notice) AS sequence FROM alert_deliveries
-                          WHERE receiver = :receiver AND state = 'queued' GROUP BY fingerprint) h
-                    JOIN alert_deliveries d ON d.notice = h.sequence AND d.receiver = :receiver
-                    JOIN alert_notices n ON n.sequence = h.sequence
-                    ORDER BY h.sequence LIMIT :limit
-                    """, arguments: ["receiver": receiver, "limit": Self.headLimit])
-            let totals = try Row.fetchOne(
+                    SELECT d.notice AS sequence, n.id AS id, d.fingerprint AS fingerprint, d.episode AS episode, d.attempts AS attempts,
+                        n.created AS created, n.notice AS notice,
+                        EXISTS (SELECT 1 FROM alert_states s WHERE s.episode = d.episode) AS open
+                    FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
+                    WHERE d.address = ? AND d.state = 'queued' ORDER BY d.notice
+                    """, arguments: [recipient.address])
+            var queue = DeliveryQueue()
+            var seen: Set<String> = []
+            for row in rows {
+                let waiting = DeliveryQueue.Waiting(
+                    sequence: row["sequence"], id: row["id"], fingerprint: row["fingerprint"], episode: row["episode"], isOpen: row["open"],
+                    created: WallTime(microsecondsSince1970: row["created"]))
+                queue.waiting.append(waiting)
+                // Only the oldest of each alert may be sent: order holds per alert, and one that fails delays only its own.
+                guard seen.insert(waiting.fingerprint).inserted else { continue }
+                if let notice = try? JSONDecoder().decode(Notice.self, from: Data((row["notice"] as String).utf8)) {
+                    queue.heads.append(
+                        Delivery(sequence: waiting.sequence, recipient: recipient, attempts: row["attempts"], notice: notice))
+                } else {
+                    queue.unreadable.append(waiting)
+                }
+            }
+            queue.told = try String.fetchSet(
                 database,
                 sql: """
-                    SELECT count(*) AS length, min(n.created) AS oldest
-                    FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
-                    WHERE d.receiver = ? AND d.state = 'queued'
-                    """, arguments: [receiver])
-            return DeliveryQueue(
-                heads: try rows.map {
-                    Delivery(
-                        sequence: $0["sequence"], receiver: receiver, attempts: $0["attempts"], notice: try Self.notice($0["notice"]))
-                },
-                length: totals?["length"] ?? 0,
-                oldest: (totals?["oldest"] as Int64?).map { WallTime(microsecondsSince1970: $0) })
+                    SELECT s.episode FROM alert_states s
+                    WHERE EXISTS (
+                        SELECT 1 FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
+                        WHERE d.episode = s.episode AND d.address = ? AND d.state = 'delivered' AND n.status = 'firing')
+                    """, arguments: [recipient.address])
+            return queue
         }
     }
 
-    func end(_ delivery: Delivery, as end: DeliveryEnd, answer: String, at wall: WallTime) async throws {
-        try await store.writer.write { database in
+    /// - Parameter wasTried: whether this is the outcome of an attempt.
+    func end(
+        _ sequence: Int64, for recipient: Recipient, as end: DeliveryEnd, answer: String, wasTried: Bool = true, at wall: WallTime
+    ) async throws {
+        try await store.write { database in
             try database.execute(
                 sql: """
                     UPDATE alert_deliveries SET state = ?, attempts = attempts + ?, answer = ?, updated = ?
-                    WHERE notice = ? AND receiver = ?
+                    WHERE notice = ? AND address = ?
                     """,
-                arguments: [
-                    end.rawValue, end == .superseded ? 0 : 1, answer, wall.microsecondsSince1970, delivery.sequence,
-                    delivery.receiver,
-                ])
+                arguments: [end.rawValue, wasTried ? 1 : 0, answer, wall.microsecondsSince1970, sequence, recipient.address])
         }
     }
 
-    /// Counts a failed attempt; the delivery stays queued.
-    func noteAttempt(_ delivery: Delivery, answer: String, at wall: WallTime) async throws {
-        try await store.writer.write { database in
+    /// Counts a failed attempt; the delivery stays queued, unless it is not owed any more.
+    ///
+    /// - Parameter wasRefused: the receiver answered, and did not take it.
+    func noteAttempt(_ delivery: Delivery, answer: String, wasRefused: Bool, at wall: WallTime) async throws {
+        try await store.write { database in
             try database.execute(
-                sql: "UPDATE alert_deliveries SET attempts = attempts + 1, answer = ?, updated = ? WHERE notice = ? AND receiver = ?",
-                arguments: [answer, wall.microsecondsSince1970, delivery.sequence, delivery.receiver])
+                sql: """
+                    UPDATE alert_deliveries SET attempts = attempts + 1, answer = ?, refused = max(refused, ?), updated = ?
+                    WHERE notice = ? AND address = ?
+                    """,
+                arguments: [answer, wasRefused, wall.microsecondsSince1970, delivery.sequence, delivery.recipient.address])
+            try settle(delivery.recipient.address, delivery.notice.fingerprint, at: wall, in: database)
         }
     }
 
-    /// Whether the receiver ever got a firing of this notice's episode.
-    func wasDelivered(_ episode: String, to receiver: String) async throws -> Bool {
-        try await store.writer.read { database in
+    /// Whether the recipient took a firing of this episode.
+    func wasTold(_ recipient: Recipient, of episode: String) async throws -> Bool {
+        try await store.read { database in
             try Bool.fetchOne(
                 database,
                 sql: """
                     SELECT EXISTS (
                         SELECT 1 FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
-                        WHERE d.episode = ? AND d.receiver = ? AND n.status = 'firing' AND d.state = 'delivered')
-                    """, arguments: [episode, receiver]) ?? false
+                        WHERE d.episode = ? AND d.address = ? AND n.status = 'firing' AND d.state = 'delivered')
+                    """, arguments: [episode, recipient.address]) ?? false
         }
-    }
-
-    /// Gives up what waits for receivers that are no longer configured.
-    ///
-    /// - Returns: how many deliveries, by receiver.
-    func abandon(exceptFor receivers: [String], at wall: WallTime) async throws -> [String: Int] {
-        try await store.writer.write { database in
-            let waiting = try Row.fetchAll(
-                database, sql: "SELECT receiver, count(*) AS length FROM alert_deliveries WHERE state = 'queued' GROUP BY receiver")
-            var abandoned: [String: Int] = [:]
-            for row in waiting {
-                let receiver: String = row["receiver"]
-                guard !receivers.contains(receiver) else { continue }
-                abandoned[receiver] = row["length"]
-                try database.execute(
-                    sql: """
-                        UPDATE alert_deliveries SET state = 'dead', answer = 'the receiver is no longer configured', updated = ?
-                        WHERE receiver = ? AND state = 'queued'
-                        """, arguments: [wall.microsecondsSince1970, receiver])
-            }
-            return abandoned
-        }
-    }
-
-    /// Forgets what ended before the retention and belongs to no open alert.
-    func prune(at wall: WallTime) async throws {
-        let before = (wall + (.zero - Self.retention)).microsecondsSince1970
-        try await store.writer.write { database in
-            try database.execute(
-                sql: """
-                    DELETE FROM alert_notices WHERE created < ?
-                    AND episode NOT IN (SELECT episode FROM alert_states)
-                    AND NOT EXISTS (SELECT 1 FROM alert_deliveries d WHERE d.notice = sequence AND d.state = 'queued')
-                    """, arguments: [before])
-        }
-    }
-
-    /// The latest given up, newest first.
-    public func deadLetters(limit: Int = 50) async throws -> [DeadLetter] {
-        try await store.writer.read { database in
-            try Row.fetchAll(
-                database,
-                sql: """
-                    SELECT d.receiver AS receiver, d.answer AS answer, d.attempts AS attempts, d.updated AS updated, n.notice AS notice
-                    FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
-                    WHERE d.state = 'dead' ORDER BY d.updated DESC, d.notice DESC LIMIT ?
-                    """, arguments: [limit]
-            ).map {
-                DeadLetter(
-                    receiver: $0["receiver"], notice: try Self.notice($0["notice"]), reason: $0["answer"] ?? "",
-                    attempts: $0["attempts"], at: WallTime(microsecondsSince1970: $0["updated"]))
-            }
-        }
-    }
-
-    /// The latest notices, newest first, delivered or not.
-    public func recentNotices(limit: Int = 50) async throws -> [Notice] {
-        try await store.writer.read { database in
-            try String.fetchAll(database, sql: "SELECT notice FROM alert_notices ORDER BY sequence DESC LIMIT ?", arguments: [limit])
-                .map { try Self.notice($0) }
-        }
-    }
-
-    private static func notice(_ text: String) throws -> Notice {
-        try JSONDecoder().decode(Notice.self, from: Data(text.utf8))
     }
 }

@@ -6,8 +6,6 @@ struct RetryPolicy: Sendable, Hashable {
     /// The delay never exceeds this, or a quarter of the time the receiver has been out, whichever is longer:
     /// a receiver that was away for half a minute is not told minutes late.
     var eager = Duration.seconds(5)
-    /// What could not be delivered for so long is given up.
-    var expiry = Duration.seconds(86_400)
 
     func ceiling(attempt: Int, outage: Duration) -> Duration {
         min(backoff.ceiling(attempt: attempt), max(eager, outage / 4))
@@ -54,12 +52,7 @@ struct RetryBook: Sendable {
         outageSince = nil
     }
 
-    /// The receiver answered, and will never take this one.
-    mutating func ended(_ delivery: Delivery) {
-        keys[delivery.notice.fingerprint] = nil
-        outageSince = nil
-    }
-
+    /// No answer, or one that is no acceptance: a refusal may end with a deployment or a new setting, as an outage does.
     mutating func failed(
         _ delivery: Delivery, retryAfter: Duration?, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
     ) {

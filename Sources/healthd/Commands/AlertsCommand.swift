@@ -21,6 +21,8 @@ struct AlertsCommand: AsyncParsableCommand {
                 var state: String
                 var ageSeconds: Double
                 var reason: String
+                /// Absent from an older daemon.
+                var told: [String]?
             }
 
             struct Receiver: Decodable {
@@ -49,9 +51,10 @@ struct AlertsCommand: AsyncParsableCommand {
             if alerts.alerts.isEmpty {
                 parts.append("no alert is open")
             } else {
-                var table = TextTable("ALERT", "SEVERITY", "STATE", "FOR", "WHY")
+                var table = TextTable("ALERT", "SEVERITY", "STATE", "FOR", "TOLD", "WHY")
                 for alert in alerts.alerts {
-                    table.add(alert.name, alert.severity, alert.state, Duration.seconds(alert.ageSeconds).text, alert.reason)
+                    let told = alert.told.map { $0.isEmpty ? "nobody" : $0.joined(separator: ", ") } ?? "?"
+                    table.add(alert.name, alert.severity, alert.state, Duration.seconds(alert.ageSeconds).text, told, alert.reason)
                 }
                 parts.append(table.text)
             }
@@ -67,7 +70,9 @@ struct AlertsCommand: AsyncParsableCommand {
                 }
                 parts.append(table.text)
             }
-            if let problem = alerts.outboxProblem { parts.append("notices cannot be stored: \(problem.oneLine(limit: 300))") }
+            if let problem = alerts.outboxProblem {
+                parts.append("notices are kept in memory alone, and would be lost with the process: \(problem.oneLine(limit: 300))")
+            }
             return parts.joined(separator: "\n\n")
         }
     }

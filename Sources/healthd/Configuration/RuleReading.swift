@@ -4,7 +4,17 @@ import Vitals
 extension Rule {
     /// The rules of this program, in the order in which they are shown. A rule's name is its key below `rules`, its alert and its label.
     static var standard: [Rule] {
-        [.poolSaturation(), .answers("postgres"), .answers("redis"), .queryLatency(), .cacheHitRate(component: "cache"), .taskQueue(), .fileDescriptors()]
+        [
+            .poolSaturation(), .answers("postgres"), .answers("redis"), .queryLatency(), .cacheHitRate(component: "cache"), .taskQueue(),
+            .fileDescriptors(), .alertStore(),
+        ]
+    }
+
+    /// Notices cannot be written to disk: they go on in memory, and would be lost with the process. One look is enough, nobody else is asked.
+    static func alertStore() -> Rule {
+        Rule(
+            name: "alert-store", component: "alerts", probe: "alerts",
+            condition: .failures(Failures(critical: Votes(1, of: 1), degraded: nil)), title: "alert store", leaveAfter: .seconds(10))
     }
 
     /// Tasks wait too long for a worker: the value is the age of the oldest one.

@@ -19,6 +19,9 @@ struct EmbeddedServers: Sendable {
     private let postgresServer: EmbeddedPostgres?
     private let redisServer: EmbeddedRedis?
 
+    /// Where all servers are configured.
+    static let none = EmbeddedServers(postgres: nil, redis: nil, postgresServer: nil, redisServer: nil)
+
     /// Starts what is wanted, both at once. A cold start with existing data takes well below a second, `initdb` one or two more.
     ///
     /// - Parameters:

@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
     import Glibc
 #endif
@@ -21,7 +23,7 @@ final class StateFolder: Sendable {
         free(resolved)
         let file = "\(self.path)/healthd.lock"
         lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard lock >= 0 else { throw EmbeddedServerError("the state folder \(path) cannot be written to: \(Self.reason())") }
+        guard lock >= 0 else { throw EmbeddedServerError("the state folder \(path) cannot be written to: \(Self.reason())", isOfTheDisk: true) }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
             let number = errno
             var holder = ""
@@ -30,7 +32,7 @@ final class StateFolder: Sendable {
             throw EmbeddedServerError(
                 number == EWOULDBLOCK
                     ? "another healthd\(holder.isEmpty ? "" : " (process \(holder))") uses the state folder \(path); give this one a folder of its own (state, HEALTHD_STATE)"
-                    : "the state folder \(path) cannot be locked: \(String(cString: strerror(number)))")
+                    : "the state folder \(path) cannot be locked: \(String(cString: strerror(number)))", isOfTheDisk: number != EWOULDBLOCK)
         }
         let text = "\(getpid())\n"
         ftruncate(lock, 0)
@@ -47,11 +49,31 @@ final class StateFolder: Sendable {
                 // The umask has had its say in mkdir; this folder's mode is meant.
                 if folder == path { chmod(folder, mode) }
             } else if errno != EEXIST {
+                let isOfTheDisk = [EROFS, ENOSPC, EDQUOT, EIO].contains(errno)
                 throw EmbeddedServerError(
-                    "the state folder \(path) cannot be made: \(folder): \(reason()); choose another (state, HEALTHD_STATE)")
+                    "the state folder \(path) cannot be made: \(folder): \(reason()); choose another (state, HEALTHD_STATE)",
+                    isOfTheDisk: isOfTheDisk)
             }
         }
     }
 
     private static func reason() -> String { String(cString: strerror(errno)) }
+}
+
+/// The state folder of a daemon that can do without it for a while: taken as soon as it can be had, and kept.
+final class LateStateFolder: Sendable {
+    private let path: String
+    private let folder: Mutex<StateFolder?>
+
+    init(_ path: String, _ folder: StateFolder? = nil) {
+        self.path = path
+        self.folder = Mutex(folder)
+    }
+
+    /// - Throws: what stands in the way; another healthd may have taken the folder meanwhile.
+    func take() throws(EmbeddedServerError) {
+        guard folder.withLock({ $0 == nil }) else { return }
+        let taken = try StateFolder(path)
+        folder.withLock { $0 = taken }
+    }
 }

@@ -19,6 +19,8 @@ struct AlertsDocument: Encodable, Sendable {
         var unit: Unit
         var evidence: Evidence?
         var heldUntil: WallTime?
+        /// Receivers that have accepted a firing of it.
+        var told: [String]
     }
 
     struct Receiver: Encodable {
@@ -41,6 +43,7 @@ struct AlertsDocument: Encodable, Sendable {
     var receivers: [Receiver]
     /// Notices not sent, by reason.
     var suppressed: [String: Int]
+    /// Why notices are in memory alone; absent when all is well.
     var outboxProblem: String?
 
     init(_ snapshot: AlertsSnapshot, asOf: WallTime) {
@@ -50,7 +53,7 @@ struct AlertsDocument: Encodable, Sendable {
                 name: alert.rule, component: alert.component, fingerprint: alert.fingerprint, severity: alert.severity,
                 state: alert.phase, since: alert.since, ageSeconds: (asOf - alert.since).seconds, reason: alert.reason,
                 value: alert.value?.finite, threshold: alert.threshold?.finite, peak: alert.peak?.finite, unit: alert.unit,
-                evidence: alert.evidence, heldUntil: alert.heldUntil)
+                evidence: alert.evidence, heldUntil: alert.heldUntil, told: alert.told)
         }
         receivers = snapshot.receivers.map { receiver in
             Receiver(

@@ -22,7 +22,7 @@ struct PageModel: Sendable {
     var omittedWaiters = 0
     var alerts: [Alert] = []
     var receivers: [Receiver] = []
-    /// Why alerts cannot be stored; nil when all is well.
+    /// Why alerts are in memory alone; nil when all is well.
     var outboxProblem: String?
     var changes: [Change] = []
 

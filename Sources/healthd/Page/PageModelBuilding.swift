@@ -109,9 +109,8 @@ extension PageModel.Alert {
         reason = alert.reason
         evidence = alert.evidence?.holders.prefix(Self.evidenceLimit).map(\.text) ?? []
         deliveries = receivers.map { receiver in
-            if receiver.queued > 0 { return "\(receiver.name): \(receiver.queued) not delivered yet" }
-            let wasTold = receiver.lastSuccess.map { $0 >= alert.since } ?? false
-            return wasTold ? "\(receiver.name) was told" : "\(receiver.name) has not been told of it since this start"
+            let rest = receiver.queued > 0 ? "; \(receiver.queued) not delivered yet" : ""
+            return alert.told.contains(receiver.name) ? "\(receiver.name) was told\(rest)" : "\(receiver.name) has not been told of it\(rest)"
         }
     }
 }

@@ -113,7 +113,6 @@ import Testing
     @Test func `what an operator can mend is no error of the program`() {
         let errors: [(any Error, Int32, String)] = [
             (EmbeddedServerError("the state folder /x cannot be made"), 1, "/x"),
-            (LocalStoreError(path: "/x/healthd.sqlite", reason: "disk I/O error"), 1, "/x/healthd.sqlite"),
             (EventLoopError(call: "epoll_create1", errno: 24), 1, "LimitNOFILE="),
             (PostgresError.connectFailed("connection refused", sqlState: nil), 1, "refused"),
             (SchemaError.unknown(file: "9999.sql"), 1, "9999.sql"),

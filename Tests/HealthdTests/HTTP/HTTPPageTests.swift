@@ -12,7 +12,7 @@ import Vitals
         for part in [
             "<h1>Critical</h1>", "Since 08:00 UTC: pool saturation 150 %, critical from 95 % (2 of 2 leased, 1 waiting)", "app-1",
             "demo.hold", "SELECT pg_sleep($1)", "POST /api/demo/hold", "in a transaction", "backend 4711", "400 ms", "in 1.6 s",
-            "pool-saturation", "held by demo.hold for 2 s: SELECT pg_sleep($1)", "oncall: 1 not delivered yet",
+            "pool-saturation", "held by demo.hold for 2 s: SELECT pg_sleep($1)", "oncall has not been told of it; 1 not delivered yet",
             "fails for 4 s: connection refused", "degraded from 80 %, critical from 95 %, ends below 70 %",
             "1 of the last 3 looks failed",
             "href=\"/assets/healthd.css?v=1\"",
@@ -54,6 +54,19 @@ import Vitals
     @Test func `markup inside markup is left alone`() {
         let inner: HTML = "<b>\("<")</b>"
         #expect(("<p>\(inner)\([inner, inner])</p>" as HTML).text == "<p><b>&lt;</b><b>&lt;</b><b>&lt;</b></p>")
+    }
+
+    @Test func `A2: nobody is shown as told who has not accepted it, whatever else was accepted since`() {
+        func page(told: [String]) -> String {
+            var alerts = HTTPSamples.alerts()
+            alerts.open[0].told = told
+            // Something else was accepted after this alert began.
+            alerts.receivers[0].lastSuccess = alerts.open[0].since + .seconds(3)
+            return Page.render(HTTPSamples.page(alerts: alerts), styleSheet: "/x")
+        }
+        #expect(page(told: []).contains("oncall has not been told of it; 1 not delivered yet"))
+        #expect(!page(told: []).contains("was told"))
+        #expect(page(told: ["oncall"]).contains("oncall was told; 1 not delivered yet"))
     }
 
     @Test func `every open element is closed in order`() throws {

@@ -1,0 +1,130 @@
+import GRDB
+import Vitals
+
+/// What a change of the receivers left behind.
+struct Reconciled: Sendable, Hashable {
+    /// Who was told of an alert and will not be told of its end.
+    struct Unended: Sendable, Hashable {
+        var receiver: String
+        var alert: String
+    }
+
+    /// By receiver, how many notices nobody will get.
+    var abandoned: [String: Int] = [:]
+    var unended: [Unended] = []
+}
+
+extension Outbox {
+    private static let goneText = "the receiver is no longer configured"
+
+    /// Brings what is owed in line with who is configured now: at the start, and after a reload.
+    ///
+    /// A recipient is its address. What waits for one that went is inherited by the receiver that has its name now, and given up where there
+    /// is none. Whoever has not been told of an alert that is open is told.
+    func reconcile(with recipients: [Recipient], at wall: WallTime) async throws -> Reconciled {
+        try await store.write { database in
+            // Deliveries of a version that knew receivers by their names alone.
+            for recipient in recipients {
+                try database.execute(
+                    sql: "UPDATE OR IGNORE alert_deliveries SET address = ? WHERE address = 'name:' || ?",
+                    arguments: [recipient.address, recipient.name])
+            }
+            let reconciled = try partWithStrangers(recipients, at: wall, in: database)
+            for recipient in recipients { try welcome(recipient, at: wall, in: database) }
+            return reconciled
+        }
+    }
+
+    private func partWithStrangers(_ recipients: [Recipient], at wall: WallTime, in database: Database) throws -> Reconciled {
+        var reconciled = Reconciled()
+        let known = Set(recipients.map(\.address))
+        let strangers = try Row.fetchAll(
+            database,
+            sql: """
+                SELECT address, receiver FROM alert_deliveries d
+                WHERE state = 'queued' OR (state = 'delivered' AND episode IN (SELECT episode FROM alert_states))
+                GROUP BY address, receiver ORDER BY max(notice)
+                """
+        ).map { Recipient(name: $0["receiver"], address: $0["address"]) }.filter { !known.contains($0.address) }
+        for stranger in strangers {
+            // Told of it, and not of its end, which has not come yet or still waits.
+            let alerts = try String.fetchAll(
+                database,
+                sql: """
+                    SELECT DISTINCT CASE WHEN json_valid(n.notice) THEN coalesce(json_extract(n.notice, '$.labels.alertname'), '?') ELSE '?' END
+                    FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
+                    WHERE d.address = :address AND d.receiver = :name AND d.state = 'delivered' AND n.status = 'firing' AND d.answer IS NOT :gone
+                    AND (d.episode IN (SELECT episode FROM alert_states)
+                        OR EXISTS (SELECT 1 FROM alert_deliveries e JOIN alert_notices m ON m.sequence = e.notice
+                            WHERE e.address = d.address AND e.episode = d.episode AND e.state = 'queued' AND m.status = 'resolved'))
+                    """, arguments: ["address": stranger.address, "name": stranger.name, "gone": Self.goneText])
+            reconciled.unended += alerts.map { Reconciled.Unended(receiver: stranger.name, alert: $0) }
+            // Said once.
+            try database.execute(
+                sql: "UPDATE alert_deliveries SET answer = ? WHERE address = ? AND receiver = ? AND state = 'delivered'",
+                arguments: [Self.goneText, stranger.address, stranger.name])
+            if let heir = recipients.first(where: { $0.name == stranger.name }) {
+                try database.execute(
+                    sql: """
+                        UPDATE OR IGNORE alert_deliveries SET address = ?, refused = 0 WHERE address = ? AND receiver = ? AND state = 'queued'
+                        """, arguments: [heir.address, stranger.address, stranger.name])
+            }
+            try database.execute(
+                sql: "UPDATE alert_deliveries SET state = 'dead', answer = ?, updated = ? WHERE address = ? AND receiver = ? AND state = 'queued'",
+                arguments: [Self.goneText, wall.microsecondsSince1970, stranger.address, stranger.name])
+            if database.changesCount > 0 { reconciled.abandoned[stranger.name, default: 0] += database.changesCount }
+        }
+        return reconciled
+    }
+
+    /// Of each open alert the latest firing, unless it has taken one, or one waits.
+    private func welcome(_ recipient: Recipient, at wall: WallTime, in database: Database) throws {
+        let untold = try Row.fetchAll(
+            database,
+            sql: """
+                SELECT max(n.sequence) AS sequence, n.fingerprint AS fingerprint, n.episode AS episode
+                FROM alert_states s JOIN alert_notices n ON n.episode = s.episode
+                WHERE n.status = 'firing' AND NOT EXISTS (
+                    SELECT 1 FROM alert_deliveries d JOIN alert_notices m ON m.sequence = d.notice
+                    WHERE d.episode = s.episode AND d.address = ? AND m.status = 'firing' AND d.state IN ('queued', 'delivered'))
+                GROUP BY n.episode
+                """, arguments: [recipient.address])
+        for row in untold {
+            try Self.queue(row["sequence"], row["fingerprint"], row["episode"], for: recipient, at: wall, in: database)
+        }
+        let waiting = try String.fetchAll(
+            database, sql: "SELECT DISTINCT fingerprint FROM alert_deliveries WHERE address = ? AND state = 'queued'", arguments: [recipient.address])
+        for fingerprint in waiting { try settle(recipient.address, fingerprint, at: wall, in: database) }
+    }
+
+    /// Ended notices are kept this long, for those who ask what was sent; and no more than `historyLimit` of them.
+    static let retention = Duration.seconds(7 * 86_400)
+    static let historyLimit = 1_000
+
+    /// Forgets what ended before the retention.
+    ///
+    /// Never what waits, nor of a stretch that is not over for everybody what shows who was told, and its latest firing.
+    func prune(at wall: WallTime) async throws {
+        let before = (wall + (.zero - Self.retention)).microsecondsSince1970
+        try await store.write { database in
+            try database.execute(
+                sql: """
+                    DELETE FROM alert_notices AS n
+                    WHERE (n.created < :before OR n.sequence < (SELECT sequence FROM alert_notices ORDER BY sequence DESC LIMIT 1 OFFSET :limit))
+                    AND NOT EXISTS (SELECT 1 FROM alert_deliveries d WHERE d.notice = n.sequence AND d.state = 'queued')
+                    AND (
+                        (NOT EXISTS (SELECT 1 FROM alert_states s WHERE s.episode = n.episode)
+                        AND NOT EXISTS (SELECT 1 FROM alert_deliveries d WHERE d.episode = n.episode AND d.state = 'queued'))
+                    OR
+                        (n.sequence < (SELECT max(m.sequence) FROM alert_notices m WHERE m.episode = n.episode AND m.status = 'firing')
+                        AND NOT EXISTS (
+                            SELECT 1 FROM alert_deliveries d WHERE d.notice = n.sequence AND d.state = 'delivered'
+                            AND NOT EXISTS (
+                                SELECT 1 FROM alert_deliveries e JOIN alert_notices m ON m.sequence = e.notice
+                                WHERE e.episode = d.episode AND e.address = d.address AND e.state = 'delivered' AND m.status = 'firing'
+                                AND e.notice > d.notice)))
+                    )
+                    """, arguments: ["before": before, "limit": Self.historyLimit])
+        }
+    }
+}

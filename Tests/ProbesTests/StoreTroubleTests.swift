@@ -1,0 +1,96 @@
+import FoundationEssentials
+import GRDB
+import TestServers
+import Testing
+import Vitals
+
+@testable import Probes
+
+/// Alerts while the disk does not take them.
+@Suite struct `Alerts without a disk`: AlertPlay {
+    let time = ManualTime()
+    let scratch: Scratch
+    let sender = StandIn()
+    let lines = LogLines()
+    let oncall: Receiver
+
+    init() throws {
+        scratch = try Scratch()
+        oncall = try Self.receiver()
+    }
+
+    @Test func `A7: a file that cannot be had stops neither the start nor the page, and is made up for when it can`() async throws {
+        // A folder of that name: nobody can open it as a file, root neither.
+        try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
+        let line = try self.line()
+        try await running(line) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            redisFails(line)
+            try await untilAttempts(2)
+            try await untilOpen(2, line)
+            #expect(line.dispatcher.snapshot().outboxProblem?.contains("healthd.sqlite") == true)
+            try FileManager.default.removeItem(atPath: scratch.file)
+            try await passing("all is well again", step: .seconds(1)) { line.dispatcher.snapshot().outboxProblem == nil }
+        }
+        #expect(lines.all.count { $0.hasPrefix("critical the local state cannot be written") } == 1)
+        #expect(lines.all.count { $0.hasPrefix("notice the local state is written to disk again") } == 1)
+        try await running(self.line()) { line in
+            try await untilOpen(2, line)
+            line.pool(0.1, time: time)
+            try await untilAttempts(3)
+        }
+        #expect(sender.attempts().last == "pool-saturation recovered-while-down")
+    }
+
+    @Test(arguments: ["PRAGMA max_page_count = 1", "PRAGMA query_only = 1"])
+    func `A7: a disk that fills up, or takes no more writes, while it runs stops no page`(_ fault: String) async throws {
+        let outbox = try scratch.outbox(time: time, logger: lines.logger)
+        let line = AlertLine(outbox: outbox, receivers: [oncall], sender: sender, time: time, logger: lines.logger)
+        try await running(line) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await untilQueued(0, line)
+            // What fills the disk up is this connection's limit; a new connection finds room again.
+            try await outbox.store.write { try $0.execute(sql: fault) }
+            let filler = "CREATE TABLE IF NOT EXISTS filler (it); INSERT INTO filler VALUES (zeroblob(100000))"
+            try await outbox.store.write { try $0.execute(sql: filler) }
+            #expect(outbox.store.isInMemory && outbox.store.trouble != nil)
+            #expect(lines.all.contains { $0.hasPrefix("critical the local state cannot be written") })
+            redisFails(line)
+            try await untilAttempts(2)
+            line.pool(0.1, time: time)
+            try await untilAttempts(3)
+            try await passing("all is well again", step: .seconds(1)) { outbox.store.trouble == nil }
+            try await untilQueued(0, line)
+        }
+        let fresh = try scratch.outbox()
+        #expect(try await fresh.number("SELECT count(*) FROM alert_deliveries WHERE state = 'delivered'") == 3)
+        #expect(Set(sender.ids()).count == sender.ids().count, "nothing twice")
+    }
+
+    @Test func `A7: a file full of nonsense is set aside, and the verdict has time to say so`() async throws {
+        try Data("this was a database once".utf8 + Data(repeating: 7, count: 9_000)).write(to: URL(filePath: scratch.file))
+        try await running(line()) { line in
+            #expect(line.dispatcher.snapshot().outboxProblem?.contains("was set aside as") == true)
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await passing("all is well again", step: .seconds(1)) { line.dispatcher.snapshot().outboxProblem == nil }
+        }
+        let files = try FileManager.default.contentsOfDirectory(atPath: scratch.path)
+        #expect(files.contains("healthd.sqlite.damaged-20270115T080000Z"), "\(files)")
+        #expect(lines.all.count { $0.contains("was set aside") } == 1)
+    }
+
+    @Test func `A7: what is in memory alone is sent before the end, if it can be`() async throws {
+        try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
+        let line = try self.line()
+        await withTaskGroup(of: Void.self) { group in
+            redisFails(line)
+            line.pool(1.5, time: time)
+            line.dispatcher.stop()
+            group.addTask { await line.dispatcher.run() }
+        }
+        #expect(Set(sender.attempts()) == ["redis-down firing", "pool-saturation firing"])
+    }
+}
