@@ -126,7 +126,7 @@ struct Program: Sendable {
         dispatcher = Dispatcher(
             outbox: Outbox(store: store), receivers: configuration.receivers, rules: rules,
             sender: sender, instance: identity.name,
-            externalURL: "http://\(configuration.listen)/", time: time, logger: logger.part("alerts"))
+            externalURL: configuration.link, time: time, logger: logger.part("alerts"))
         let dispatcher = dispatcher
         board.observe { dispatcher.observe($0) }
         board.observe { TransitionLog(logger: logger.part("health")).record($0) }

@@ -8,6 +8,9 @@ extension Configuration {
         hasRedis ? rules : rules.filter { $0.component != "redis" }
     }
 
+    /// Where a person finds this healthd's page: what was set, or this machine's name. The address listened on is mostly the loopback.
+    var link: String { externalURL?.description ?? "http://\(hostName()):\(listen.port)/" }
+
     var startsServers: Bool { !embeddedServers.isEmpty }
 
     var embeddedServers: EmbeddedServers.Kinds {

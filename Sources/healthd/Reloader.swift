@@ -3,7 +3,7 @@ import Probes
 import Synchronization
 import Vitals
 
-/// Reads the configuration again and puts in force what can change while running: thresholds and receivers.
+/// Reads the configuration again and puts in force what can change while running: thresholds, receivers, and where alerts link to.
 ///
 /// A configuration with problems changes nothing. systemd is told in every path that the reload is over.
 final class Reloader: Sendable {
@@ -53,6 +53,7 @@ final class Reloader: Sendable {
             let rules = merged.boardRules(hasRedis: program.watchers.redis != nil)
             program.board.replace(rules: rules)
             program.dispatcher.replace(rules: rules)
+            program.dispatcher.replace(externalURL: merged.link)
             program.dispatcher.replace(receivers: merged.receivers)
             logger.info("configuration reloaded", metadata: ["change": "\(difference.text)"])
             return difference.text

@@ -44,6 +44,8 @@ struct Configuration: Sendable, Hashable {
     }
 
     var listen: ListenAddress
+    /// Where people find this healthd; nil for this machine's name.
+    var externalURL: ExternalURL?
     /// The state folder; absolute.
     var state: String
     var database: DatabaseChoice

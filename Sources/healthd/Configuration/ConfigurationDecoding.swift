@@ -38,6 +38,8 @@ extension Configuration {
         let (database, connectTimeout) = readDatabase(environment, mode, secrets, &reader)
         let configuration = Configuration(
             listen: readListen(&reader),
+            externalURL: reader.value(
+                "external-url", expected: "http[s]://HOST[:PORT][/PATH], without a user or a password", ExternalURL.init(setting:)),
             state: readState(environment, &reader),
             database: database,
             pool: readPool(mode, connectTimeout: connectTimeout ?? .seconds(5), &reader),

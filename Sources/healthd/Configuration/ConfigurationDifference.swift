@@ -2,7 +2,7 @@ import Probes
 
 /// What a reload would change, told apart by whether it can be done while running.
 struct ConfigurationDifference: Sendable, Hashable {
-    /// Settings that take effect at once: thresholds and receivers. Keys as in the file, sorted.
+    /// Settings that take effect at once: thresholds, receivers, the link in alerts. Keys as in the file, sorted.
     var live: [String]
     /// Settings that stay as they were until a restart. Keys as in the file, sorted.
     var needsRestart: [String]
@@ -27,15 +27,16 @@ extension Configuration {
         if receivers != next.receivers, !changed.contains(where: { $0.hasPrefix("receivers") }) { changed.insert("receivers") }
         if database != next.database { changed.insert("database.url") }
         if cache.choice != next.cache.choice { changed.insert("cache.url") }
-        let isLive: (String) -> Bool = { $0.hasPrefix("rules.") || $0.hasPrefix("receivers") }
+        let isLive: (String) -> Bool = { $0.hasPrefix("rules.") || $0.hasPrefix("receivers") || $0 == "external-url" }
         return ConfigurationDifference(live: changed.filter(isLive).sorted(), needsRestart: changed.filter { !isLive($0) }.sorted())
     }
 
-    /// The configuration that is in force after a reload: `next`'s thresholds and receivers, everything else as it was.
+    /// The configuration that is in force after a reload: of `next` what takes effect at once, everything else as it was.
     func reloaded(with next: Configuration) -> Configuration {
         var result = self
         result.rules = next.rules
         result.receivers = next.receivers
+        result.externalURL = next.externalURL
         return result
     }
 }

@@ -16,7 +16,7 @@ extension Configuration {
     /// Key by key, as the file would have it.
     var settings: [String: String] {
         var settings = [
-            "listen": "\(listen)", "state": state,
+            "listen": "\(listen)", "external-url": externalURL?.description ?? "(this machine's name)", "state": state,
             "database.pool.max": "\(pool.max)", "database.pool.min": "\(pool.min)",
             "database.pool.idle": pool.idleTimeout.settingText,
             "database.pool.connect": pool.connectTimeout.settingText, "database.pool.deadline": pool.deadline.settingText,

@@ -344,6 +344,25 @@ import Vitals
     }
 }
 
+@Suite struct `The link in alerts` {
+    @Test(arguments: [
+        "http://health", "https://health.example.org/", "http://10.0.0.1:9798", "https://[2001:db8::1]:8443/a/b", "HTTP://x/%20",
+    ])
+    func `A11: is any address that a browser opens`(_ text: String) throws {
+        #expect(try decode(nil, ["HEALTHD_EXTERNAL_URL": text]).link == text)
+    }
+
+    @Test(arguments: [
+        "health.example.org", "ftp://x", "http://", "https:///a", "http://user:hunter2@x/", "http://x:0/", "http://x:99999/", "http://x:/", "http://x/?token=hunter2",
+        "http://x/#hunter2", "http://x/a b", "http://ex\u{E4}mple/", "http://[::1", "http://[x]/", "http://a]b/", "http://x/\"onclick=",
+    ])
+    func `A11: is refused where it would be none, or hold what not everybody may know`(_ text: String) {
+        let found = problems(nil, ["HEALTHD_EXTERNAL_URL": text])
+        #expect(found.count == 1 && found[0].hasPrefix("HEALTHD_EXTERNAL_URL: external-url is "), "\(found)")
+        #expect(!found.joined().contains("hunter2"))
+    }
+}
+
 @Suite struct `A reload` {
     private let old = "database: { pool: { max: 5 } }\nrules: { pool-saturation: { leave: 0.5 } }"
 
@@ -367,6 +386,16 @@ import Vitals
         let inForce = configuration.reloaded(with: next)
         #expect(inForce.pool.max == 5 && inForce.listen.port == 9798)
         #expect(inForce.receivers == next.receivers && inForce.rules == next.rules)
+    }
+
+    @Test func `A11: changes where alerts link to at once, from this machine's name to the address people use`() throws {
+        let configuration = try decode("listen: 127.0.0.1:9798")
+        #expect(configuration.link == "http://\(hostName()):9798/")
+        let next = try decode("listen: 127.0.0.1:9798\nexternal-url: https://health.example.org/app")
+        #expect(next.link == "https://health.example.org/app")
+        #expect(configuration.difference(to: next) == ConfigurationDifference(live: ["external-url"], needsRestart: []))
+        #expect(configuration.reloaded(with: next).link == next.link)
+        #expect(next.reloaded(with: configuration).link == configuration.link)
     }
 
     @Test func `notices a secret that changed behind the same name`() throws {
