@@ -84,7 +84,7 @@ enum Lifecycle {
         _ configuration: Configuration, source: ConfigurationSource, embedded: EmbeddedServers, store: LocalStore, descriptorLimit: Int,
         notifier: SystemdNotifier, log: LogWriter, demo: Bool, time: any TimeSource, logger: Logger
     ) async throws {
-        let sender = WebhookSender(version: Program.version, time: time)
+        let sender = WebhookSender(version: ProgramVersion.number, time: time)
         let process = ProcessFiles()
         let descriptors = DescriptorBudget(
             limit: descriptorLimit, open: process.reading().openFDs ?? 0,

@@ -14,8 +14,6 @@ struct Program: Sendable {
         var redis: RedisEndpoint?
     }
 
-    static let version = "0.1.0"
-
     let identity: ProgramIdentity
     let time: any TimeSource
     let schema = SchemaGate()

@@ -95,7 +95,9 @@ import Vitals
         board.record(value(0.85))
         board.observe { seen.add($0) }
         time.advance(by: .seconds(1))
-        board.replace(rules: [.poolSaturation().adjusted(by: RuleSettings(critical: 0.84))])
+        var stricter = Rule.poolSaturation()
+        stricter.condition = .value(Rule.Value("saturation", unit: .ratio, degraded: 0.80, critical: 0.84, leave: 0.70))
+        board.replace(rules: [stricter])
         #expect(seen.all.map(\.to) == [.critical])
         #expect(seen.all.map(\.from) == [.degraded])
         #expect(board.snapshot().components.map(\.id) == ["pool"])

@@ -52,6 +52,19 @@ import Testing
         }
     }
 
+    @Test(arguments: ["Vitals", "Probes", "AppCore", "healthd"])
+    func `what a module imports is what Package.swift says it depends on`(target: String) throws {
+        let package = try String(contentsOfFile: "\(Tree.root)/Package.swift", encoding: .utf8)
+        let own = try #require(package.split(separator: "name: \"\(target)\",\n").last?.split(separator: "swiftSettings").first)
+        let names = Set(own.matches(of: /"([A-Za-z0-9]+)"/).map { String($0.output.1) })
+        let ofTheToolchain: Set = ["Glibc", "Dispatch", "Synchronization", "FoundationEssentials"]
+        let imported = sources.files.filter { $0.path.hasPrefix("Sources/\(target)/") }.flatMap { file in
+            file.lines.compactMap { $0.firstMatch(of: /^\s*(?:@testable |public |package |private )?import (?:struct |class |enum |func )?([A-Za-z0-9]+)/)?.output.1 }.map(String.init)
+        }
+        #expect(imported.contains("Vitals") || target == "Vitals")
+        #expect(Set(imported).subtracting(names).subtracting(ofTheToolchain) == [])
+    }
+
     @Test func `Foundation stays out, for its size`() {
         #expect(sources.importers(of: "Foundation") == [])
         #expect(tests.importers(of: "Foundation") == [])

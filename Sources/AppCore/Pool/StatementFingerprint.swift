@@ -12,7 +12,7 @@ public struct StatementFingerprint: Sendable, Hashable {
     public init(_ statement: String) {
         let normalised = Self.normalise(statement)
         text = normalised.oneLine(limit: 200)
-        mark = Self.hash(normalised)
+        mark = FNV1a(normalised.utf8).text
     }
 
     private static func normalise(_ statement: String) -> String {
@@ -39,13 +39,5 @@ public struct StatementFingerprint: Sendable, Hashable {
         let blank = UInt8(ascii: " ")
         let end = (bytes.lastIndex { $0 != blank } ?? -1) + 1
         return String(decoding: bytes[..<end].drop { $0 == blank }, as: UTF8.self)
-    }
-
-    /// FNV-1a, 64 bits: the same on every machine and in every process.
-    private static func hash(_ text: String) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-        let digits = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
     }
 }

@@ -29,19 +29,17 @@ public struct AlertRecord: Sendable, Hashable, Codable {
         state.startsAt.map { "\(fingerprint)@\($0.microsecondsSince1970)" } ?? fingerprint
     }
 
-    /// FNV-1a of the sorted labels, names and values each ended by a byte that UTF-8 never has, as Prometheus does it;
+    /// Of the sorted labels, names and values each ended by a byte that UTF-8 never has, as Prometheus does it;
     /// stable over restarts, versions and the order of a configuration.
     static func fingerprint(of labels: [String: String]) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        func mix(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        var hash = FNV1a()
         for (name, value) in labels.sorted(by: { $0.key < $1.key }) {
-            name.utf8.forEach(mix)
-            mix(0xFF)
-            value.utf8.forEach(mix)
-            mix(0xFF)
+            hash.mix(name.utf8)
+            hash.mix(0xFF)
+            hash.mix(value.utf8)
+            hash.mix(0xFF)
         }
-        let text = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - text.count) + text
+        return hash.text
     }
 
     func notice(id: String, why: NoticeReason, at wall: WallTime) -> Notice {

@@ -115,28 +115,6 @@ private struct DescriptorFolder: ~Copyable {
     }
 }
 
-/// The fields used of `/proc/PID/stat`. Source: proc_pid_stat(5).
-struct ProcessStat: Equatable {
-    var userTicks: Int
-    var systemTicks: Int
-    var threads: Int
-    /// Since boot.
-    var startTicks: Int
-    var virtualBytes: Int
-
-    /// nil when fields are missing or are no numbers.
-    init?(procText text: String) {
-        // The second field is the program's name in parentheses; it may itself hold blanks and parentheses.
-        guard let close = text.lastIndex(of: ")") else { return nil }
-        // The first field after the name is number 3 of the manual page.
-        let fields = text[text.index(after: close)...].split(whereSeparator: \.isWhitespace)
-        func field(_ number: Int) -> Int? { fields.count > number - 3 ? Int(fields[number - 3]) : nil }
-        guard let user = field(14), let system = field(15), let threads = field(20), let start = field(22), let size = field(23)
-        else { return nil }
-        (userTicks, systemTicks, self.threads, startTicks, virtualBytes) = (user, system, threads, start, size)
-    }
-}
-
 /// The fields used of `/proc/PID/status`. Source: proc_pid_status(5); sizes are given in kB of 1,024 bytes.
 struct ProcessStatus: Equatable {
     var residentBytes: Int?

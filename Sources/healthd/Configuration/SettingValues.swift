@@ -66,8 +66,6 @@ struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
-
     var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }
 

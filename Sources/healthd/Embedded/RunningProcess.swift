@@ -1,6 +1,5 @@
-#if canImport(Glibc)
-    import Glibc
-#endif
+import Glibc
+import Probes
 
 /// A process as `/proc` shows it, known by its id and its start: an id alone may be somebody else's by the time it is used.
 struct RunningProcess: Sendable, Hashable {
@@ -13,18 +12,12 @@ struct RunningProcess: Sendable, Hashable {
     let arguments: [String]
 
     /// Parses `/proc/PID/stat` and `/proc/PID/cmdline`; nil for a zombie and for text that is neither.
-    ///
-    /// Source: proc(5). The name in parentheses may itself hold parentheses and blanks, so fields are counted from the last one.
     init?(pid: Int32, stat: String, commandLine: String) {
-        guard let end = stat.lastIndex(of: ")") else { return nil }
-        let fields = stat[stat.index(after: end)...].split(separator: " ")
-        guard fields.count > 19, let state = fields[0].first, !"ZXx".contains(state), let parent = Int32(fields[1]),
-            let ticks = UInt64(fields[19])
-        else { return nil }
+        guard let stat = ProcessStat(procText: stat), !"ZXx".contains(stat.state) else { return nil }
         self.pid = pid
-        self.state = state
-        self.parent = parent
-        startTicks = ticks
+        state = stat.state
+        parent = stat.parent
+        startTicks = stat.startTicks
         arguments = commandLine.split(separator: "\0", omittingEmptySubsequences: true).map(String.init)
     }
 

@@ -17,7 +17,7 @@ struct ProgramIdentity: Sendable {
 
     static func current(listen: ListenAddress, time: any TimeSource) -> ProgramIdentity {
         ProgramIdentity(
-            name: "\(hostName()):\(listen.port)", version: Program.version, swift: swiftVersion, libpq: LibraryVersions.libpq,
+            name: "\(hostName()):\(listen.port)", version: ProgramVersion.number, swift: swiftVersion, libpq: LibraryVersions.libpq,
             startedAt: time.wallNow(), startedInstant: time.now(), bootID: String(UInt32.random(in: .min ... .max), radix: 36))
     }
 

@@ -9,7 +9,6 @@ struct NoticeQueue: OutletQueue {
         case ready
         case reloading
         case stopping
-        case moreTime
         case trigger
         case status
         /// Says that we are well now: worth nothing later.

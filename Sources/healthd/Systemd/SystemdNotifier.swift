@@ -107,9 +107,6 @@ final class SystemdNotifier: Sendable {
     /// Must be followed by `ready()`, also when the reload fails: until then `systemctl reload` waits.
     func reloading() { add(.reloading, "RELOADING=1\nMONOTONIC_USEC=\(time.now().nanoseconds / 1_000)") }
 
-    /// Asks for `duration` more, from now, before a start, reload or stop counts as timed out.
-    func extendTimeout(by duration: Duration) { add(.moreTime, "EXTEND_TIMEOUT_USEC=\(max(0, duration.nanoseconds / 1_000))") }
-
     /// One ping. `run` sends them; only a test or a loop of its own calls this.
     func watchdog() { add(.ping, "WATCHDOG=1") }
 

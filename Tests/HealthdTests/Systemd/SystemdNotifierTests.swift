@@ -96,15 +96,13 @@ private final class FakeManager: Sendable {
         let notifier = try manager.notifier(time: ManualTime(now: MonotonicInstant(nanoseconds: 5_000_000_000)))
         notifier.ready()
         notifier.reloading()
-        notifier.extendTimeout(by: .seconds(3))
         notifier.watchdog()
         notifier.triggerWatchdog()
         notifier.stopping()
         notifier.flush(within: .seconds(10))
         #expect(
             manager.received == [
-                "READY=1", "RELOADING=1\nMONOTONIC_USEC=5000000", "EXTEND_TIMEOUT_USEC=3000000", "WATCHDOG=1", "WATCHDOG=trigger",
-                "STOPPING=1",
+                "READY=1", "RELOADING=1\nMONOTONIC_USEC=5000000", "WATCHDOG=1", "WATCHDOG=trigger", "STOPPING=1",
             ])
         #expect(notifier.pings == 1 && notifier.failures == 0)
     }
