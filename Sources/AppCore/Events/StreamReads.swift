@@ -24,7 +24,7 @@ final class StreamReads: Sendable {
 
     /// Of the pool's connections, should all of these readings be long ones.
     static let places = 4
-    static let pageSize = 500
+    static let pageSize = 100
 
     init(database: Database, time: any TimeSource) {
         self.database = database
@@ -80,7 +80,8 @@ final class StreamReads: Sendable {
         let ids = Array(seen.keys)
         let rows = try await database.query(
             """
-            SELECT followed.id AS task_id, t.id IS NULL AS deleted, e.sequence, e.kind, e.payload, e.created_at
+            SELECT followed.id AS task_id, t.id IS NULL AS deleted, e.sequence, e.kind, \(unescaped: TaskEvent.bounded("e.payload")) AS payload,
+                e.created_at
             FROM unnest(\(ids)::uuid[], \(ids.map { seen[$0] ?? 0 })::bigint[]) AS followed (id, seen)
             LEFT JOIN agent_tasks t ON t.id = followed.id
             LEFT JOIN agent_task_events e ON e.task_id = t.id AND e.sequence > followed.seen

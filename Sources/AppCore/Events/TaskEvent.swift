@@ -30,7 +30,16 @@ public struct TaskEvent: Sendable, Hashable {
     public let payload: RawJSON
     public let at: WallTime
 
-    static let columns = "task_id, sequence, kind, payload, created_at"
+    /// A payload that is longer than an event may carry to all who follow is told by its length; the task has what was found.
+    static let columns = "task_id, sequence, kind, created_at, \(bounded("payload")) AS payload"
+
+    static func bounded(_ column: String) -> String {
+        let limit = RowDocument.Values.brief.rawValue
+        return """
+            CASE WHEN octet_length(\(column)::text) <= \(limit) THEN \(column)::text \
+            ELSE '{"omitted": ' || octet_length(\(column)::text) || '}' END
+            """
+    }
 
     init(taskID: AgentTask.ID, sequence: Int, kind: Kind, payload: JSONValue, at: WallTime) {
         self.taskID = taskID

@@ -99,4 +99,28 @@ struct EventHubTests {
             #expect(long?["result"] == nil && long?["omitted"]?["result"] == 500_011 && long?["state"] == "queued")
         }
     }
+
+    @Test("J3: an event carries to all who follow what it can carry, and of the rest the length")
+    func longEvents() async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server) { application in
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            let claims = try await application.tasks.claim(limit: 1, perWorkspace: 1, worker: "one", lease: .seconds(60), maxAttempts: 5)
+            let claimed = try #require(claims.first?.task)
+            let long = String(repeating: "a", count: 500_000)
+            // Live to one who is there, and stored for one who comes later.
+            var live = try await application.hub.stream(of: task.id).makeAsyncIterator()
+            #expect(await live.next()?.event == "task:state")
+            #expect(await live.next()?.event == "task:started")
+            try await application.tasks.complete(claimed, result: ["all": .string(long)], summary: "done")
+            let stored = try await application.follow(task.id)
+            for event in [await live.next(), stored.last] {
+                #expect(event?.event == "task:completed")
+                let omitted = event.flatMap { JSONValue(text: $0.data) }?["payload"]?["omitted"]?.intValue
+                #expect((omitted ?? 0) > 500_000, "\(event?.data.prefix(300) ?? "")")
+            }
+            #expect(try await application.tasks.find(task.id).result == ["all": .string(long)])
+        }
+    }
 }
