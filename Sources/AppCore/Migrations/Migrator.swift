@@ -63,11 +63,14 @@ public struct Migrator: Sendable {
         try await database.withTransaction(for: "migrate", within: .seconds(300)) { lease in
             let locked = try await lease.query("SELECT pg_try_advisory_xact_lock(\(Self.lockKey)::bigint) AS locked").first?.bool("locked")
             guard locked == true else { return .lockedByAnother }
-            try await lease.execute(
-                """
-                CREATE TABLE IF NOT EXISTS healthd_migrations (
-                    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
-                """)
+            // Not IF NOT EXISTS, of which the server would tell each time that there is nothing to do.
+            if try await !hasTable(&lease) {
+                try await lease.execute(
+                    """
+                    CREATE TABLE healthd_migrations (
+                        name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+                    """)
+            }
             let status = MigrationStatus(known: migrations, applied: try await applied(&lease))
             if let problem = status.problem { throw problem }
             guard let next = status.pending.first else {
@@ -88,13 +91,16 @@ public struct Migrator: Sendable {
     /// What is applied and what is not; changes nothing. A database without the table of migrations has none.
     public func status() async throws -> MigrationStatus {
         try await database.withConnection(for: "migrate.status") { lease in
-            let present = try await lease.query("SELECT to_regclass('healthd_migrations') IS NOT NULL AS present").first?.bool("present")
-            var status = MigrationStatus(known: migrations, applied: present == true ? try await applied(&lease) : [])
+            var status = MigrationStatus(known: migrations, applied: try await hasTable(&lease) ? applied(&lease) : [])
             if status.problem == nil, status.pending.isEmpty, let invalid = try await invalidIndex(&lease) {
                 status.problem = .invalidIndex(invalid)
             }
             return status
         }
+    }
+
+    private func hasTable(_ lease: inout Lease) async throws -> Bool {
+        try await lease.query("SELECT to_regclass('healthd_migrations') IS NOT NULL AS present").first?.bool("present") ?? false
     }
 
     private func applied(_ lease: inout Lease) async throws -> [MigrationStatus.Applied] {
