@@ -120,7 +120,7 @@ let package = Package(
 
         .testTarget(
             name: "VitalsTests",
-            dependencies: ["Vitals", "TestServers", .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Logging", package: "swift-log")],
+            dependencies: ["Vitals", "TestServers", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: strict),
         .testTarget(
             name: "ProbesTests",
