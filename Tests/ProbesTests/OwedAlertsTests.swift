@@ -94,6 +94,7 @@ import Vitals
             line.pool(1.5, time: time)
             try await passing("the next one") { sender.attempts().last == "pool-saturation escalated" }
             line.pool(0.1, time: time)
+            try await passing("the all-clear") { sender.attempts().last == "pool-saturation resolved" }
             try await untilQueued(0, line)
         }
         #expect(sender.attempts().suffix(2) == ["pool-saturation escalated", "pool-saturation resolved"])
