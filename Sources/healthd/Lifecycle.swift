@@ -135,6 +135,7 @@ enum Lifecycle {
             Part("HTTP event loop beat") { await program.httpLoops.run() },
             Part("health board") { await program.board.run() },
             Part("cache") { await program.cache.run() },
+            Part("visits") { await program.workspaces.run() },
         ]
         for connection in [program.cacheConnection, program.watchers.redis].compactMap({ $0 }) {
             parts.append(Part("redis") { await connection.run() })

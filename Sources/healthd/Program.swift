@@ -78,7 +78,7 @@ struct Program: Sendable {
         hub = EventHub(
             database: database, bootID: identity.bootID, streams: descriptors.streams(wanted: EventHub.usualStreams), time: time,
             logger: logger.part("events"))
-        workspaces = WorkspaceStore(database: database, cache: cache)
+        workspaces = WorkspaceStore(database: database, cache: cache, time: time, logger: logger.part("workspaces"))
         tasks = AgentTaskStore(database: database, hub: hub) { lastGood.wrote(about: "\($0)") }
         worker = TaskWorker(
             store: tasks,

@@ -78,14 +78,6 @@ struct WorkspaceOverview {
         ORDER BY latest.snapshot_type
         """
     }
-
-    /// Notes a visit, never waiting for another visitor: a hot workspace is read by many at once.
-    static func visit(of id: Workspace.ID) -> SQL {
-        """
-        UPDATE workflows SET last_accessed_at = now() WHERE id = (
-            SELECT id FROM workflows WHERE id = \(id) AND last_accessed_at < now() - interval '1 minute' FOR UPDATE SKIP LOCKED)
-        """
-    }
 }
 
 /// A ticker's last quarter in five numbers.

@@ -1,4 +1,5 @@
-import Vitals
+public import Logging
+public import Vitals
 
 /// Workspaces and what is known about them. Single workspaces come from the cache when it has them.
 ///
@@ -6,11 +7,18 @@ import Vitals
 public struct WorkspaceStore: Sendable {
     let database: Database
     private let cache: TieredCache
+    private let visits: Visits
 
-    public init(database: Database, cache: TieredCache) {
+    public init(
+        database: Database, cache: TieredCache, time: any TimeSource = SystemTime(), logger: Logger = Logger(label: "workspaces")
+    ) {
         self.database = database
         self.cache = cache
+        visits = Visits(database: database, time: time, logger: logger)
     }
+
+    /// Writes down who was visited, until cancelled. Without it all else works.
+    public func run() async { await visits.run() }
 
     static func cacheKey(_ id: Workspace.ID) -> String { "workspace:\(id)" }
 
@@ -107,8 +115,7 @@ public struct WorkspaceStore: Sendable {
         try await namingMigrations {
             try await database.withConnection(for: "workspace.overview") { lease in
                 let overview = try WorkspaceOverview(id, try await lease.batch(WorkspaceOverview.statements(for: id)))
-                // A read does not fail for a visit that cannot be noted.
-                if overview.isVisitToBeNoted { _ = try? await lease.execute(WorkspaceOverview.visit(of: id)) }
+                if overview.isVisitToBeNoted { visits.note(id) }
                 return overview.document
             }
         }
