@@ -78,7 +78,7 @@ extension Preparation {
 
         init(_ error: any Error) {
             switch error {
-            case PoolError.databaseUnavailable, PostgresError.connectFailed, PostgresError.connectionLost, PostgresError.notSent: self = .unreachable
+            case PoolError.databaseUnavailable, PostgresError.connectFailed, PostgresError.connectTimedOut, PostgresError.connectionLost, PostgresError.notSent: self = .unreachable
             case PoolError.saturated, PostgresError.deadlineExceeded, SchemaError.locked: self = .busy
             case PostgresError.server(let error): self = .refused(error.sqlState)
             case let error as SchemaError: self = .unfit("\(error)")

@@ -63,9 +63,9 @@ struct FailoverTests {
     }
 
     @Test(arguments: [
-        ("57P01", true), ("57P02", true), ("57P03", true), ("08000", true), ("08003", true), ("08006", true), ("25006", true),
+        ("57P01", true), ("57P02", true), ("57P03", true), ("08000", true), ("08003", true), ("08006", true), ("25P03", true),
         // The server is well and so is the connection: the statement was wrong, unlucky, cancelled or too much.
-        ("22012", false), ("23505", false), ("40001", false), ("42P01", false), ("53300", false), ("57014", false), ("25P02", false),
+        ("22012", false), ("23505", false), ("40001", false), ("42P01", false), ("53300", false), ("57014", false), ("25P02", false), ("25006", false),
     ])
     func `P9: what says that the server goes away ends the connection, and nothing else does`(sqlState: String, ends: Bool) async throws {
         #expect(ServerError(sqlState: sqlState, message: "").condemnsConnection == ends)

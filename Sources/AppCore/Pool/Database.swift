@@ -33,27 +33,31 @@ public struct Database: Sendable {
         try await withConnection(for: purpose, within: budget, file: file, line: line) { try await $0.transaction(body) }
     }
 
-    /// One statement, without a lease that the caller would see.
+    /// One statement, without a lease that the caller would see; run again when it was undone because of another transaction.
     ///
     /// Short reads of concurrent callers share a round trip (`Batcher` says which); all others run on a connection of their own.
     public func query(
         _ sql: SQL, for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line
     ) async throws -> Rows {
         let caller = caller(purpose, budget, file, line)
-        guard pool.configuration.batching, sql.operation == .select else {
-            return try await pool.withConnection(caller, asking: caller.since) { try await $0.query(sql) }
-        }
-        switch await pool.batcher.ride(sql, caller, of: pool) {
-        case .rows(let rows): return rows
-        case .failure(let error): throw error
-        case .alone: break
-        }
-        // What it waited in a batch is over; the lease and its wait begin here.
-        return try await pool.withConnection(caller, asking: .now()) { lease in
-            let began = MonotonicInstant.now()
-            let rows = try await lease.query(sql)
-            pool.batcher.ranAlone(sql, took: .now() - began)
-            return rows
+        do {
+            guard pool.configuration.batching, sql.operation == .select else {
+                return try await pool.withConnection(caller, asking: caller.since) { try await $0.query(sql) }
+            }
+            switch await pool.batcher.ride(sql, caller, of: pool) {
+            case .rows(let rows): return rows
+            case .failure(let error): throw error
+            case .alone: break
+            }
+            // What it waited in a batch is over; the lease and its wait begin here.
+            return try await pool.withConnection(caller, asking: .now()) { lease in
+                let began = MonotonicInstant.now()
+                let rows = try await lease.query(sql)
+                pool.batcher.ranAlone(sql, took: .now() - began)
+                return rows
+            }
+        } catch let error as PostgresError where error.meaning == .conflict && sql.operation.staysInItsTransaction {
+            return try await again(sql, caller, after: error)
         }
     }
 
@@ -64,6 +68,28 @@ public struct Database: Sendable {
     ) async throws -> Int {
         try await query(sql, for: purpose, within: budget, file: file, line: line).affected
     }
+
+    /// The server undid the statement because of another transaction (serialisation, deadlock). It has had no effect, and is all there is of
+    /// its transaction: so it is run again, as long as its caller has time.
+    private func again(_ sql: SQL, _ caller: Caller, after error: PostgresError) async throws -> Rows {
+        var error = error
+        // Not the system's generator: it is empty, and the thread sanitizer goes wild over the address of nothing.
+        var generator = SplitMix64(seed: .random(in: 0 ... .max))
+        for attempt in 1... {
+            // Those that met must not meet again.
+            let next = MonotonicInstant.now() + Self.afterConflict.delay(attempt: attempt, using: &generator)
+            guard !caller.deadline.hasPassed(at: next) else { break }
+            try await SystemTime().sleep(until: next)
+            do {
+                return try await pool.withConnection(caller, asking: .now()) { try await $0.query(sql) }
+            } catch let conflict as PostgresError where conflict.meaning == .conflict {
+                error = conflict
+            }
+        }
+        throw error
+    }
+
+    private static let afterConflict = Backoff(base: .milliseconds(5), cap: .milliseconds(100))
 
     private func caller(_ purpose: Purpose, _ budget: Duration?, _ file: StaticString, _ line: UInt) -> Caller {
         let now = MonotonicInstant.now()

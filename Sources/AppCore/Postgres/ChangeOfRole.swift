@@ -9,14 +9,16 @@ extension LibpqConnection {
         return standby ? "the server has become a standby" : "the server is a standby no more"
     }
 
-    /// 25006 because the server as a whole takes no writes, not because this caller asked for a transaction that only reads.
+    /// 25006 because the server took writes when the connection was opened, and takes none now.
+    ///
+    /// One that took none from the beginning refuses a write, and nothing has changed by it: its connections are as good as any other.
     ///
     /// - Parameter ownDoing: the lease has changed its session, so the default may be its own.
     func isDemoted(by error: ServerError, _ facts: ServerFacts, ownDoing: Bool) -> Bool {
-        guard error.sqlState == "25006" else { return false }
-        // Behind a pooler the parameters are those of another moment; an older server reports none.
-        guard !facts.isBehindPooler, let standby = isOn("in_hot_standby"), let readsOnly = isOn("default_transaction_read_only")
-        else { return true }
-        return standby || (readsOnly && !ownDoing)
+        // Behind a pooler the parameters are those of another moment; a server before version 14 reports none.
+        guard error.meaning == .readOnly, !facts.isBehindPooler, let standby = isOn("in_hot_standby"),
+            let readsOnly = isOn("default_transaction_read_only")
+        else { return false }
+        return (standby && !facts.isInRecovery) || (readsOnly && !facts.readsOnly && !ownDoing)
     }
 }

@@ -89,9 +89,9 @@ extension PostgresConnection {
         case .answer(let answer):
             state.note(operation.changedSession)
             if operation.droppedNames { state.statements.areGone() }
-            if case .server(let error) = answer.error, error.condemnsConnection {
-                let isDemoted = libpq.isDemoted(by: error, state.facts, ownDoing: state.sessionChanged)
-                state.condemn(isDemoted ? .demoted(reason: error.message) : .lost(reason: error.message))
+            if case .server(let error) = answer.error {
+                if error.condemnsConnection { state.condemn(.lost(reason: error.message)) }
+                if libpq.isDemoted(by: error, state.facts, ownDoing: state.sessionChanged) { state.condemn(.demoted(reason: error.message)) }
             }
             state.phase = .idle
             return .answer(operation.responder, answer)

@@ -67,11 +67,6 @@ public struct ServerError: Sendable, Hashable {
 
     /// What the server says to text it cannot hold. libpq would cut a parameter off at its zero byte, so such a statement is not sent.
     static let zeroByte = ServerError(sqlState: "22021", message: "a parameter contains a NUL character, which text in PostgreSQL cannot hold")
-
-    /// The connection itself is of no further use: the server goes away, or it has become a standby (25006).
-    public var condemnsConnection: Bool {
-        sqlState.hasPrefix("08") || ["57P01", "57P02", "57P03", "25006"].contains(sqlState)
-    }
 }
 
 extension PostgresError: CustomStringConvertible {

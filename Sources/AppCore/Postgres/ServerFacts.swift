@@ -4,6 +4,8 @@ struct ServerFacts: Sendable, Hashable {
     var backendPID: Int32?
     /// A standby that replays another server's log: it takes no writes.
     var isInRecovery: Bool
+    /// `default_transaction_read_only`: set in maintenance, or for a role that only reads.
+    var readsOnly = false
     /// `pg_control_system()`: the same for a primary and its standbys, another after `initdb`. Nil where the role may not ask.
     var systemIdentifier: String?
     /// The process that answered the handshake is not the one that runs the statements: PgBouncer or its like stands between.

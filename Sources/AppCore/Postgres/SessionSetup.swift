@@ -10,7 +10,10 @@ enum SessionSetup {
     /// them as parameters, and PgBouncer puts them back on whichever server connection it lends.
     static func script(withSystem: Bool) -> String {
         let system = withSystem ? "(SELECT system_identifier::text FROM pg_control_system())" : "NULL"
-        return settings + "; SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS in_recovery, \(system) AS system"
+        return settings + """
+            ; SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS in_recovery,
+            current_setting('default_transaction_read_only') AS reads_only, \(system) AS system
+            """
     }
 
     /// The server refused the one question that not everybody may ask or every server knows: permission, unknown function.
@@ -39,7 +42,7 @@ extension PostgresConnection {
         let isBehindPooler = pid != reportedPID
         let facts = ServerFacts(
             backendPID: isBehindPooler ? nil : pid, isInRecovery: try row.bool("in_recovery"),
-            systemIdentifier: try row.optionalString("system"), isBehindPooler: isBehindPooler)
+            readsOnly: try row.string("reads_only") == "on", systemIdentifier: try row.optionalString("system"), isBehindPooler: isBehindPooler)
         begin(facts, StatementCache(namesStatements: prepared.areNamed(behindPooler: isBehindPooler), stale: memory.stale))
     }
 

@@ -136,8 +136,7 @@ struct TaskRun: Sendable {
         case let error as PostgresError:
             switch error {
             case .connectFailed, .connectTimedOut, .connectionLost, .deadlineExceeded, .cancelled, .notSent: true
-            // Lost connections, resources short, operator's intervention, serialisation (PostgreSQL 15, appendix A).
-            case .server(let server): ["08", "53", "57", "40"].contains(server.sqlState.prefix(2))
+            case .server(let server): [.away, .full, .busy, .conflict, .readOnly, .stalePlan].contains(server.meaning)
             case .transactionRolledBack, .decoding, .unsupported: false
             }
         default: false

@@ -20,12 +20,23 @@ struct ErrorAnswer: Error, Equatable {
     var allowed: [String] = []
     /// Nobody foresaw it: worth a log line.
     var isUnexpected = false
+    /// Nothing is wrong with the request, nor with the answer: the database has no room for it, is away, or does not answer in time.
+    var isShortage = false
 
     init(_ status: HTTPResponse.Status, _ code: String, _ message: String, retryAfter: Duration? = nil) {
         self.status = status
         self.code = code
         self.message = message
         self.retryAfter = retryAfter
+    }
+
+    /// The database cannot serve it now, and may at the next try.
+    private static func shortage(
+        _ code: String, _ message: String, retryAfter: Duration = .seconds(1), status: HTTPResponse.Status = .serviceUnavailable
+    ) -> ErrorAnswer {
+        var answer = ErrorAnswer(status, code, message, retryAfter: retryAfter)
+        answer.isShortage = true
+        return answer
     }
 
     static func noSuchRoute(_ path: String) -> ErrorAnswer {
@@ -52,8 +63,7 @@ struct ErrorAnswer: Error, Equatable {
             isUnexpected = true
         case let error as PoolError: self.init(error)
         case let error as PostgresError: self.init(error)
-        case let error as CacheTimeout:
-            self.init(.gatewayTimeout, "deadline_exceeded", error.description, retryAfter: .seconds(1))
+        case let error as CacheTimeout: self = .shortage("deadline_exceeded", error.description, status: .gatewayTimeout)
         case let error as DecodingError: self.init(RequestProblem(error))
         case is NIOTooManyBytesError:
             self.init(.contentTooLarge, "body_too_large", "the body is larger than \(RequestBodies.limit / 1_024) KiB")
@@ -65,9 +75,6 @@ struct ErrorAnswer: Error, Equatable {
         default: self = .unexpected
         }
     }
-
-    /// Nothing is wrong with the request, nor with the answer: the database has no room for it, is away, or does not answer in time.
-    var isShortage: Bool { ["pool_saturated", "database_unavailable", "deadline_exceeded"].contains(code) }
 
     private static var unexpected: ErrorAnswer {
         var answer = ErrorAnswer(.internalServerError, "internal", "healthd could not serve this request; the reason is in its log")
@@ -86,9 +93,9 @@ struct ErrorAnswer: Error, Equatable {
     private init(_ error: PoolError) {
         switch error {
         case .saturated(_, _, let retryAfter, _):
-            self.init(.serviceUnavailable, "pool_saturated", error.description, retryAfter: retryAfter)
+            self = .shortage("pool_saturated", error.description, retryAfter: retryAfter)
         case .databaseUnavailable(_, _, let next):
-            self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: next)
+            self = .shortage("database_unavailable", error.description, retryAfter: next)
         case .shuttingDown: self.init(.serviceUnavailable, "shutting_down", "healthd is stopping", retryAfter: .seconds(5))
         case .cancelled: self.init(.serviceUnavailable, "cancelled", error.description, retryAfter: .seconds(1))
         }
@@ -97,29 +104,39 @@ struct ErrorAnswer: Error, Equatable {
     private init(_ error: PostgresError) {
         switch error {
         case .deadlineExceeded(let after):
-            self.init(
-                .gatewayTimeout, "deadline_exceeded", "the database did not answer within \(after.text)", retryAfter: .seconds(1))
+            self = .shortage("deadline_exceeded", "the database did not answer within \(after.text)", status: .gatewayTimeout)
         case .cancelled: self.init(.serviceUnavailable, "cancelled", error.description, retryAfter: .seconds(1))
-        case .connectFailed, .connectTimedOut, .connectionLost, .notSent:
-            self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
-        case .server(let server) where Self.missingSchema.contains(server.sqlState):
+        case .connectFailed, .connectTimedOut, .connectionLost, .notSent: self = .shortage("database_unavailable", error.description)
+        case .server(let server): self.init(server, error.description)
+        case .transactionRolledBack, .decoding, .unsupported: self = .unexpected
+        }
+    }
+
+    /// What the server refused a statement for. Its own words are told where they are about itself, and kept where they may quote a row.
+    private init(_ server: ServerError, _ words: String) {
+        switch server.meaning {
+        case .away, .full: self = .shortage("database_unavailable", words)
+        case .busy, .conflict: self = .shortage("database_busy", words)
+        case .stalePlan:
+            self = .shortage("database_busy", "\(words): a migration changed the table; the next try finds it as it is now")
+            isUnexpected = true
+        case .readOnly: self = .shortage("database_read_only", "\(words): the database takes no writes at the moment", retryAfter: .seconds(5))
+        case .schema:
             self.init(
                 .serviceUnavailable, "schema_missing",
                 "\(server.message): the database lacks a migration; see \"healthd migrate status\", then \"healthd migrate up\"")
             isUnexpected = true
-        case .server(let server) where server.condemnsConnection || server.sqlState.hasPrefix("53"):
-            self.init(.serviceUnavailable, "database_unavailable", error.description, retryAfter: .seconds(1))
-        case .server(let server) where Self.unstorableText.contains(server.sqlState):
-            self.init(.badRequest, "invalid", "a text contains a NUL character, which the database cannot hold")
-        case .server, .transactionRolledBack, .decoding, .unsupported: self = .unexpected
+        case .denied:
+            self.init(.serviceUnavailable, "database_refused", "\(words): grant healthd's role what it needs, or give it another role")
+            isUnexpected = true
+        case .constraint:
+            let rule = server.constraint.map { ", \"\($0)\"" } ?? ""
+            self.init(.conflict, "conflict", "it contradicts a rule of the database\(rule)")
+            isUnexpected = true
+        case .text: self.init(.badRequest, "invalid", "a text contains a NUL character, which the database cannot hold")
+        case .statement: self = .unexpected
         }
     }
-
-    /// Undefined table, column, function, schema. Source: PostgreSQL 15, appendix A.
-    private static let missingSchema: Set<String> = ["42P01", "42703", "42883", "3F000"]
-
-    /// NUL in a text, and as an escape in a JSON document. Source: the same.
-    private static let unstorableText: Set<String> = ["22021", "22P05"]
 
     var response: Response {
         var response = Response.data(ByteBuffer(bytes: body), contentType: "application/json", status: status)

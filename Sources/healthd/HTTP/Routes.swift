@@ -80,7 +80,7 @@ struct RouteFrame: Sendable {
     private func answer(to error: any Error, detail: String) -> Response {
         var generator = SystemRandomNumberGenerator()
         let answer = ErrorAnswer(error).jittered(using: &generator)
-        if answer.status.code >= 500, answer.isUnexpected {
+        if answer.isUnexpected {
             logger.error("request failed", metadata: ["route": "\(detail)", "error": "\("\(error)".oneLine(limit: 500))"])
         }
         return answer.response

@@ -19,6 +19,8 @@ import Vitals
         (PoolError.databaseUnavailable(cause: "connection refused", since: .seconds(4), nextAttemptIn: .seconds(1)), "database_unavailable"),
         (PostgresError.deadlineExceeded(after: .seconds(2)), "deadline_exceeded"),
         (PostgresError.connectionLost("gone"), "database_unavailable"),
+        (PostgresError.server(ServerError(sqlState: "57014", message: "canceling statement due to statement timeout")), "database_busy"),
+        (PostgresError.server(ServerError(sqlState: "53300", message: "too many connections")), "database_unavailable"),
         (CacheTimeout(waited: .seconds(1)), "deadline_exceeded"),
     ]
 

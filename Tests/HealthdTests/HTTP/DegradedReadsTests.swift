@@ -16,6 +16,8 @@ import Vitals
         /// SIGSTOP to every process of the server.
         case frozen
         case stopped
+        /// Somebody has locked the tables, and the server gives up whoever waits for them.
+        case locked
 
         /// What a read that never succeeded is told.
         var codes: Set<String> {
@@ -23,6 +25,7 @@ import Vitals
             case .saturated: ["pool_saturated"]
             case .frozen: ["deadline_exceeded", "pool_saturated", "database_unavailable"]
             case .stopped: ["database_unavailable", "pool_saturated"]
+            case .locked: ["database_busy"]
             }
         }
     }
@@ -45,6 +48,7 @@ import Vitals
 
     private static func scene(_ body: @escaping @Sendable (Scene) async throws -> Void) async throws {
         let postgres = try await TestPostgres.start()
+        try await postgres.superuserScript("ALTER ROLE app SET lock_timeout = '200ms'")
         let loop = try EventLoop()
         defer { loop.shutdown() }
         let logger = Logger(label: "test")
@@ -87,6 +91,20 @@ import Vitals
             scene.postgres.freeze()
             defer { scene.postgres.thaw() }
             try await body()
+        case .locked:
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    _ = try? await scene.postgres.superuserScript(
+                        """
+                        BEGIN; LOCK TABLE workflows, workspace_data_snapshots, ai_audit_logs, market_snapshots IN ACCESS EXCLUSIVE MODE;
+                        SELECT pg_sleep(300)
+                        """)
+                }
+                let holders = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)' AND pid <> pg_backend_pid()"
+                try await until("the tables are locked") { try await scene.postgres.superuserScript(holders) != "" }
+                try await body()
+                try await scene.postgres.superuserScript("SELECT pg_terminate_backend(pid) FROM (\(holders)) AS holders")
+            }
         case .stopped:
             try await scene.postgres.stop()
             try await body()
@@ -95,7 +113,7 @@ import Vitals
     }
 
     @Test(arguments: Trouble.allCases)
-    func `reads go on, stale and with an age; what was never read is refused with a time to come back`(trouble: Trouble) async throws {
+    func `D12: reads go on, stale and with an age; what was never read is refused with a time to come back`(trouble: Trouble) async throws {
         try await Self.scene { scene in
             var fresh: [String: String] = [:]
             for path in scene.reads {

@@ -136,12 +136,23 @@ import Vitals
                 "schema_missing", nil,
                 "healthd migrate up"
             ),
+            (PostgresError.server(ServerError(sqlState: "53300", message: "too many connections")), 503, "database_unavailable", 1, "too many connections"),
+            (PostgresError.server(ServerError(sqlState: "53100", message: "could not extend file")), 503, "database_unavailable", 1, "could not extend"),
+            (PostgresError.server(ServerError(sqlState: "57P01", message: "terminating connection")), 503, "database_unavailable", 1, "terminating"),
+            (PostgresError.server(ServerError(sqlState: "57014", message: "canceling statement")), 503, "database_busy", 1, "canceling"),
+            (PostgresError.server(ServerError(sqlState: "55P03", message: "canceling statement due to lock timeout")), 503, "database_busy", 1, "lock timeout"),
+            (PostgresError.server(ServerError(sqlState: "40001", message: "could not serialize access")), 503, "database_busy", 1, "serialize"),
+            (PostgresError.server(ServerError(sqlState: "40P01", message: "deadlock detected")), 503, "database_busy", 1, "deadlock"),
+            (PostgresError.server(ServerError(sqlState: "0A000", message: "cached plan must not change result type")), 503, "database_busy", 1, "migration"),
+            (PostgresError.server(ServerError(sqlState: "25006", message: "cannot execute UPDATE")), 503, "database_read_only", 5, "takes no writes"),
+            (PostgresError.server(ServerError(sqlState: "42501", message: "permission denied for table x")), 503, "database_refused", nil, "grant"),
+            (PostgresError.server(ServerError(sqlState: "23505", message: "secret row", constraint: "one_each")), 409, "conflict", nil, "one_each"),
             (PostgresError.server(ServerError(sqlState: "22012", message: "secret row")), 500, "internal", nil, "in its log"),
             (PostgresError.server(ServerError(sqlState: "22021", message: "secret row")), 400, "invalid", nil, "NUL"),
             (PostgresError.server(ServerError(sqlState: "22P05", message: "secret row")), 400, "invalid", nil, "NUL"),
             (NIOTooManyBytesError(maxBytes: 5), 413, "body_too_large", nil, "1024 KiB"),
         ] as [(any Error, Int, String, Int?, String)])
-    func `an error has one answer`(error: any Error, status: Int, code: String, retryAfter: Int?, part: String) async throws {
+    func `D12: an error has one answer`(error: any Error, status: Int, code: String, retryAfter: Int?, part: String) async throws {
         let response = ErrorAnswer(error).response
         #expect(response.status.code == status)
         let json = try await json(response)

@@ -85,7 +85,7 @@ final class Batch: Sendable {
         // What is not the server's answer to a statement leaves open whether the transaction ended well.
         guard case .server(let server) = error else { return .failure(error) }
         let ours = wasCancelled && server.sqlState == "57014"
-        if ours || server.condemnsConnection || Operation.uselessName.contains(server.sqlState) { return .alone }
+        if ours || server.meaning == .away || server.meaning == .stalePlan { return .alone }
         return index == answer.rows.count ? .failure(error) : .alone
     }
 
