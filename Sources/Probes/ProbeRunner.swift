@@ -130,7 +130,7 @@ public final class ProbeRunner: Sendable {
                 self.conclude(attempt, .failure(ProbeFailure(.timeout, "no reply within \(self.probe.timeout.text)")), atDeadline: true)
             }
             await group.next()
-            group.cancelAll()
+            if probe.atTimeout == .cancelled || state.withLock({ $0.runningSince == nil }) { group.cancelAll() }
         }
     }
 

@@ -20,7 +20,9 @@ private func failureReason(
     }
     switch state {
     case .healthy: return "\(rule.title) answers in \(newest.duration.text)"
-    case .degraded: return "\(rule.title) is flaky: \(count), last \(cause)"
+    case .degraded:
+        if let complaint = newest.measurement?.complaint { return "\(rule.title) answers, but \(complaint)" }
+        return "\(rule.title) is flaky: \(count), last \(cause)"
     case .critical, .unknown:
         let good = standing.underDegraded.map { newest.at - $0 } ?? .zero
         return "\(rule.title) answers again, for \(good.text) of \(rule.leaveAfter.text); before that \(cause)"

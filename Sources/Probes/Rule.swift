@@ -15,9 +15,11 @@ public struct Rule: Sendable, Hashable {
     public var staleAfter: Duration?
     /// What the value is called in a reason: `pool saturation`.
     public var title: String
+    /// The rule whose alert tells of the same cause. This one is shown, and is no alert of its own: one cause, one page.
+    public var toldBy: String?
 
     public enum Condition: Sendable, Hashable {
-        /// The probe itself fails.
+        /// The probe itself fails, or what it looks at answers and has something to complain of.
         case failures(Failures)
         /// A value of its measurements is too high, or too low.
         case value(Value)
@@ -101,7 +103,7 @@ public struct Rule: Sendable, Hashable {
 
     public init(
         name: String, component: ComponentID, probe: ProbeID, condition: Condition, title: String? = nil,
-        enterAfter: Duration = .zero, leaveAfter: Duration, staleAfter: Duration? = nil
+        enterAfter: Duration = .zero, leaveAfter: Duration, staleAfter: Duration? = nil, toldBy: String? = nil
     ) {
         self.name = name
         self.component = component
@@ -111,6 +113,7 @@ public struct Rule: Sendable, Hashable {
         self.enterAfter = enterAfter
         self.leaveAfter = leaveAfter
         self.staleAfter = staleAfter
+        self.toldBy = toldBy
     }
 
     /// How many samples a verdict may look back on.

@@ -9,6 +9,14 @@ extension Rule {
             leaveAfter: .seconds(10))
     }
 
+    /// Nobody can have a connection: none stands, and none can be opened. What keeps the server away is told by the rule that asks the server.
+    public static func poolUnavailable(probe: ProbeID = "pool") -> Rule {
+        Rule(
+            name: "pool-unavailable", component: "pool", probe: probe,
+            condition: .value(Value("unavailable", unit: .seconds, degraded: nil, critical: 1, leave: 1, absence: .clear)),
+            title: "time without a connection", leaveAfter: .milliseconds(300), toldBy: "postgres-down")
+    }
+
     /// The target refuses, hangs or turns us away.
     ///
     /// With an interval of 1 s and a timeout of 500 ms, stopped and frozen alike are critical within about 2 s:

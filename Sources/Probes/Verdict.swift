@@ -91,15 +91,17 @@ struct Reading {
             func bad(_ sample: Sample) -> Bool { sample.outcome != .ok && countFrom.map { sample.at >= $0 } ?? true }
             func cast(_ votes: Rule.Votes) -> Bool { samples.count(last: votes.of, where: bad) >= votes.needed }
             let failing = newest.outcome != .ok
-            alone = failing ? .critical : .healthy
-            votes = !failing ? .healthy : cast(failures.critical) ? .critical : failures.degraded.map(cast) ?? false ? .degraded : .healthy
+            let complaint = newest.measurement?.complaint
+            let answering: HealthState = complaint == nil ? .healthy : .degraded
+            alone = failing ? .critical : answering
+            votes = !failing ? answering : cast(failures.critical) ? .critical : failures.degraded.map(cast) ?? false ? .degraded : .healthy
             // An outage that ends is not called flaky for the failures it consisted of.
             let flaky =
                 base == .degraded
                 && failures.degraded.map { samples.count(last: $0.of, where: bad) > $0.needed / 2 } ?? false
-            holds = failing ? .critical : flaky ? .degraded : .healthy
+            holds = failing ? .critical : flaky ? .degraded : answering
             value = nil
-            cause = newest.failure.map(\.description)
+            cause = newest.failure.map(\.description) ?? complaint
             let shown = votes == .critical || base == .critical ? failures.critical : failures.degraded ?? failures.critical
             of = min(shown.of, samples.samples.count)
             badCount = samples.count(last: shown.of, where: bad)

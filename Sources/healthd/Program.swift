@@ -86,22 +86,26 @@ struct Program: Sendable {
             name: "\(identity.name)/\(identity.bootID)", time: time, logger: logger.part("tasks"))
 
         watchers = Watchers(
-            postgres: DedicatedConnection(endpoint: servers.postgres, applicationName: "healthd probe", loop: loop),
+            postgres: DedicatedConnection(
+                endpoint: servers.postgres, applicationName: "healthd probe", patience: configuration.pool.connectTimeout, loop: loop),
             redis: servers.redis.map { RedisConnection($0, loop: loop, time: time, logger: logger.part("redis probe")) })
         let rules = configuration.boardRules(hasRedis: servers.redis != nil)
         looks = BackendLooks(time: time)
         let looks = looks
         board = HealthBoard(rules: rules, evidence: ["pool": { PoolWatch.evidence(pool.holders(), look: looks.current()) }], time: time)
         reading = PoolReading(time: time) { pool.statistics() }
+        let reading = reading
 
+        let freshLook = FreshLook(time: time)
         let interval = configuration.probes.interval
         let timeout = configuration.probes.timeout
         var probes = [
-            PoolWatch.probe(reading, interval: interval, timeout: timeout, time: time),
+            PoolWatch.probe(reading, interval: interval, timeout: timeout, time: time) { await freshLook.isWell(within: $0) },
             QueryWatch.probe(reading, interval: interval, timeout: timeout),
             PostgresWatch.probe(
                 watchers.postgres, interval: interval, timeout: timeout, time: time,
-                backends: { pool.holders().holders.map(\.backendPID).filter { $0 > 0 } }, looks: looks),
+                backends: { pool.holders().holders.map(\.backendPID).filter { $0 > 0 } }, looks: looks, pool: { reading.current() }),
+            NewConnections.probe(watchers.postgres, timeout: configuration.pool.connectTimeout, time: time, pool: { reading.current() }),
             CacheWatch.probe(cache, interval: interval, timeout: timeout, time: time),
             TaskWatch.probe(worker, interval: interval, timeout: timeout),
             AlertWatch.probe(store, interval: interval, timeout: timeout),
@@ -115,18 +119,21 @@ struct Program: Sendable {
         runners = probes.map { probe in
             ProbeRunner(probe, time: time) { sample in
                 board.record(sample)
+                if probe.id == "postgres" { freshLook.record(sample) }
                 // Last: whoever renders because of the new count sees what the board made of the sample.
                 samples.record(sample)
             }
         }
         if let pool = runners.first(where: { $0.probe.id == "pool" }) { relay.connect(to: pool) }
+        if let postgres = runners.first(where: { $0.probe.id == "postgres" }) { freshLook.connect(to: postgres) }
 
         dispatcher = Dispatcher(
-            outbox: Outbox(store: store), receivers: configuration.receivers, rules: rules,
+            outbox: Outbox(store: store), receivers: configuration.receivers, rules: rules.told,
             sender: sender, instance: identity.name,
             externalURL: configuration.link, time: time, logger: logger.part("alerts"))
         let dispatcher = dispatcher
-        board.observe { dispatcher.observe($0) }
+        let shownOnly = Set(rules.filter { $0.toldBy != nil }.map(\.name))
+        board.observe { if !shownOnly.contains($0.rule) { dispatcher.observe($0) } }
         board.observe { TransitionLog(logger: logger.part("health")).record($0) }
     }
 }

@@ -34,3 +34,8 @@ extension Configuration {
         return Program.Servers(postgres: postgres, redis: redis)
     }
 }
+
+extension [Rule] {
+    /// Those that are alerts. The others show what one of these tells.
+    var told: [Rule] { filter { $0.toldBy == nil } }
+}

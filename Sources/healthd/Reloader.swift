@@ -52,7 +52,7 @@ final class Reloader: Sendable {
             }
             let rules = merged.boardRules(hasRedis: program.watchers.redis != nil)
             program.board.replace(rules: rules)
-            program.dispatcher.replace(rules: rules)
+            program.dispatcher.replace(rules: rules.told)
             program.dispatcher.replace(externalURL: merged.link)
             program.dispatcher.replace(receivers: merged.receivers)
             logger.info("configuration reloaded", metadata: ["change": "\(difference.text)"])

@@ -97,6 +97,28 @@ import Vitals
         }
     }
 
+    @Test("D8: a run that is left at its timeout goes on to its own end, and none begins beside it")
+    func left() async throws {
+        let gate = Gate()
+        let (started, cancelled) = (Counter(), Counter())
+        let probe = Probe(id: "probe", component: "component", atTimeout: .left) {
+            started.add()
+            if started.value == 1 { await gate.wait() }
+            if Task.isCancelled { cancelled.add() }
+            return Measurement()
+        }
+        let runner = ProbeRunner(probe, time: time) { [collected] in collected.add($0) }
+        try await running(runner) {
+            try await time.run("three samples") { collected.count >= 3 }
+            #expect(collected.all.map(\.outcome) == [.timeout, .skipped, .skipped])
+            #expect(started.value == 1)
+            gate.open()
+            try await time.run("a fourth sample") { collected.count >= 4 }
+            #expect(collected.all[3].outcome == .ok && cancelled.value == 0)
+            #expect(runner.statistics.lateResults == 1)
+        }
+    }
+
     @Test func `measures at once when nudged`() async throws {
         let runner = runner(interval: .seconds(60)) { Measurement() }
         try await running(runner) {

@@ -42,6 +42,35 @@ import Vitals
     }
 }
 
+@Suite("A verdict on an answer with a complaint")
+struct ComplaintTests {
+    let rule = Rule.answers("postgres", probe: "probe")
+
+    /// `v` well, `x` refused, `d` well with a complaint; a second apart.
+    private func states(_ word: String) -> String {
+        let list = word.enumerated().map { index, letter in
+            letter == "d"
+                ? sample(at: .start + .seconds(index), .success(Measurement(complaint: "takes no new connections: locked out: sorry")))
+                : samples(String(letter), from: .start + .seconds(index))[0]
+        }
+        return ProbesTests.states(list, by: rule)
+    }
+
+    @Test("D11: an answer with a complaint is degraded at once, neither healthy nor down, and leaves as every state does", arguments: [
+        (samples: "vd", becomes: "hd"), ("d", "d"), ("vdv", "hdd"), ("vdvv", "hddh"), ("vddxd", "hdddd"), ("vdxx", "hddc"), ("xxdd", "uccd"),
+        ("vxxdv", "hhccd"), ("vxxddvv", "hhccddh"),
+    ])
+    func follows(samples: String, becomes: String) {
+        #expect(states(samples) == becomes)
+    }
+
+    @Test("D11: it says what there is to complain of")
+    func reason() {
+        let found = sample(.success(Measurement(complaint: "takes no new connections: locked out: sorry")))
+        #expect(verdicts([found], by: rule).last?.reason == "postgres answers, but takes no new connections: locked out: sorry")
+    }
+}
+
 @Suite struct `A verdict on a value` {
     let rule = Rule(
         name: "pool-saturation", component: "pool", probe: "probe",

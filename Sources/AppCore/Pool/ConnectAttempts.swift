@@ -1,10 +1,10 @@
-import Vitals
+public import Vitals
 
 /// When the next connection may be opened, and whether the database is there at all.
 struct ConnectAttempts {
     enum Availability {
         case up
-        /// The last attempt to connect failed and no connection stands.
+        /// No connection stands, and the last attempt to connect failed, or has had no answer for `patience`.
         case down(cause: String, since: MonotonicInstant)
     }
 
@@ -14,9 +14,13 @@ struct ConnectAttempts {
     private(set) var nextAt: MonotonicInstant?
     private(set) var lastFailure: String?
     private(set) var availability = Availability.up
+    /// How the last attempt ended that did; nil before the first.
+    private(set) var newest: NewestConnect?
 
     /// While somebody asks, attempts are no further apart than this, so that a database that is back serves within 100 ms.
     static let pauseWhileAsked = Duration.milliseconds(50)
+    /// A server that has not answered for so long is not there, though the attempt goes on: who asks is told at once.
+    static let patience = Duration.seconds(1)
 
     var isDown: Bool { if case .down = availability { true } else { false } }
 
@@ -24,17 +28,33 @@ struct ConnectAttempts {
 
     func untilNext(_ now: MonotonicInstant) -> Duration { nextAt.map { max(.zero, $0 - now) } ?? .zero }
 
-    mutating func succeeded() {
+    mutating func succeeded(now: MonotonicInstant) {
         self = ConnectAttempts()
+        newest = NewestConnect(at: now)
     }
 
-    /// - Parameter standing: whether other connections stand; then the database is not down.
-    mutating func failed(_ cause: String, standing: Bool, now: MonotonicInstant, using generator: inout some RandomNumberGenerator) {
+    /// - Parameters:
+    ///   - error: what the server or the way to it said; `cause` in full.
+    ///   - standing: whether other connections stand; then the database is not down.
+    mutating func failed(
+        _ cause: String, _ error: PostgresError? = nil, standing: Bool, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
+    ) {
         failures += 1
         lastFailure = cause
+        newest = NewestConnect(at: now, error: error ?? .connectFailed(cause, sqlState: nil), failuresInRow: failures)
         lastFailureAt = now
         nextAt = now + backoff.delay(attempt: failures, using: &generator)
-        guard !standing else { return }
+        if !standing { becomeDown(because: cause, since: now) }
+    }
+
+    /// An attempt goes on without an answer, and no connection stands.
+    mutating func unanswered(_ error: PostgresError, since: MonotonicInstant, now: MonotonicInstant) {
+        lastFailure = "\(error)"
+        newest = NewestConnect(at: now, error: error, failuresInRow: failures + 1)
+        becomeDown(because: "\(error)", since: since)
+    }
+
+    private mutating func becomeDown(because cause: String, since now: MonotonicInstant) {
         switch availability {
         case .up: availability = .down(cause: cause, since: now)
         case .down(_, let since): availability = .down(cause: cause, since: since)
@@ -55,5 +75,20 @@ struct ConnectAttempts {
     func unavailable(now: MonotonicInstant) -> PoolError? {
         guard case .down(let cause, let since) = availability else { return nil }
         return .databaseUnavailable(cause: cause, since: now - since, nextAttemptIn: untilNext(now))
+    }
+}
+
+/// The attempt to connect that ended last.
+public struct NewestConnect: Sendable {
+    public var at: MonotonicInstant
+    /// Nil when the connection stands.
+    public var error: PostgresError?
+    /// Attempts that have failed since the last that did not.
+    public var failuresInRow = 0
+
+    public init(at: MonotonicInstant, error: PostgresError? = nil, failuresInRow: Int = 0) {
+        self.at = at
+        self.error = error
+        self.failuresInRow = failuresInRow
     }
 }

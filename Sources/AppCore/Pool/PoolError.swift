@@ -7,7 +7,7 @@ public indirect enum PoolError: Error, Sendable {
     /// All connections are in use and the caller's time, or the queue's room, is up. The database answers.
     case saturated(PoolPicture, waited: Duration, retryAfter: Duration, reason: ShedReason = .expired)
 
-    /// No connection can be opened.
+    /// No connection stands, and none can be opened, or none has been in time. `nextAttemptIn` is zero while an attempt is under way.
     case databaseUnavailable(cause: String, since: Duration, nextAttemptIn: Duration)
 
     case shuttingDown
@@ -39,6 +39,7 @@ public enum ShedReason: String, Sendable, CaseIterable {
 
 /// The numbers that explain a refusal.
 public struct PoolPicture: Sendable, Hashable {
+    /// Those that are cleared after a lease among them.
     public var leased: Int
     public var idle: Int
     public var connecting: Int
@@ -62,7 +63,8 @@ extension PoolError: CustomStringConvertible {
             let outcome = reason == .expired ? "no connection within \(waited.text)" : "refused at once, \(reason.text)"
             return "postgres pool: \(outcome) (\(numbers)); try again in \(retryAfter.text), or see database.pool.max"
         case .databaseUnavailable(let cause, let since, let next):
-            return "postgres pool: the database is unavailable since \(since.text): \(cause); next attempt in \(next.text)"
+            let attempt = next > .zero ? "next attempt in \(next.text)" : "an attempt is under way"
+            return "postgres pool: the database is unavailable since \(since.text): \(cause); \(attempt)"
         case .shuttingDown: return "postgres pool: shutting down"
         case .cancelled: return "postgres pool: the caller gave up waiting"
         }

@@ -37,7 +37,7 @@ extension PoolState {
     func picture(now: MonotonicInstant) -> PoolPicture {
         let oldest = oldestLease
         return PoolPicture(
-            leased: numbers.leased, idle: idle.count, connecting: numbers.connecting, waiting: line.count, max: configuration.max,
+            leased: numbers.leased + numbers.recovering, idle: idle.count, connecting: numbers.connecting, waiting: line.count, max: configuration.max,
             oldestLease: oldest.map { now - $0.since }, oldestPurpose: oldest?.caller.purpose.name, lastConnectFailure: attempts.lastFailure)
     }
 }

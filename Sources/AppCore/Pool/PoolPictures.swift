@@ -12,13 +12,13 @@ extension Pool {
             return (guarded.state, guarded.state.counts())
         }
         let unavailable: (String, Duration)? =
-            if case .down(let cause, let since) = state.attempts.availability { (cause, now - since) } else { nil }
+            if case .databaseUnavailable(let cause, let since, _) = state.unavailable(now: now) { (cause, since) } else { nil }
         return PoolStatistics(
             max: configuration.max, min: configuration.min, idle: counts.idle, leased: counts.leased, connecting: counts.connecting,
             recovering: counts.recovering, waiting: state.waiting, waitingPeak: state.tallies.peakWaiting,
             oldestWait: state.line.oldestSince.map { now - $0 },
             oldestLeaseAge: state.oldestLease.map { now - $0.since },
-            unavailable: unavailable, busySeconds: state.tallies.busy.seconds, exhaustedSeconds: state.tallies.exhausted.seconds,
+            unavailable: unavailable, newestConnect: state.attempts.newest, busySeconds: state.tallies.busy.seconds, exhaustedSeconds: state.tallies.exhausted.seconds,
             opened: state.tallies.opened, closed: meters.closed.values, leaksSuspected: meters.leaks.value,
             leaksReturned: meters.leaksReturned.value,
             acquire: meters.acquireSnapshots(), use: meters.use.snapshot(),

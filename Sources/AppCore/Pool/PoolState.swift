@@ -56,13 +56,16 @@ struct PoolState {
     private(set) var line = WaitingLine()
     private(set) var admission: Admission
     private(set) var attempts = ConnectAttempts()
+    /// Whom it connects to, for people.
+    let server: String
     private var retirements = Retirements()
     private var isShuttingDown = false
     private(set) var generation = PoolGeneration()
     private(set) var tallies: PoolTallies
 
-    init(configuration: PoolConfiguration, now: MonotonicInstant) {
+    init(configuration: PoolConfiguration, server: String = "the server", now: MonotonicInstant) {
         self.configuration = configuration
+        self.server = server
         connections = Array(repeating: Connection(), count: configuration.max + configuration.reserved)
         admission = Admission(deadline: configuration.deadline, room: configuration.waiters)
         tallies = PoolTallies(now: now)
@@ -83,12 +86,12 @@ struct PoolState {
     mutating func checkout(_ caller: Caller, now: MonotonicInstant) -> Checkout {
         if isShuttingDown { return .refuse(.shuttingDown) }
         if let slot = takeIdle(caller, now: now) { return .lease(slot) }
-        if let error = attempts.unavailable(now: now) { return .refuse(error) }
+        if let error = unavailable(now: now) { return .refuse(error) }
         let estimate = estimatedWait(of: caller.workClass, now: now)
-        let refusal = admission.refusal(
+        let reason = admission.refusal(
             of: caller.workClass, waiting: line.count, waitingInClass: line.count(of: caller.workClass), estimate: estimate,
             lease: tallies.averageHeld.mean ?? .zero, remaining: caller.deadline.remaining(at: now))
-        if let refusal { return .refuse(saturated(refusal, estimate: estimate, waited: .zero, now: now)) }
+        if let reason { return .refuse(refusal(reason, estimate: estimate, waited: .zero, now: now)) }
         return .wait
     }
 
@@ -105,7 +108,7 @@ struct PoolState {
         return line.leave(id)
     }
 
-    /// Takes out all whose deadline has passed. They are to be told `saturated`.
+    /// Takes out all whose deadline has passed. They are to be told why: `refusal`.
     mutating func expire(now: MonotonicInstant) -> [(id: WaiterID, caller: Caller)] {
         advance(to: now)
         return line.expire(now: now)
@@ -113,11 +116,6 @@ struct PoolState {
 
     mutating func hastenConnect(now: MonotonicInstant) -> MonotonicInstant? {
         numbers.connecting == 0 ? attempts.hasten(now: now) : nil
-    }
-
-    /// - Parameter estimate: what a newcomer of the caller's class would wait.
-    func saturated(_ reason: ShedReason, estimate: Duration?, waited: Duration, now: MonotonicInstant) -> PoolError {
-        .saturated(picture(now: now), waited: waited, retryAfter: estimate ?? .milliseconds(100), reason: reason)
     }
 
     // MARK: A connection comes free
@@ -169,7 +167,7 @@ struct PoolState {
 
     mutating func connected(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
         advance(to: now)
-        attempts.succeeded()
+        attempts.succeeded(now: now)
         tallies.opened += 1
         numbers.connecting -= 1
         // Another one may have found a better server meanwhile.
@@ -181,13 +179,26 @@ struct PoolState {
     }
 
     /// An attempt to connect failed. Answers the waiters to refuse: all of them when no connection stands, none otherwise.
-    mutating func connectFailed(_ slot: Slot, cause: String, now: MonotonicInstant, using generator: inout some RandomNumberGenerator) -> [WaiterID] {
+    mutating func connectFailed(
+        _ slot: Slot, cause: String, _ error: PostgresError? = nil, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
+    ) -> [WaiterID] {
         advance(to: now)
         numbers.connecting -= 1
         connections[slot] = Connection()
         let standing = total > numbers.connecting
-        attempts.failed(cause, standing: standing, now: now, using: &generator)
+        attempts.failed(cause, error, standing: standing, now: now, using: &generator)
         guard !standing else { return [] }
+        admission.drained()
+        return line.clear()
+    }
+
+    /// An attempt to connect has had no answer for too long (`silence`): the database is down until a connection stands.
+    ///
+    /// - Returns: the waiters to refuse; nil when it is not so, or known already.
+    mutating func noticeSilence(now: MonotonicInstant) -> [WaiterID]? {
+        guard !attempts.isDown, let (error, since) = silence(now: now) else { return nil }
+        advance(to: now)
+        attempts.unanswered(error, since: since, now: now)
         admission.drained()
         return line.clear()
     }

@@ -52,6 +52,7 @@ public struct PoolStatistics: Sendable {
     public var oldestLeaseAge: Duration?
     /// Nil while connections can be opened; else why not, and since when.
     public var unavailable: (cause: String, since: Duration)?
+    public var newestConnect: NewestConnect?
     /// Connection-seconds in use; its growth over `max` × elapsed is the exact mean utilisation.
     public var busySeconds: Double
     /// Seconds in which no connection was idle and none could be opened, or somebody waited.

@@ -20,7 +20,7 @@ extension Pool {
             if let next = guarded.state.line.earliestDeadline { armQueueTimer(&guarded, next) }
             return expired.compactMap { id, caller in
                 let estimate = before.estimatedWait(of: caller.workClass, now: now)
-                return guarded.takeGrant(id).map { ($0, before.saturated(.expired, estimate: estimate, waited: now - caller.since, now: now)) }
+                return guarded.takeGrant(id).map { ($0, before.refusal(.expired, estimate: estimate, waited: now - caller.since, now: now)) }
             }
         }
         for (grant, error) in refused { grant.tell(.failure(error)) }

@@ -31,6 +31,8 @@ extension Pool {
 
     private func connect(_ slot: PoolState.Slot) async {
         let started = MonotonicInstant.now()
+        let silence = loop.schedule(at: started + ConnectAttempts.patience) { [self] in noticeSilence() }
+        defer { loop.cancel(silence) }
         do {
             let connection = try await connector.connect(until: Deadline(started + configuration.connectTimeout))
             let took = .now() - started
@@ -46,28 +48,47 @@ extension Pool {
             connection.whenLostWhileIdle { [self] in lostWhileIdle(slot, $0) }
         } catch {
             if !Task.isCancelled { meters.createFailed.record(.now() - started) }
-            connectFailed(slot, "\(error)")
+            connectFailed(slot, error)
         }
         // Success may leave others waiting; failure sets the time of the next attempt, which `tick` keeps.
         addChore.yield(.connect)
     }
 
-    private func connectFailed(_ slot: PoolState.Slot, _ cause: String) {
+    private func connectFailed(_ slot: PoolState.Slot, _ error: any Error) {
         let now = MonotonicInstant.now()
         // Not the system's generator: it is empty, and the thread sanitizer goes wild over the address of nothing.
         var generator = SplitMix64(seed: .random(in: 0 ... .max))
-        let (refused, error, isNew, next) = withQueue { guarded in
+        let (refused, unavailable, isNew, next) = withQueue { guarded in
             let wasDown = guarded.state.attempts.isDown
-            let ids = guarded.state.connectFailed(slot, cause: cause, now: now, using: &generator)
+            let ids = guarded.state.connectFailed(slot, cause: "\(error)", error as? PostgresError, now: now, using: &generator)
             let refused = ids.compactMap { guarded.takeGrant($0) }
             let attempts = guarded.state.attempts
             return (refused, attempts.unavailable(now: now), !wasDown && attempts.isDown, attempts.nextAt)
         }
-        if let error {
-            for grant in refused { grant.tell(.failure(error)) }
-        }
-        if isNew, !Task.isCancelled { logger.error("database is unavailable", metadata: ["cause": "\(cause)", "waiters refused": "\(refused.count)"]) }
+        if let unavailable { refuse(refused, unavailable) }
+        if isNew { logUnavailable("\(error)", refused.count) }
         if let next { connect(at: next) }
+    }
+
+    /// No connection stands, and an attempt has had no answer for so long that nobody is to wait for it.
+    private func noticeSilence() {
+        let now = MonotonicInstant.now()
+        let (refused, error) = withQueue { guarded -> ([Grant], PoolError?) in
+            guard let ids = guarded.state.noticeSilence(now: now) else { return ([], nil) }
+            return (ids.compactMap { guarded.takeGrant($0) }, guarded.state.attempts.unavailable(now: now))
+        }
+        guard let error, case .databaseUnavailable(let cause, _, _) = error else { return }
+        refuse(refused, error)
+        logUnavailable(cause, refused.count)
+    }
+
+    private func refuse(_ grants: [Grant], _ error: PoolError) {
+        for grant in grants { grant.tell(.failure(error)) }
+    }
+
+    private func logUnavailable(_ cause: String, _ refused: Int) {
+        guard !Task.isCancelled else { return }
+        logger.error("database is unavailable", metadata: ["cause": "\(cause)", "waiters refused": "\(refused)"])
     }
 
     func connect(at instant: MonotonicInstant) {
@@ -108,6 +129,7 @@ extension Pool {
                 logger.warning("lease held unusually long", metadata: Self.metadata(caller, age, connection))
                 meters.leaks.add()
             }
+            noticeSilence()
             addChore.yield(.connect)
         }
         addChore.finish()

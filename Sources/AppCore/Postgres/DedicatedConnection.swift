@@ -1,86 +1,143 @@
 import Synchronization
 public import Vitals
 
-/// One connection outside the pool, for a watcher or a migration: it is there also when the pool is full.
+/// One connection outside the pool, for a watcher: it is there also when the pool is full.
 ///
-/// Opened at the first query and again after it broke. For one caller at a time: a second one is told that it is busy.
+/// Opened at the first query and again after it broke. Never more than one backend of it serves queries, and each statement that is given up is
+/// cancelled once, whatever the server does: what was begun is waited for, beyond the deadline, and nothing new is begun beside it. A watcher that
+/// has to say something meanwhile says it without this call, and cancels the task to be rid of it. For one caller at a time.
 public final class DedicatedConnection: Sendable {
-    private let connector: PostgresConnector
-    private let connection = Mutex<PostgresConnection?>(nil)
-
-    public init(endpoint: PostgresEndpoint, applicationName: String, loop: EventLoop) {
-        connector = PostgresConnector(
-            endpoint: endpoint, applicationName: applicationName, loop: loop,
-            calls: BlockingCalls(limit: 2 + endpoint.namesToResolve, loop: loop))
+    private struct State {
+        var connection: PostgresConnection?
+        /// How the last attempt to connect ended that did.
+        var newest: NewestConnect?
+        /// Since when the present one has had no answer.
+        var attemptSince: MonotonicInstant?
     }
 
-    /// - Throws: `PostgresError`. After a deadline the connection is dropped: what is late is of no use to a watcher.
+    private let connector: PostgresConnector
+    private let patience: Duration
+    private let state = Mutex(State())
+
+    /// A host that has let us begin may take this long: to leave it and to begin anew would cost it another backend each time.
+    private static let letIn = Duration.seconds(600)
+    /// What was cancelled is waited for; only the connection's end comes before.
+    private static let finish = Duration.seconds(86_400)
+
+    /// - Parameter patience: how long a host may take to be reached, and several hosts together to let us in.
+    public init(endpoint: PostgresEndpoint, applicationName: String, patience: Duration = .seconds(5), loop: EventLoop) {
+        self.patience = patience
+        connector = PostgresConnector(
+            endpoint: endpoint.noticingDeadPaths, applicationName: applicationName, loop: loop,
+            // A query and a proof, each with its names; and a cancellation.
+            calls: BlockingCalls(limit: 3 + 2 * endpoint.namesToResolve, loop: loop))
+    }
+
+    /// - Throws: `PostgresError`. What was given up at the deadline is ended at the next call.
     public func query(_ sql: SQL, until deadline: Deadline) async throws(PostgresError) -> Rows {
-        let connection = try await standing(until: deadline)
+        let connection = try await standing()
         do throws(PostgresError) {
             return try await connection.query(sql, until: deadline)
         } catch {
-            if !isReusable(connection) { drop(connection) }
+            if !connection.isAbandoned, !isReusable(connection) { drop(connection) }
             throw error
         }
     }
 
-    /// Several statements in one text, without parameters.
-    public func script(_ text: String, until deadline: Deadline) async throws(PostgresError) {
-        let connection = try await standing(until: deadline)
-        do throws(PostgresError) {
-            try await connection.script(text, until: deadline)
-        } catch {
-            if !isReusable(connection) { drop(connection) }
-            throw error
+    /// Opens another connection, and closes it: whether one can be had does not show in one that stands.
+    public func proveNew() async throws(PostgresError) {
+        try await connect().close()
+    }
+
+    public var isStanding: Bool { state.withLock { $0.connection != nil } }
+
+    /// How the last attempt to connect ended; nil before the first. One that goes on for longer than `patience` is a failure.
+    public func newestConnect(now: MonotonicInstant) -> NewestConnect? {
+        state.withLock { state in
+            guard let since = state.attemptSince, now - since >= patience else { return state.newest }
+            let failures = (state.newest?.failuresInRow ?? 0) + 2
+            return NewestConnect(at: now, error: .connectTimedOut(connector.endpoint.description, after: now - since), failuresInRow: failures)
         }
     }
 
     public func close() {
-        let taken = connection.withLock { held in
-            defer { held = nil }
-            return held
-        }
+        let taken = state.withLock { $0.connection.take() }
         taken?.close()
     }
 
-    private func standing(until deadline: Deadline) async throws(PostgresError) -> PostgresConnection {
-        if let standing = connection.withLock({ $0 }) {
-            switch standing.condition {
-            case .lost: drop(standing)
-            // A watcher looks at the server that the application uses, not at one that has become another. What the caller has begun, it ends.
-            case .demoted where !standing.activity.inTransaction: drop(standing)
-            case .demoted, .reusable, .needsRecovery, .sessionChanged: return standing
-            }
+    private func standing() async throws(PostgresError) -> PostgresConnection {
+        if let held = state.withLock({ $0.connection }) {
+            await end(held)
+            if isReusable(held) { return held }
+            drop(held)
         }
-        let opened: PostgresConnection
-        do {
-            opened = try await connector.connect(until: deadline)
-        } catch let error as PostgresError {
-            throw error
-        } catch {
-            throw .connectFailed("\(error)", sqlState: nil)
-        }
-        let replaced = connection.withLock { held in
-            defer { held = opened }
-            return held
+        let opened = try await connect()
+        let replaced = state.withLock { state in
+            defer { state.connection = opened }
+            return state.connection
         }
         replaced?.close()
         return opened
     }
 
+    /// Has the server end what was given up before, and waits until it has.
+    private func end(_ connection: PostgresConnection) async {
+        guard connection.isAbandoned else { return }
+        await withTaskCancellationHandler {
+            await connection.cancel(until: Deadline(.now() + .seconds(1)))
+            await connection.drained(until: Deadline(.now() + Self.finish))
+        } onCancel: {
+            connection.close()
+        }
+    }
+
+    private func connect() async throws(PostgresError) -> PostgresConnection {
+        let began = MonotonicInstant.now()
+        state.withLock { $0.attemptSince = began }
+        do {
+            let opened = try await connector.connect(until: Deadline(began + Self.letIn), reachedBy: Deadline(began + patience))
+            ended(nil)
+            return opened
+        } catch {
+            let error = error as? PostgresError ?? .connectFailed("\(error)", sqlState: nil)
+            // Given up by our side: that says nothing about the other.
+            if Task.isCancelled { state.withLock { $0.attemptSince = nil } } else { ended(error) }
+            throw error
+        }
+    }
+
+    private func ended(_ error: PostgresError?) {
+        let now = MonotonicInstant.now()
+        state.withLock { state in
+            state.attemptSince = nil
+            state.newest = NewestConnect(at: now, error: error, failuresInRow: error == nil ? 0 : (state.newest?.failuresInRow ?? 0) + 1)
+        }
+    }
+
     private func isReusable(_ connection: PostgresConnection) -> Bool {
         switch connection.condition {
-        case .lost, .demoted: false
-        // Inside the caller's own transaction: still good for its ROLLBACK.
-        case .needsRecovery: connection.activity.inTransaction
+        // A watcher looks at the server that the application uses, not at one that has become another.
+        case .lost, .demoted, .needsRecovery: false
         // What its only user changed stays as the user wants it.
         case .reusable, .sessionChanged: true
         }
     }
 
     private func drop(_ dropped: PostgresConnection) {
-        connection.withLock { if $0 === dropped { $0 = nil } }
+        state.withLock { if $0.connection === dropped { $0.connection = nil } }
         dropped.close()
+    }
+}
+
+extension PostgresEndpoint {
+    /// With the kernel asking the other side now and then whether it is there: whoever waits for as long as it takes must learn when nobody is.
+    /// What the user says of this stays.
+    ///
+    /// Source: PostgreSQL 15, section 34.1.2; no effect on unix sockets.
+    fileprivate var noticingDeadPaths: PostgresEndpoint {
+        guard !keywords.keys.contains(where: { $0.hasPrefix("keepalives") }) else { return self }
+        var endpoint = self
+        endpoint.keywords.merge(["keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"]) { own, _ in own }
+        return endpoint
     }
 }

@@ -25,6 +25,8 @@ final class Handshake: EventHandler {
         /// The host libpq is busy with, and the timer of its share.
         var current: HostEntry?
         var timer: EventLoop.TimerID?
+        /// A host has taken the connection, and has our first words.
+        var isReached = false
     }
 
     private let state: Mutex<State>
@@ -40,10 +42,14 @@ final class Handshake: EventHandler {
         self.loop = loop
     }
 
-    func complete(until deadline: Deadline) async -> Outcome {
+    func complete(until deadline: Deadline, reachedBy: Deadline = .never) async -> Outcome {
         let started = MonotonicInstant.now()
         let timer = loop.schedule(at: deadline.instant) { [self] in
             finish(.failed(timedOut(after: deadline.instant - started)))
+        }
+        let reach = min(reachedBy, deadline).instant
+        let reachTimer = loop.schedule(at: reach) { [self] in
+            finish(.failed(timedOut(after: reach - started))) { !$0.isReached }
         }
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Outcome, Never>) in
@@ -65,6 +71,7 @@ final class Handshake: EventHandler {
             finish(.failed(.connectFailed("cancelled", sqlState: nil)))
         }
         loop.cancel(timer)
+        loop.cancel(reachTimer)
         return outcome
     }
 
@@ -76,7 +83,9 @@ final class Handshake: EventHandler {
         let over = state.withLock { state -> Outcome? in
             guard let libpq = state.libpq, state.continuation != nil else { return nil }
             switch libpq.connectStep() {
-            case .reading: watch(.readable, libpq, &state)
+            case .reading:
+                state.isReached = true
+                watch(.readable, libpq, &state)
             case .writing: watch(.writable, libpq, &state)
             case .established: return .established(libpq)
             case .failed: return .failed(.connectFailed(libpq))

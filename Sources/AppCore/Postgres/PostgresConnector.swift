@@ -17,9 +17,11 @@ struct PostgresConnector: Sendable {
     /// A host that was silent the last time gets no more than this.
     private static let silentShare = Duration.milliseconds(500)
 
+    /// - Parameter reachedBy: when the one host there is must have been reached, if that is earlier; several must have let us in by then.
     /// - Throws: `PostgresError.connectFailed` with the server's own words, or `.connectTimedOut`.
-    func connect(until deadline: Deadline) async throws -> PostgresConnection {
-        let connection = PostgresConnection(established: try await walk(until: deadline), loop: loop, calls: calls, onNotices: onNotices)
+    func connect(until deadline: Deadline, reachedBy: Deadline = .never) async throws -> PostgresConnection {
+        let connection = PostgresConnection(
+            established: try await walk(until: deadline, reachedBy: reachedBy), loop: loop, calls: calls, onNotices: onNotices)
         do {
             try await connection.setUp(prepared, memory: memory, until: deadline)
         } catch {
@@ -30,18 +32,20 @@ struct PostgresConnector: Sendable {
         return connection
     }
 
-    private func walk(until deadline: Deadline) async throws -> LibpqConnection {
+    private func walk(until deadline: Deadline, reachedBy: Deadline) async throws -> LibpqConnection {
         guard let given = HostList(endpoint.keywords) else {
-            return try await attempt(nil, shares: [], until: deadline).get()
+            return try await attempt(nil, shares: [], until: deadline, reachedBy: reachedBy).get()
         }
-        var (hosts, complaints) = await resolved(given, until: deadline)
+        var (hosts, complaints) = await resolved(given, until: min(deadline, reachedBy))
+        // One that lets us wait must not keep us from the others.
+        let deadline = hosts.entries.count > 1 ? min(deadline, reachedBy) : deadline
         guard !hosts.entries.isEmpty else { throw PostgresError.connectFailed(complaints.joined(separator: "; "), sqlState: nil) }
         let silent = memory.silentOnes(now: .now())
         hosts.entries = hosts.entries.filter { !silent.contains($0) } + hosts.entries.filter { silent.contains($0) }
         while true {
             let share = hosts.entries.count > 1 ? deadline.remaining(at: .now()) / hosts.entries.count : nil
             let shares = hosts.entries.map { entry in share.map { silent.contains(entry) ? min($0, Self.silentShare) : $0 } }
-            switch await attempt(hosts, shares: shares, until: deadline) {
+            switch await attempt(hosts, shares: shares, until: deadline, reachedBy: reachedBy) {
             case .established(let libpq): return libpq
             case .failed(.connectFailed(let reason, let sqlState)):
                 throw PostgresError.connectFailed((complaints + [reason]).joined(separator: "; "), sqlState: sqlState)
@@ -57,7 +61,7 @@ struct PostgresConnector: Sendable {
         }
     }
 
-    private func attempt(_ hosts: HostList?, shares: [Duration?], until deadline: Deadline) async -> Handshake.Outcome {
+    private func attempt(_ hosts: HostList?, shares: [Duration?], until deadline: Deadline, reachedBy: Deadline) async -> Handshake.Outcome {
         var keywords = hosts?.keywords(endpoint.keywords) ?? endpoint.keywords
         if let password = endpoint.password { keywords["password"] = password.reveal() }
         // Anew for each attempt, as libpq reads the file anew.
@@ -68,7 +72,7 @@ struct PostgresConnector: Sendable {
         guard let libpq = LibpqConnection(startingWith: keywords.map { ($0.key, $0.value) }) else {
             return .failed(.connectFailed("out of memory", sqlState: nil))
         }
-        let outcome = await Handshake(libpq, hosts: hosts, shares: shares, loop: loop).complete(until: deadline)
+        let outcome = await Handshake(libpq, hosts: hosts, shares: shares, loop: loop).complete(until: deadline, reachedBy: reachedBy)
         if case .failed(.connectFailed(let reason, let sqlState)) = outcome, libpq.needsPassword, let why = passwordFile?.whyNoPassword {
             return .failed(.connectFailed("\(reason); \(why)", sqlState: sqlState))
         }

@@ -5,8 +5,8 @@ extension Rule {
     /// The rules of this program, in the order in which they are shown. A rule's name is its key below `rules`, its alert and its label.
     static var standard: [Rule] {
         [
-            .poolSaturation(), .answers("postgres"), .answers("redis"), .queryLatency(), .cacheHitRate(component: "cache"), .taskQueue(),
-            .fileDescriptors(), .alertStore(),
+            .poolSaturation(), .poolUnavailable(), .answers("postgres"), .answers("redis"), .queryLatency(), .cacheHitRate(component: "cache"),
+            .taskQueue(), .fileDescriptors(), .alertStore(),
         ]
     }
 

@@ -57,7 +57,8 @@ func families(of probes: [ProbeStatistics], targets: Set<ComponentID>) -> [Metri
         staleness.add(probe.staleness?.seconds, id, target)
         interval.add(probe.interval.seconds, id, target)
         overruns.add(probe.overruns, id, target)
-        guard targets.contains(probe.component) else { continue }
+        // A target is up when the probe of its own name says so; another looks at one side of it.
+        guard targets.contains(probe.component), id == target else { continue }
         up.add(probe.up.map { $0 ? 1 : 0 }, target, target)
         if let version = probe.facts["version"] {
             info.add(info: target, target, version, probe.facts["role"] ?? "")

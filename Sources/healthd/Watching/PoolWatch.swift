@@ -5,14 +5,30 @@ import Vitals
 
 /// Looks at the pool from inside: no connection is needed for it.
 enum PoolWatch {
-    static func probe(_ pool: PoolReading, interval: Duration, timeout: Duration, time: any TimeSource) -> Probe {
+    /// From here on the server is asked whether it answers, before the pool is called full.
+    static let doubtful = 0.5
+
+    /// - Parameter serverAnswers: within a time; a server that does not keeps its connections leased, and that is no want of connections.
+    static func probe(
+        _ pool: PoolReading, interval: Duration, timeout: Duration, time: any TimeSource,
+        serverAnswers: @escaping @Sendable (Duration) async -> Bool = { _ in true }
+    ) -> Probe {
         let meter = MeterBox()
         return Probe(id: "pool", component: "pool", interval: interval, timeout: timeout) {
             let statistics = pool.current()
             var values = [
-                "saturation": meter.saturation(statistics, at: time.now()), "leased": Double(statistics.leased),
-                "idle": Double(statistics.idle), "waiting": Double(statistics.waiting), "max": Double(statistics.max),
+                "leased": Double(statistics.leased), "idle": Double(statistics.idle), "waiting": Double(statistics.waiting),
+                "max": Double(statistics.max),
             ]
+            let saturation = meter.saturation(statistics, at: time.now())
+            // How full it is cannot be said while the server is away or silent: neither is it full, nor is all well.
+            if let unavailable = statistics.unavailable {
+                values["unavailable"] = unavailable.since.seconds
+            } else if saturation < doubtful {
+                values["saturation"] = saturation
+            } else if await serverAnswers(timeout * 4 / 5) {
+                values["saturation"] = saturation
+            }
             values["oldest_wait"] = statistics.oldestWait?.seconds
             return Measurement(values: values, summary: statistics.summary)
         }

@@ -10,22 +10,35 @@ enum PostgresWatch {
     /// - Parameters:
     ///   - backends: server processes of leases that are out now; asked what they wait for.
     ///   - looks: where that is kept.
+    ///   - pool: tells whether new connections can be had, with the connection itself.
     static func probe(
         _ connection: DedicatedConnection, interval: Duration, timeout: Duration, time: any TimeSource,
-        backends: @escaping @Sendable () -> [Int] = { [] }, looks: BackendLooks? = nil
+        backends: @escaping @Sendable () -> [Int] = { [] }, looks: BackendLooks? = nil,
+        pool: @escaping @Sendable () -> PoolStatistics? = { nil }
     ) -> Probe {
-        Probe(id: "postgres", component: "postgres", interval: interval, timeout: timeout) {
+        // Left at its timeout: a slow server is asked once, not anew by each look.
+        Probe(id: "postgres", component: "postgres", interval: interval, timeout: timeout, atTimeout: .left) {
             do {
                 let deadline = Deadline(time.now() + timeout)
                 let rows = try await connection.query(look, until: deadline)
                 guard let row = rows.first else { throw ProbeFailure(.protocol, "no row from pg_stat_activity") }
-                let found = try measurement(row)
+                var found = try measurement(row)
                 if let looks { await take(looks, of: backends(), connection, deadline, time) }
+                if let refusal = NewConnections.refusal(beside: connection, pool(), now: time.now()) {
+                    guard refusal.othersStand else { throw refusal.error }
+                    found.complaint = complaint(refusal.error, timeout)
+                }
                 return found
             } catch let error as PostgresError {
+                // Only the watcher is turned away: that is no more than the same for a connection of the application's would be.
+                if NewConnections.isTurnedAway(error, beside: pool()) { return Measurement(complaint: complaint(error, timeout)) }
                 throw failure(error, timeout: timeout)
             }
         }
+    }
+
+    private static func complaint(_ error: PostgresError, _ timeout: Duration) -> String {
+        "takes no new connections: \(failure(error, timeout: timeout))"
     }
 
     /// What our backends wait for. The verdict does not hang on it: when it fails, the last look stays, and its age says so.
@@ -85,18 +98,36 @@ enum PostgresWatch {
             summary: "\(backends) of \(limit) connections in use")
     }
 
-    /// Tells down from full from locked out from hanging.
+    /// Tells down from full from locked out from hanging: by what the server said, whatever its language.
     static func failure(_ error: PostgresError, timeout: Duration) -> ProbeFailure {
-        switch (error, error.sqlState) {
-        case (.deadlineExceeded, _), (.cancelled, _): ProbeFailure(.timeout, "no reply within \(timeout.text)")
-        case (_, "53300"): ProbeFailure(.full, reason(error))
-        case (.connectTimedOut, _): ProbeFailure(.timeout, reason(error))
-        // The connection, its role or its database are not allowed: no statement of ours can be refused with these.
-        case (.connectFailed, "28P01"), (.connectFailed, "28000"), (.connectFailed, "3D000"), (.connectFailed, "42501"), (.connectFailed, "55000"):
-            ProbeFailure(.auth, reason(error))
-        case (.connectFailed, _), (.connectionLost, _), (_, "57P01"), (_, "57P02"), (_, "57P03"): ProbeFailure(.refused, reason(error))
-        case (.decoding, _): ProbeFailure(.protocol, reason(error))
-        default: ProbeFailure(.error, reason(error))
+        switch error {
+        case .deadlineExceeded, .cancelled: ProbeFailure(.timeout, "no reply within \(timeout.text)")
+        case .connectTimedOut: ProbeFailure(.timeout, reason(error))
+        case .connectFailed(_, let sqlState): ProbeFailure(outcome(ofConnecting: sqlState), reason(error))
+        case .connectionLost: ProbeFailure(.refused, reason(error))
+        case .server(let server): ProbeFailure(outcome(of: server.meaning), reason(error))
+        case .decoding: ProbeFailure(.protocol, reason(error))
+        case .notSent, .transactionRolledBack, .unsupported: ProbeFailure(.error, reason(error))
+        }
+    }
+
+    private static func outcome(ofConnecting sqlState: String?) -> ProbeOutcome {
+        switch sqlState.map({ SQLState.meaning(of: $0) }) {
+        case .full?: .full
+        case .denied?: .auth
+        // A database that takes nobody.
+        case _ where sqlState == "55000": .auth
+        default: .refused
+        }
+    }
+
+    private static func outcome(of meaning: SQLState.Meaning) -> ProbeOutcome {
+        switch meaning {
+        case .away: .refused
+        case .full: .full
+        case .busy: .timeout
+        // To be refused a statement is the watcher's trouble, not a locked door.
+        case .denied, .conflict, .readOnly, .schema, .stalePlan, .constraint, .text, .statement: .error
         }
     }
 

@@ -56,7 +56,7 @@ struct ConnectAttemptsTests {
         }
         #expect(since == .milliseconds(100))
         #expect(next == .milliseconds(60))
-        attempts.succeeded()
+        attempts.succeeded(now: at(150))
         #expect(!attempts.isDown && attempts.nextAt == nil && attempts.lastFailure == nil)
         #expect(attempts.unavailable(now: at(200)) == nil)
         // And the pauses begin anew.

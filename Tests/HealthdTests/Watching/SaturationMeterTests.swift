@@ -11,13 +11,14 @@ import Vitals
         var busy: Double
         var waits: Int?
         var turnedAway = 0
+        var leased = 2
         var shows: Double
     }
 
     private func expect(_ looks: [Look], sourceLocation: SourceLocation = #_sourceLocation) {
         var meter = SaturationMeter()
         for look in looks {
-            var pool = HTTPSamples.pool(leased: 2, max: 2, waiting: look.waits == nil ? 0 : 1)
+            var pool = HTTPSamples.pool(leased: look.leased, max: 2, waiting: look.waits == nil ? 0 : 1)
             pool.busySeconds = look.busy
             pool.oldestWait = look.waits.map { .milliseconds($0) }
             pool.acquire = [.refused: HistogramSnapshot(bounds: [], counts: [look.turnedAway], sum: 0)]
@@ -54,5 +55,13 @@ import Vitals
             Look(at: 0, busy: 0, shows: 0), Look(at: 249, busy: 0.4, waits: 249, shows: 0), Look(at: 250, busy: 0.4, waits: 250, shows: 1.5),
         ])
         expect([Look(at: 0, busy: 0, shows: 0), Look(at: 20, busy: 0, turnedAway: 1, shows: 1)])
+    }
+
+    @Test("A12: a pool of which nobody has a connection is not full, however long somebody waits for one")
+    func nobodyHasOne() {
+        expect([
+            Look(at: 0, busy: 0, shows: 0), Look(at: 250, busy: 0, waits: 250, leased: 0, shows: 0),
+            Look(at: 5_000, busy: 0, waits: 5_000, leased: 0, shows: 0), Look(at: 5_250, busy: 0, waits: 250, leased: 1, shows: 1),
+        ])
     }
 }

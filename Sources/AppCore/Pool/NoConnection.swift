@@ -1,0 +1,34 @@
+import Vitals
+
+/// That nobody can have a connection because none stands, told apart from a pool that is busy: of that some are in use, and of this none is.
+extension PoolState {
+    /// Nil while one stands, and while the first attempt may still be answered.
+    func unavailable(now: MonotonicInstant) -> PoolError? {
+        if let error = attempts.unavailable(now: now) { return error }
+        guard let (error, since) = silence(now: now) else { return nil }
+        return .databaseUnavailable(cause: "\(error)", since: now - since, nextAttemptIn: .zero)
+    }
+
+    /// An attempt to connect that has had no answer for long, and since when; nil while it may be answered, and when something stands.
+    func silence(now: MonotonicInstant) -> (PostgresError, since: MonotonicInstant)? {
+        guard numbers.connecting > 0, total == numbers.connecting, let since = oldest(.connecting) else { return nil }
+        return now - since >= ConnectAttempts.patience ? (.connectTimedOut(server, after: now - since), since) : nil
+    }
+
+    /// What a caller is told that may not wait, or has waited for as long as it could.
+    ///
+    /// - Parameter estimate: what a newcomer of its class would wait.
+    func refusal(_ reason: ShedReason, estimate: Duration?, waited: Duration, now: MonotonicInstant) -> PoolError {
+        guard numbers.leased + numbers.recovering == 0 else {
+            return .saturated(picture(now: now), waited: waited, retryAfter: estimate ?? .milliseconds(100), reason: reason)
+        }
+        if let error = unavailable(now: now) { return error }
+        let since = oldest(.connecting) ?? now
+        let cause =
+            numbers.connecting > 0
+            ? "\(server) has not answered an attempt to connect for \((now - since).text)" : attempts.lastFailure ?? "no connection stands yet"
+        return .databaseUnavailable(cause: cause, since: now - since, nextAttemptIn: attempts.untilNext(now))
+    }
+
+    private func oldest(_ phase: Phase) -> MonotonicInstant? { connections.lazy.filter { $0.phase == phase }.map(\.since).min() }
+}
