@@ -273,6 +273,23 @@ struct PoolStateTests {
         #expect(state.suspectedLeaks(now: at(9_000)).isEmpty)
     }
 
+    @Test func `each of two long leases of one connection is suspected`() {
+        var state = state(max: 1)
+        open(&state, 1, at: at(0))
+        _ = checkout(&state, at: at(0))
+        #expect(state.suspectedLeaks(now: at(4_000)).count == 1)
+        // Handed on: whoever has it now has had it for no time.
+        let id = wait(&state, at: at(4_500), deadline: 20_000)
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(5_000)) == .hand(to: id))
+        #expect(state.suspectedLeaks(now: at(8_999)).isEmpty && state.suspect(0, now: at(8_999)) == nil)
+        #expect(state.suspectedLeaks(now: at(9_000)).count == 1)
+        // And from idle.
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(9_500)) == .park)
+        #expect(leased(checkout(&state, at: at(10_000), deadline: 20_000)) == 0)
+        #expect(state.suspectedLeaks(now: at(13_999)).isEmpty)
+        #expect(state.suspectedLeaks(now: at(14_000)).count == 1)
+    }
+
     @Test func `counts stay whole under random events in any order`() {
         var generator = SplitMix64(seed: 42)
         var state = state(max: 4, min: 1, waiters: 8)
