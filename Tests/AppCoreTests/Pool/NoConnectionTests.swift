@@ -104,6 +104,8 @@ struct NoConnectionTests {
             #expect(statistics.newestConnect?.error != nil)
             let outcomes = statistics.acquire.mapValues(\.count)
             #expect(outcomes[.timeout] == 0 && outcomes[.refused] == 0 && outcomes[.unavailable] == 2, "\(outcomes)")
+            // After the callers have been told, on a thread of the loop.
+            try await until("it is logged") { log.all.contains { $0.hasPrefix("error database is unavailable") } }
         }
         #expect(log.all.filter { $0.hasPrefix("error database is unavailable") }.count == 1, "\(log.all)")
     }

@@ -193,6 +193,21 @@ struct PoolTests {
         #expect(edges.withLock { $0 } == [.firstWaiter, .sustained, .relieved, .queueDeadline])
     }
 
+    @Test func `whoever waits below the maximum gets a new connection at once, not when the pool next looks around`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 8, min: 1), server.endpoint) { database in
+            try await database.untilIdle(1)
+            @Sendable func hold(_ more: Int) async throws {
+                guard more > 0 else { return }
+                try await database.withConnection(for: "holder", within: .seconds(60)) { _ in try await hold(more - 1) }
+            }
+            // Seven that are opened one after the other; the pool looks around once a second.
+            let took = try await judged(below: .seconds(2), tries: 1) { try await timed { try await hold(8) } }
+            #expect(took.holds, "\(took)")
+            #expect(database.pool.statistics().opened == 8)
+        }
+    }
+
     @Test func `P2: dead idle connections cost no caller an error`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 10, min: 10), server.endpoint) { database in

@@ -59,7 +59,8 @@ struct FreshLookTests {
             // The look before may have been under way.
             try await until("it is refused") { await look.isWell(within: .seconds(60)) == false }
             manner.withLock { $0 = "silent" }
-            try await until("it is silent") { await look.isWell(within: .milliseconds(50)) == false && runner.statistics.runningFor != nil }
+            let moment = Duration.milliseconds(50)
+            try await until("it is silent") { await look.isWell(within: moment) == false && runner.statistics.runningFor != nil }
             group.cancelAll()
         }
     }
