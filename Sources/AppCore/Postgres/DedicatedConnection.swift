@@ -39,7 +39,18 @@ public final class DedicatedConnection: Sendable {
         do throws(PostgresError) {
             return try await connection.query(sql, until: deadline)
         } catch {
-            if !connection.isAbandoned, !isReusable(connection) { drop(connection) }
+            failed(connection)
+            throw error
+        }
+    }
+
+    /// Several statements in one text, without parameters. The same holds.
+    public func script(_ text: String, until deadline: Deadline) async throws(PostgresError) {
+        let connection = try await standing()
+        do throws(PostgresError) {
+            try await connection.script(text, until: deadline)
+        } catch {
+            failed(connection)
             throw error
         }
     }
@@ -112,6 +123,10 @@ public final class DedicatedConnection: Sendable {
             state.attemptSince = nil
             state.newest = NewestConnect(at: now, error: error, failuresInRow: error == nil ? 0 : (state.newest?.failuresInRow ?? 0) + 1)
         }
+    }
+
+    private func failed(_ connection: PostgresConnection) {
+        if !connection.isAbandoned, !isReusable(connection) { drop(connection) }
     }
 
     private func isReusable(_ connection: PostgresConnection) -> Bool {
