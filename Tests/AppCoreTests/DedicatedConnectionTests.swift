@@ -76,7 +76,7 @@ struct DedicatedConnectionTests {
     func silentServer() async throws {
         let silent = try FakeServer(.silent)
         let endpoint = PostgresEndpoint(keywords: ["host": "127.0.0.1", "port": "\(silent.port)", "user": "app", "dbname": "app"])
-        let patience = Duration.milliseconds(100)
+        let patience = Duration.seconds(1)
         try await with(endpoint, patience: patience) { connection in
             #expect(connection.newestConnect(now: .now()) == nil)
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -85,8 +85,8 @@ struct DedicatedConnectionTests {
                 let newest = try #require(connection.newestConnect(now: .now()))
                 #expect(newest.failuresInRow >= 2)
                 #expect(newest.error.map { "\($0)".contains("\(silent.port)") } == true, "\(newest)")
-                // Ten times as long as a host that cannot be reached would have got.
-                let end = MonotonicInstant.now() + patience * 10
+                // Three times as long as a host that cannot be reached would have got.
+                let end = MonotonicInstant.now() + patience * 2
                 try await until("the attempt is old") { MonotonicInstant.now() > end }
                 #expect(try sockets(to: silent.port) == 1)
                 group.cancelAll()
