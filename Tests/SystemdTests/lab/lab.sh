@@ -52,6 +52,8 @@ become_systemd() {
     mount -t tmpfs -o mode=755,size=1g lab "$base"
     mkdir "$base/upper" "$base/work" "$root"
     mount -t overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" overlay "$root"
+    # What a healthd of this machine has left is hidden, and stays: systemd could not move it within an overlay.
+    rm -rf "$root"/{var/lib,var/lib/private,etc}/healthd
 
     mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
     # The kernel's settings are the machine's: to be read only.
