@@ -26,8 +26,20 @@ public struct WallTime: Sendable, Hashable, Comparable, Codable {
             fraction = value * [100_000, 10_000, 1_000, 100, 10, 1][min(digits.count, 6) - 1]
             text.removeSubrange(dot..<digits.endIndex)
         }
-        guard let date = try? Date(text, strategy: Date.ISO8601FormatStyle(timeZoneSeparator: .colon)) else { return nil }
+        guard Self.hasShape(text), let date = try? Date(text, strategy: Date.ISO8601FormatStyle(timeZoneSeparator: .colon)) else { return nil }
         self.init(microsecondsSince1970: Int64(date.timeIntervalSince1970.rounded()) * 1_000_000 + fraction)
+    }
+
+    /// The parser reads a beginning and leaves the rest: `0044-03-15 00:00:00+00 BC` is no time after Christ, `10000-01-01` none of the year 1000.
+    private static func hasShape(_ text: String) -> Bool {
+        let shape = Array("0000-00-00T00:00:00".utf8)
+        let bytes = Array(text.utf8)
+        func fits(_ bytes: some Collection<UInt8>, _ shape: some Collection<UInt8>) -> Bool {
+            bytes.count == shape.count && zip(bytes, shape).allSatisfy { $1 == UInt8(ascii: "0") ? (0x30...0x39).contains($0) : $0 | 0x20 == $1 | 0x20 }
+        }
+        guard bytes.count > shape.count, fits(bytes.prefix(shape.count), shape) else { return false }
+        let zone = bytes.dropFirst(shape.count)
+        return fits(zone, "Z".utf8) || fits(zone, "+00:00".utf8) || fits(zone, "-00:00".utf8)
     }
 
     public var secondsSince1970: Double { Double(microsecondsSince1970) / 1_000_000 }

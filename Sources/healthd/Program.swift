@@ -78,8 +78,9 @@ struct Program: Sendable {
         hub = EventHub(
             database: database, bootID: identity.bootID, streams: descriptors.streams(wanted: EventHub.usualStreams), time: time,
             logger: logger.part("events"))
-        workspaces = WorkspaceStore(database: database, cache: cache, time: time, logger: logger.part("workspaces"))
-        tasks = AgentTaskStore(database: database, hub: hub) { lastGood.wrote(about: "\($0)") }
+        let unreadable = UnreadableRows(logger: logger.part("rows"))
+        workspaces = WorkspaceStore(database: database, cache: cache, unreadable: unreadable, time: time, logger: logger.part("workspaces"))
+        tasks = AgentTaskStore(database: database, hub: hub, unreadable: unreadable) { lastGood.wrote(about: "\($0)") }
         worker = TaskWorker(
             store: tasks,
             configuration: TaskConfiguration(concurrency: configuration.tasks.concurrency, perWorkspace: configuration.tasks.perWorkspace),
@@ -113,7 +114,8 @@ struct Program: Sendable {
                 interval: interval, timeout: timeout, reading: { process.reading() }, connections: { connections.snapshot() }),
         ]
         if let connection = watchers.redis {
-            probes.append(RedisWatch.probe(connection, interval: interval, timeout: timeout, time: time))
+            let cache = cache
+            probes.append(RedisWatch.probe(connection, interval: interval, timeout: timeout, time: time) { cache.redisObstacle })
         }
         let (board, samples) = (board, samples)
         runners = probes.map { probe in

@@ -19,23 +19,24 @@ struct TestApplication: Sendable {
     ///
     /// - Parameter pool: by default with a minute for each statement: most tests look at what happens, not at how fast a busy machine is.
     static func with<Result: Sendable>(
-        _ server: TestPostgres, redis: TestRedis? = nil, seeded: Bool = false,
+        _ server: TestPostgres, redis: TestRedis? = nil, seeded: Bool = false, encoding: String? = nil, log: LogLines? = nil,
         pool configuration: PoolConfiguration = PoolConfiguration(max: 8, deadline: .seconds(60)),
         _ body: @Sendable (TestApplication) async throws -> Result
     ) async throws -> Result {
-        let name = try #require(try await server.makeDatabase().firstMatch(of: /test_[0-9]+/)).output
+        let name = try #require(try await server.makeDatabase(encoding: encoding).firstMatch(of: /test_[0-9]+/)).output
         let loop = try EventLoop()
         defer { loop.shutdown() }
-        let logger = Logger(label: "test")
+        let logger = log?.logger ?? Logger(label: "test")
         let endpoint = server.endpoint(["dbname": String(name)])
         let pool = Pool(configuration, endpoint: endpoint, loop: loop, logger: logger)
         let database = Database(pool: pool)
         let connection = redis.map { RedisConnection(RedisEndpoint(address: .unix(path: $0.socketPath)), deadline: .milliseconds(200), loop: loop, logger: logger) }
         let cache = TieredCache(redis: connection, logger: logger)
         let hub = EventHub(database: database, bootID: "boot", logger: logger)
-        let tasks = AgentTaskStore(database: database, hub: hub)
+        let unreadable = UnreadableRows(logger: logger)
+        let tasks = AgentTaskStore(database: database, hub: hub, unreadable: unreadable)
         let application = TestApplication(
-            database: database, redis: connection, cache: cache, hub: hub, workspaces: WorkspaceStore(database: database, cache: cache),
+            database: database, redis: connection, cache: cache, hub: hub, workspaces: WorkspaceStore(database: database, cache: cache, unreadable: unreadable),
             tasks: tasks, worker: TaskWorker(store: tasks, name: "test", logger: logger))
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await pool.run() }
@@ -83,4 +84,37 @@ struct TestApplication: Sendable {
 
 extension RedisConnection {
     var isUp: Bool { if case .up = status { true } else { false } }
+}
+
+/// Runs `body` while the cache runs.
+func running<Result: Sendable>(_ cache: TieredCache, _ body: @Sendable () async throws -> Result) async throws -> Result {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { await cache.run() }
+        // Until it runs, callers load for themselves.
+        try await until("the cache runs") { cache.isRunning }
+        let result = try await body()
+        group.cancelAll()
+        return result
+    }
+}
+
+extension TestRedis {
+    /// A cache that uses this server, and all that it and its connection log; as `user` where one is named, whose password is `pw`.
+    func withCache(
+        _ configuration: CacheConfiguration = CacheConfiguration(), path: String? = nil, user: String? = nil, time: any TimeSource = SystemTime(),
+        _ body: @Sendable (TieredCache, RedisConnection, LogLines) async throws -> Void
+    ) async throws {
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let log = LogLines()
+        let endpoint = RedisEndpoint(address: .unix(path: path ?? socketPath), user: user, password: user.map { _ in Secret("pw") })
+        let connection = RedisConnection(endpoint, deadline: .seconds(5), loop: loop, logger: log.logger)
+        let cache = TieredCache(configuration: configuration, redis: connection, time: time, logger: log.logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await connection.run() }
+            try await until("Redis is up") { connection.isUp }
+            try await running(cache) { try await body(cache, connection, log) }
+            group.cancelAll()
+        }
+    }
 }

@@ -28,17 +28,6 @@ struct CacheDeadlineTests {
         func finish() { end.finish() }
     }
 
-    private func running<Result: Sendable>(_ cache: TieredCache, _ body: @Sendable () async throws -> Result) async throws -> Result {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await cache.run() }
-            // Until it runs, callers load for themselves.
-            try await until("the cache runs") { cache.isRunning }
-            let result = try await body()
-            group.cancelAll()
-            return result
-        }
-    }
-
     @Test(arguments: [(WorkClass.critical, WorkClass.critical), (.interactive, .interactive), (.background, .interactive)])
     func `a load that others may wait for is at least interactive`(caller: WorkClass, load: WorkClass) async throws {
         let cache = TieredCache(redis: nil, time: ManualTime())

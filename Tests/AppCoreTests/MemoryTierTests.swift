@@ -22,9 +22,9 @@ struct `The memory tier` {
     @Test func `drops the least recently used beyond its bytes`() {
         let each = 100 + 1 + MemoryTier.overhead
         var tier = MemoryTier(limit: each * 3)
-        for key in ["a", "b", "c"] { _ = tier.keep(Note(version: 1), for: key, size: 100, lifetime: minute, now: now) }
+        for key in ["a", "b", "c"] { _ = tier.keep(Note(version: 1), for: key, size: 100, loadedAt: now, lifetime: minute, now: now) }
         _ = tier.look(for: "a", at: now)
-        _ = tier.keep(Note(version: 1), for: "d", size: 100, lifetime: minute, now: now)
+        _ = tier.keep(Note(version: 1), for: "d", size: 100, loadedAt: now, lifetime: minute, now: now)
         #expect(version(tier.look(for: "b", at: now)) == nil)
         #expect(["a", "c", "d"].allSatisfy { version(tier.look(for: $0, at: now)) == 1 })
         #expect(tier.bytes == each * 3 && tier.count == 3 && tier.evictions == 1)
@@ -38,7 +38,7 @@ struct `The memory tier` {
             switch generator.index(below: 3) {
             case 0: tier.remove(key)
             case 1: _ = tier.look(for: key, at: now)
-            default: _ = tier.keep(Note(version: step), for: key, size: generator.index(below: 900), lifetime: minute, now: now)
+            default: _ = tier.keep(Note(version: step), for: key, size: generator.index(below: 900), loadedAt: now, lifetime: minute, now: now)
             }
             #expect(tier.bytes <= 20_000 && tier.bytes >= 0)
         }
@@ -48,15 +48,15 @@ struct `The memory tier` {
 
     @Test func `a value larger than the tier is not kept, and pushes nothing out`() {
         var tier = MemoryTier(limit: 1_000)
-        _ = tier.keep(Note(version: 1), for: "a", size: 10, lifetime: minute, now: now)
-        #expect(tier.keep(Note(version: 1), for: "big", size: 5_000, lifetime: minute, now: now) == true)
+        _ = tier.keep(Note(version: 1), for: "a", size: 10, loadedAt: now, lifetime: minute, now: now)
+        #expect(tier.keep(Note(version: 1), for: "big", size: 5_000, loadedAt: now, lifetime: minute, now: now) == true)
         #expect(version(tier.look(for: "a", at: now)) == 1 && version(tier.look(for: "big", at: now)) == nil)
     }
 
     @Test func `an older version never replaces a newer`() {
         var tier = MemoryTier(limit: 10_000)
-        #expect(tier.keep(Note(version: 5), for: "a", size: 1, lifetime: minute, now: now) == true)
-        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now) == false)
+        #expect(tier.keep(Note(version: 5), for: "a", size: 1, loadedAt: now, lifetime: minute, now: now) == true)
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, loadedAt: now, lifetime: minute, now: now) == false)
         #expect(version(tier.look(for: "a", at: now)) == 5)
     }
 
@@ -64,10 +64,20 @@ struct `The memory tier` {
         var tier = MemoryTier(limit: 10_000)
         tier.raiseFloor(for: "a", to: 5, until: now + minute, now: now)
         tier.remove("a")
-        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now + .seconds(59)) == false)
-        #expect(tier.keep(Note(version: 5), for: "a", size: 1, lifetime: minute, now: now) == true)
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, loadedAt: now + .seconds(59), lifetime: minute, now: now + .seconds(59)) == false)
+        #expect(tier.keep(Note(version: 5), for: "a", size: 1, loadedAt: now, lifetime: minute, now: now) == true)
         tier.remove("a")
-        #expect(tier.keep(Note(version: 4), for: "a", size: 1, lifetime: minute, now: now + minute) == true)
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, loadedAt: now + minute, lifetime: minute, now: now + minute) == true)
+    }
+
+    @Test func `a floor never falls while it lasts, though an older write is told of later`() {
+        var tier = MemoryTier(limit: 10_000)
+        tier.raiseFloor(for: "a", to: 5, until: now + minute, now: now)
+        tier.raiseFloor(for: "a", to: 4, until: now + minute * 2, now: now)
+        #expect(tier.floor(for: "a", at: now) == 5 && tier.newestVersion(for: "a", at: now) == 5)
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, loadedAt: now, lifetime: minute, now: now) == false)
+        // As long as the later of the two asks for.
+        #expect(tier.floor(for: "a", at: now + .seconds(90)) == 5)
     }
 
     @Test func `more floors than are kept are admitted to be lost`() {
@@ -80,7 +90,7 @@ struct `The memory tier` {
 
     @Test func `is fresh, then due for refresh, then expired`() throws {
         var tier = MemoryTier(limit: 10_000)
-        _ = tier.keep(Note(version: 1), for: "a", size: 1, lifetime: .seconds(100), now: now)
+        _ = tier.keep(Note(version: 1), for: "a", size: 1, loadedAt: now, lifetime: .seconds(100), now: now)
         guard case .fresh(_, refresh: false) = tier.look(for: "a", at: now + .seconds(79)) else { throw Unexpected() }
         guard case .fresh(_, refresh: true) = tier.look(for: "a", at: now + .seconds(80)) else { throw Unexpected() }
         guard case .expired = tier.look(for: "a", at: now + .seconds(100)) else { throw Unexpected() }

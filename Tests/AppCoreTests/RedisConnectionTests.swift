@@ -110,6 +110,24 @@ struct RedisConnectionTests {
         }
     }
 
+    @Test func `a command has its deadline though the timer was set for an earlier one that was answered`() async throws {
+        let server = try await TestRedis.start()
+        try await withConnection(server) { connection in
+            try await untilUp(connection)
+            _ = try await connection.command(["PING"], until: Deadline(.now() + .seconds(1)))
+            server.freeze()
+            defer { server.thaw() }
+            let ended = Counter()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    _ = try? await connection.command(["PING"], until: Deadline(.now() + .milliseconds(1_500)))
+                    ended.add()
+                }
+                try await until("the second is told") { ended.value > 0 }
+            }
+        }
+    }
+
     @Test func `a stopped server is noticed without a command`() async throws {
         let server = try await TestRedis.start()
         try await withConnection(server) { connection in

@@ -149,9 +149,11 @@ public final class TestPostgres: Sendable {
     }
 
     /// An empty database of its own for one test, owned by `app`; answers its connection string.
-    public func makeDatabase() async throws -> String {
+    ///
+    /// - Parameter encoding: another than UTF8.
+    public func makeDatabase(encoding: String? = nil) async throws -> String {
         let name = "test_\(databases.add(1, ordering: .relaxed).newValue)"
-        try await superuserScript("CREATE DATABASE \(name) OWNER app", database: "postgres")
+        try await superuserScript("CREATE DATABASE \(name) OWNER app \(encoding.map { "TEMPLATE template0 ENCODING '\($0)' LOCALE 'C'" } ?? "")", database: "postgres")
         return connectionString(database: name)
     }
 

@@ -13,25 +13,26 @@ public final class TestRedis: Sendable {
     private let guardian: Guardian
     private let pid = Mutex<pid_t>(0)
 
-    public static func start(tcp: Bool = false, password: String? = nil) async throws -> TestRedis {
-        let server = try TestRedis(port: tcp ? unusedPort() : nil, password: password)
+    /// - Parameter options: for `redis-server`, none with a blank: `--rename-command`, `EVAL`, `HIDDEN`.
+    public static func start(tcp: Bool = false, password: String? = nil, options: [String] = []) async throws -> TestRedis {
+        let server = try TestRedis(port: tcp ? unusedPort() : nil, password: password, options: options)
         try await server.startAgain()
         return server
     }
 
-    private init(port: Int?, password: String?) throws {
-        guardian = try Guardian(name: "redis", script: Self.script, arguments: ["nobody", "\(port ?? 0)", password ?? ""])
+    private init(port: Int?, password: String?, options: [String]) throws {
+        guardian = try Guardian(name: "redis", script: Self.script, arguments: ["nobody", "\(port ?? 0)", password ?? ""] + options)
         socketPath = guardian.folder + "/redis.sock"
         tcpPort = port
     }
 
     private static let script = """
-        last_signal=KILL; port=$1; password=$2
+        last_signal=KILL; port=$1; password=$2; shift 2; options=$*
         prepare() { if [ -n "$as_server" ]; then chown nobody "$folder"; as_server="setpriv --reuid=nobody --regid=nogroup --clear-groups --"; fi; }
         launch() {
             rm -f "$folder/redis.sock"
             $as_server redis-server --port "$port" --bind 127.0.0.1 --unixsocket "$folder/redis.sock" --unixsocketperm 777 \\
-                --databases 256 --save '' --appendonly no --dir "$folder" --daemonize no ${password:+--requirepass "$password"} >>"$folder/redis.log" 2>&1 &
+                --databases 256 --save '' --appendonly no --dir "$folder" --daemonize no ${password:+--requirepass "$password"} $options >>"$folder/redis.log" 2>&1 &
             pid=$!
         }
         ready() { redis-cli -s "$folder/redis.sock" ping | grep -E 'PONG|NOAUTH'; }

@@ -25,7 +25,9 @@ struct WallTimeTests {
         #expect(WallTime(rfc3339: text)?.microsecondsSince1970 == microseconds)
     }
 
-    @Test(arguments: ["", "now", "2026-11-24", "2026-13-01T00:00:00Z", "2026-11-24T05:21:56.Z"])
+    @Test(arguments: [
+        "", "now", "2026-11-24", "10000-01-01 00:00:00+00", "0044-03-15 00:00:00+00 BC", "infinity", "2026-11-24 05:21:56+00:00:30", "2026-11-24T05:21:56Zx",
+        "2026-13-01T00:00:00Z", "2026-11-24T05:21:56.Z"])
     func `refuses what is no time`(text: String) {
         #expect(WallTime(rfc3339: text) == nil)
     }

@@ -72,7 +72,8 @@ public final class LastGood: Sendable {
         let answer = Answer(version: reading.number, subject: subject, rowVersion: version, payload: payload)
         state.withLock { state in
             guard reading.number >= max(state.floor, state.tier.floor(for: subject, at: reading.began)) else { return }
-            _ = state.tier.keep(answer, for: key, size: payload.count + subject.utf8.count, lifetime: stale, now: reading.began)
+            _ = state.tier.keep(
+                answer, for: key, size: payload.count + subject.utf8.count, loadedAt: reading.began, lifetime: stale, now: reading.began)
         }
     }
 
@@ -84,7 +85,7 @@ public final class LastGood: Sendable {
                 answer.version >= max(state.floor, state.tier.floor(for: answer.subject, at: now))
             else { return nil }
             return Kept(
-                payload: answer.payload, age: now - entry.storedAt, version: answer.rowVersion,
+                payload: answer.payload, age: now - entry.loadedAt, version: answer.rowVersion,
                 isResting: entry.retryAt.map { $0 > now } ?? false)
         }
     }
@@ -97,7 +98,7 @@ public final class LastGood: Sendable {
 
     /// A read found that there is no such thing any more.
     public func forget(_ key: String) {
-        state.withLock { $0.tier.remove(key) }
+        state.withLock { _ = $0.tier.remove(key) }
     }
 
     /// Something about `subject` was written, or may have been: what was read before, or is being read now, is told to nobody.

@@ -2,11 +2,16 @@ import Vitals
 
 /// The values this process holds, by key, least recently used first to go. Pure: it is given `now`.
 ///
-/// Never puts an older version over a newer, nor takes one back that a write has made obsolete.
+/// Never puts an older version over a newer, nor takes one back that a write has made obsolete. Versions are compared within one history of
+/// the database: one that was asked after a version was seen here, and answers with a lower one, has gone back in time, by a restore or by a
+/// failover that lost commits. What it has lost is then forgotten here as well.
 struct MemoryTier {
     struct Entry {
         var value: any CacheableValue
-        var storedAt: MonotonicInstant
+        /// When the load it comes from began: its age counts from here, whichever way it came.
+        var loadedAt: MonotonicInstant
+        /// When it came here. Who asks the database from here on gets no older version of it.
+        var seenAt: MonotonicInstant
         var expiresAt: MonotonicInstant
         /// From here on the next reader has it loaded anew without waiting for it.
         var refreshAt: MonotonicInstant
@@ -31,6 +36,7 @@ struct MemoryTier {
     /// A version below which nothing is accepted, until every copy of an older one must have expired.
     private struct Floor {
         var version: Int
+        var seenAt: MonotonicInstant
         var until: MonotonicInstant
     }
 
@@ -64,15 +70,22 @@ struct MemoryTier {
         return .fresh(slot.entry, refresh: slot.entry.refreshAt <= now)
     }
 
-    /// - Parameter size: bytes of its JSON.
+    /// - Parameters:
+    ///   - size: bytes of its JSON.
+    ///   - loadedAt: when the load it comes from began; its lifetime counts from here.
+    ///   - asked: when the primary was asked, of which no older version can come than one that was seen before. Nil for what may be older: a
+    ///     copy, or the answer of a standby.
     /// - Returns: false when a newer version is known; the value is then not kept.
-    mutating func keep(_ value: any CacheableValue, for key: String, size: Int, lifetime: Duration, now: MonotonicInstant) -> Bool {
-        guard value.version >= floor(for: key, at: now) else { return false }
-        if let number = index[key], let present = slots[number], present.entry.value.version > value.version { return false }
+    mutating func keep(
+        _ value: any CacheableValue, for key: String, size: Int, loadedAt: MonotonicInstant, lifetime: Duration, asked: MonotonicInstant? = nil,
+        now: MonotonicInstant
+    ) -> Bool {
+        guard !isOutdated(value.version, for: key, asked: asked, now: now) else { return false }
         remove(key)
         let cost = size + key.utf8.count + Self.overhead
         guard cost <= limit else { return true }
-        let entry = Entry(value: value, storedAt: now, expiresAt: now + lifetime, refreshAt: now + lifetime * 0.8)
+        let entry = Entry(
+            value: value, loadedAt: loadedAt, seenAt: now, expiresAt: loadedAt + lifetime, refreshAt: loadedAt + lifetime * 0.8)
         nextSlot += 1
         slots[nextSlot] = Slot(key: key, entry: entry, cost: cost)
         index[key] = nextSlot
@@ -84,6 +97,23 @@ struct MemoryTier {
         }
         return true
     }
+
+    /// Whether a newer version is known. What the database has lost of it is forgotten.
+    private mutating func isOutdated(_ version: Int, for key: String, asked: MonotonicInstant?, now: MonotonicInstant) -> Bool {
+        func hasGoneBack(since seenAt: MonotonicInstant) -> Bool { asked.map { $0 > seenAt } ?? false }
+        if let floor = floors[key], floor.until > now, floor.version > version {
+            guard hasGoneBack(since: floor.seenAt) else { return true }
+            floors[key] = nil
+        }
+        if let present = entry(for: key), present.expiresAt > now, present.value.version > version {
+            guard hasGoneBack(since: present.seenAt) else { return true }
+            remove(key)
+        }
+        return false
+    }
+
+    /// What is kept for `key`, expired or not, without counting as a use of it.
+    func entry(for key: String) -> Entry? { index[key].flatMap { slots[$0]?.entry } }
 
     /// A load for `key` failed: its expired value is answered until `retry` without another attempt.
     mutating func loadFailed(for key: String, retry: MonotonicInstant) {
@@ -102,7 +132,7 @@ struct MemoryTier {
 
     /// The newest version somebody may have seen; nil when none is known.
     func newestVersion(for key: String, at now: MonotonicInstant) -> Int? {
-        let kept = index[key].flatMap { slots[$0]?.entry.value.version } ?? .min
+        let kept = entry(for: key)?.value.version ?? .min
         let newest = max(kept, floor(for: key, at: now))
         return newest > .min ? newest : nil
     }
@@ -115,16 +145,24 @@ struct MemoryTier {
                 floorsLostUntil = until
             }
         }
-        floors[key] = Floor(version: max(version, floors[key]?.version ?? .min), until: until)
+        guard let floor = floors[key], floor.until > now, floor.version > version else {
+            floors[key] = Floor(version: version, seenAt: now, until: until)
+            return
+        }
+        // It never falls while it lasts: an older write may be told of later.
+        floors[key]?.until = max(floor.until, until)
     }
 
     // MARK: The list
 
-    mutating func remove(_ key: String) {
-        guard let number = index.removeValue(forKey: key), let slot = slots[number] else { return }
+    /// - Returns: whether there was something.
+    @discardableResult
+    mutating func remove(_ key: String) -> Bool {
+        guard let number = index.removeValue(forKey: key), let slot = slots[number] else { return false }
         unlink(number)
         slots[number] = nil
         bytes -= slot.cost
+        return true
     }
 
     private mutating func unlink(_ number: Int) {

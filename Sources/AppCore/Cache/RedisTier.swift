@@ -2,12 +2,13 @@ import Logging
 import Synchronization
 import Vitals
 
-/// The values all processes share, in Redis: asked while it answers, left alone while it does not.
+/// The values all processes share, in Redis: asked while it answers, left alone while it does not or refuses.
 ///
-/// Requests never pay for finding out whether it is back: the breaker's trial is made by `keep`, in the cache's own time.
+/// Requests never pay for finding out whether it answers again: the breaker's trial is made by `keep`, in the cache's own time.
 final class RedisTier: Sendable {
     enum Reading {
-        case hit([UInt8])
+        /// - remaining: what is left of its lifetime.
+        case hit([UInt8], remaining: Duration)
         case miss
         /// Redis was not asked, or did not answer.
         case fallback(CacheStatistics.Fallback)
@@ -15,13 +16,18 @@ final class RedisTier: Sendable {
 
     private struct State {
         var breaker = Breaker()
+        var refusals = RedisRefusals()
         /// Keys whose value here may be older than one that was written: deleted before anything of them is believed.
         var suspect: Set<String> = []
+        /// Keys of ours that another application uses have been found, and told of.
+        var foundStrangers = false
         /// More were suspect than are kept. Nothing is believed until all that can be here has expired.
         var distrustUntil: MonotonicInstant?
     }
 
     static let suspectLimit = 10_000
+    /// How long two writes that contradict each other leave nothing to be believed: longer than any load takes that saw the older one.
+    static let quarrel = Duration.seconds(5)
 
     private let redis: RedisConnection
     private let lifetime: Duration
@@ -41,42 +47,89 @@ final class RedisTier: Sendable {
     var isBypassed: Bool { state.withLock { !$0.breaker.isClosed } }
     var suspects: Int { state.withLock { $0.suspect.count } }
 
+    /// Why the cache cannot use Redis, or not for all it needs; nil while it can, or was not yet told otherwise.
+    var obstacle: RedisObstacle? {
+        if case .down(let reason, let since) = redis.status {
+            return RedisObstacle(kind: RedisError.down(reason: reason, since: .zero).kind, reason: reason, since: since)
+        }
+        return state.withLock { $0.refusals.longest }.map { refusal in
+            RedisObstacle(
+                kind: RedisError.refused(refusal.message).kind,
+                reason: "the cache's \(refusal.operation.rawValue) is refused: \(RedisTrouble.explained(refusal.message))", since: refusal.since)
+        }
+    }
+
+    // MARK: Values
+
     func read(_ key: String) async -> Reading {
         let now = time.now()
-        let obstacle = state.withLock { state -> CacheStatistics.Fallback? in
-            guard state.breaker.isClosed else { return .open }
-            return state.suspect.contains(key) || state.distrustUntil.map({ $0 > now }) == true ? .suspect : nil
-        }
-        if let obstacle { return .fallback(obstacle) }
-        switch await command(["GET", RedisArgument(key)], as: .get) {
-        case .success(let reply): return reply.bytes.map { .hit($0) } ?? .miss
-        case .failure(let error): return .fallback(error.kind == .timeout ? .slow : .down)
+        let isSuspect = state.withLock { $0.suspect.contains(key) || $0.distrustUntil.map { $0 > now } == true }
+        guard state.withLock({ $0.breaker.isClosed }) else { return .fallback(.open) }
+        if isSuspect { return .fallback(.suspect) }
+        switch await get(key) {
+        case nil: return .fallback(.open)
+        case .success(.array(let reply))?:
+            guard let bytes = reply.first?.bytes, case .integer(let milliseconds)? = reply.last, milliseconds > 0 else { return .miss }
+            return .hit(bytes, remaining: .milliseconds(milliseconds))
+        case .success?: return .miss
+        case .failure(.refused(let message))?:
+            guard RedisTrouble.reaction(to: message) == .dropKey else { return .fallback(.open) }
+            drop(key, because: message)
+            return .fallback(.suspect)
+        case .failure(let error)?: return .fallback(error.kind == .timeout ? .slow : .down)
         }
     }
 
     /// Stores unless Redis has a newer version. When it cannot be told, the key is suspect.
     ///
-    /// - Parameter isWrite: the value was just written, so what Redis has is older; else it was only loaded.
-    func write(_ payload: [UInt8], version: Int, for key: String, lifetime: Duration, isWrite: Bool) async {
-        let isAsked = !payload.isEmpty && state.withLock { $0.breaker.isClosed && !$0.suspect.contains(key) }
-        if isAsked {
-            let milliseconds = lifetime.nanoseconds / 1_000_000
-            let arguments = ["EVAL", Self.storeUnlessNewer, "1", RedisArgument(key), "\(version)", RedisArgument(payload), "\(milliseconds)"]
-            if case .success = await command(arguments, as: .set) { return }
+    /// - Parameters:
+    ///   - remaining: what is left of the value's lifetime.
+    ///   - isWrite: the value was just written, so what Redis has is older; else it was only loaded.
+    func write(_ payload: [UInt8], version: Int, for key: String, remaining: Duration, isWrite: Bool) async {
+        let milliseconds = remaining.nanoseconds / 1_000_000
+        if !payload.isEmpty, milliseconds > 0, state.withLock({ !$0.suspect.contains(key) }) {
+            if case .success? = await set(key, RedisArgument(payload), version: version, milliseconds: milliseconds, isWrite: isWrite) { return }
         }
         if isWrite { suspect(key) }
     }
 
-    /// A process that read before a write must not put the older value over the newer one after it.
-    private static let storeUnlessNewer: RedisArgument = """
-        local present = redis.call('GET', KEYS[1])
-        if present then
-            local readable, value = pcall(cjson.decode, present)
-            if readable and type(value) == 'table' and type(value.version) == 'number' and value.version > tonumber(ARGV[1]) then return 0 end
-        end
-        redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-        return 1
-        """
+    private func get(_ key: String) async -> Result<RedisReply, RedisError>? {
+        await command(["EVAL", RedisScripts.read, "1", RedisArgument(key)], as: .get, of: key)
+    }
+
+    private func set(
+        _ key: String, _ payload: RedisArgument, version: Int, milliseconds: Int64, isWrite: Bool
+    ) async -> Result<RedisReply, RedisError>? {
+        let arguments: [RedisArgument] = [
+            "EVAL", RedisScripts.store, "1", RedisArgument(key), "\(version)", payload, "\(milliseconds)", isWrite ? "write" : "load",
+            RedisScripts.doubt(about: key), "\(Self.quarrel.nanoseconds / 1_000_000)",
+        ]
+        return await command(arguments, as: .set, of: key)
+    }
+
+    /// Nobody knows what the database has under this key: for so long nothing is to be read or stored here.
+    func doubt(_ key: String, for duration: Duration) async {
+        let arguments: [RedisArgument] = ["SET", RedisArgument(key), RedisScripts.doubt(about: key), "PX", "\(duration.nanoseconds / 1_000_000)"]
+        if case .success? = await command(arguments, as: .set, of: key) { return }
+        suspect(key)
+    }
+
+    /// There is no such row any more.
+    func forget(_ key: String) async {
+        if case .success? = await command(["DEL", RedisArgument(key)], as: .delete, of: key) { return }
+        suspect(key)
+    }
+
+    /// What is under the key is not ours, and goes.
+    private func drop(_ key: String, because message: String) {
+        suspect(key)
+        let isNews = state.withLock { state in
+            defer { state.foundStrangers = true }
+            return !state.foundStrangers
+        }
+        guard isNews else { return }
+        logger.warning("a key of the cache is in use by others, and is taken", metadata: ["key": "\(key)", "reason": "\(RedisTrouble.explained(message))"])
+    }
 
     private func suspect(_ key: String) {
         let until = time.now() + lifetime * 1.2
@@ -90,31 +143,48 @@ final class RedisTier: Sendable {
         }
     }
 
-    private func command(_ arguments: [RedisArgument], as operation: CacheStatistics.Operation) async -> Result<RedisReply, RedisError> {
+    // MARK: Asking
+
+    /// Nil when Redis is not to be asked now.
+    private func command(
+        _ arguments: [RedisArgument], as operation: CacheStatistics.Operation, of key: String
+    ) async -> Result<RedisReply, RedisError>? {
         let began = time.now()
+        guard state.withLock({ $0.breaker.isClosed && $0.refusals.admits(operation, at: began) }) else { return nil }
         do throws(RedisError) {
             let reply = try await redis.command(arguments)
             meters.operations[operation]?.record(time.now() - began)
-            note(nil)
+            note(operation, of: key, nil)
             return .success(reply)
         } catch {
             meters.errors.add(for: operation)
-            note(error)
+            note(operation, of: key, error)
             return .failure(error)
         }
     }
 
-    /// Tells the breaker. What costs nothing (there is no connection) and what is not Redis's fault does not count.
-    private func note(_ error: RedisError?) {
+    /// Tells the breaker whether it answers, and the refusals what it answers. What costs nothing (there is no connection) and what is not
+    /// Redis's fault does not count.
+    private func note(_ operation: CacheStatistics.Operation, of key: String, _ error: RedisError?) {
         let now = time.now()
-        let transition = state.withLock { state -> Breaker.Transition? in
-            switch error {
-            case nil, .refused: state.breaker.isClosed ? nil : state.breaker.succeeded()
-            case .timeout, .connectionLost: state.breaker.failed(at: now)
-            case .down, .tooManyPending, .cancelled: nil
-            }
+        let (breaker, refusal) = state.withLock { state -> (Breaker.Transition?, Breaker.Transition?) in
+            let breaker: Breaker.Transition? =
+                switch error {
+                case nil, .refused: state.breaker.isClosed ? nil : state.breaker.succeeded()
+                case .timeout, .connectionLost: state.breaker.failed(at: now)
+                case .down, .tooManyPending, .cancelled: nil
+                }
+            return (breaker, state.refusals.note(operation, of: key, error, at: now))
         }
-        log(transition, error)
+        log(breaker, error)
+        switch refusal {
+        case .opened:
+            guard case .refused(let message) = error else { break }
+            let reason = RedisTrouble.explained(message).oneLine(limit: 300)
+            logger.warning("redis refuses what the cache asks of it", metadata: ["operation": "\(operation.rawValue)", "reason": "\(reason)"])
+        case .closed: logger.info("redis does what the cache asks of it again", metadata: ["operation": "\(operation.rawValue)"])
+        case nil: break
+        }
     }
 
     private func log(_ transition: Breaker.Transition?, _ error: RedisError?) {
@@ -125,7 +195,7 @@ final class RedisTier: Sendable {
         }
     }
 
-    /// One look at what is to be done: a trial when the breaker allows it, the suspects when Redis answers.
+    /// One look at what is to be done: a trial when the breaker allows it, one of what was refused, the suspects when Redis answers.
     func keep() async {
         if state.withLock({ !$0.breaker.isClosed }) {
             guard state.withLock({ $0.breaker.admits(at: time.now()) }) else { return }
@@ -133,19 +203,36 @@ final class RedisTier: Sendable {
                 _ = try await redis.ping()
                 log(state.withLock { $0.breaker.succeeded() }, nil)
             } catch {
-                state.withLock { state in
-                    if case .down = error { state.breaker.abandoned(at: time.now()) } else { _ = state.breaker.failed(at: time.now()) }
+                switch error {
+                // It answers. Whether it does what is asked of it shows when it is asked.
+                case .refused: log(state.withLock { $0.breaker.succeeded() }, nil)
+                case .down: state.withLock { $0.breaker.abandoned(at: time.now()) }
+                default: state.withLock { _ = $0.breaker.failed(at: time.now()) }
                 }
                 return
             }
         }
+        await tryRefused()
         await forgetSuspects()
+    }
+
+    /// What was refused is tried here, too: without a caller nobody would know that it is over.
+    private func tryRefused() async {
+        for (operation, key) in state.withLock({ $0.refusals.resting }) {
+            switch operation {
+            case .get: _ = await get(key)
+            // Beside the key, where the same is allowed, so that nothing of it is lost.
+            case .set: _ = await set(key + ":trial", RedisScripts.doubt(about: key), version: 0, milliseconds: 1_000, isWrite: false)
+            // The suspects are its trial.
+            case .delete: break
+            }
+        }
     }
 
     private func forgetSuspects() async {
         let keys = state.withLock { Array($0.suspect.prefix(500)) }
-        guard !keys.isEmpty, case .up = redis.status else { return }
-        guard case .success = await command(["DEL"] + keys.map { RedisArgument($0) }, as: .delete) else { return }
+        guard let first = keys.first, case .up = redis.status else { return }
+        guard case .success? = await command(["DEL"] + keys.map { RedisArgument($0) }, as: .delete, of: first) else { return }
         state.withLock { $0.suspect.subtract(keys) }
     }
 }

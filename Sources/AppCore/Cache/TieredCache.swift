@@ -1,45 +1,33 @@
-import FoundationEssentials
 public import Logging
 import Synchronization
 public import Vitals
 
 /// Values by key: from memory, else from Redis, else loaded once for all who want it.
 ///
-/// A caller never sees a version older than one it could have seen before, whichever way the value came. While loads fail, an
-/// expired value is answered with its age; a Redis that is dead or frozen costs one deadline and then nothing.
+/// A caller never sees a version older than one it could have seen before, whichever way the value came, unless the database itself has gone
+/// back. A value is as old as the load it comes from. While loads fail, an expired value is answered with its age; a Redis that is dead or
+/// frozen costs one deadline and then nothing.
 public final class TieredCache: Sendable {
-    /// What a waiting caller is told.
-    private enum Landing {
-        case value(any CacheableValue, CacheAnswer<Never>.Source)
-        case failure(any Error)
-        /// Nobody loads it for the caller.
-        case loadYourself
-    }
-
-    private struct Flight {
-        var id: Int
-        var waiters: [Int: CheckedContinuation<Landing, Never>] = [:]
-    }
-
-    private struct State {
+    struct State {
         var memory: MemoryTier
-        var flights: [String: Flight] = [:]
-        var nextID = 0
+        var flights = CacheFlights()
+        var barriers = CacheBarriers()
         var isRunning = false
 
-        mutating func newID() -> Int {
-            nextID += 1
-            return nextID
+        /// Whether what Redis has under `key` can be told from what is older than a write.
+        func believesRedis(of key: String, at now: MonotonicInstant) -> Bool {
+            !barriers.isInDoubt(key, at: now) && (memory.floorsLostUntil.map { $0 <= now } ?? true)
         }
     }
 
+    typealias Landing = CacheFlights.Landing
     private typealias Job = @Sendable () async -> Void
 
-    private let configuration: CacheConfiguration
-    private let redis: RedisTier?
-    private let time: any TimeSource
-    private let meters: CacheMeters
-    private let state: Mutex<State>
+    let configuration: CacheConfiguration
+    let redis: RedisTier?
+    let time: any TimeSource
+    let meters: CacheMeters
+    let state: Mutex<State>
     private let jobs: AsyncStream<Job>
     private let queue: AsyncStream<Job>.Continuation
 
@@ -69,8 +57,7 @@ public final class TieredCache: Sendable {
         }
         let left = state.withLock { state in
             state.isRunning = false
-            defer { state.flights = [:] }
-            return state.flights.values.flatMap { $0.waiters.values }
+            return state.flights.landAll()
         }
         for waiter in left { waiter.resume(returning: .loadYourself) }
     }
@@ -104,7 +91,7 @@ public final class TieredCache: Sendable {
             guard let value = entry.value as? Value else { break }
             meters.hits.add(for: .memory)
             if refresh { beginRefresh(key, load) }
-            return CacheAnswer(value: value, source: .memory, age: now - entry.storedAt)
+            return CacheAnswer(value: value, source: .memory, age: now - entry.loadedAt)
         case .expired(let entry):
             if let retryAt = entry.retryAt, retryAt > now, let answer = staleAnswer(entry, Value.self, now) { return answer }
             expired = entry
@@ -114,7 +101,7 @@ public final class TieredCache: Sendable {
         do {
             return try await fetch(key, load)
         } catch {
-            // A client's mistake is an answer, not an outage.
+            // That there is no such row is an answer, not an outage.
             guard !(error is RequestProblem), !(error is CancellationError), let expired,
                 let answer = staleAnswer(expired, Value.self, time.now())
             else { throw error }
@@ -125,17 +112,17 @@ public final class TieredCache: Sendable {
     private func staleAnswer<Value: CacheableValue>(_ entry: MemoryTier.Entry, _: Value.Type, _ now: MonotonicInstant) -> CacheAnswer<Value>? {
         guard now - entry.expiresAt <= configuration.stale, let value = entry.value as? Value else { return nil }
         meters.stale.add()
-        return CacheAnswer(value: value, source: .stale, age: now - entry.storedAt)
+        return CacheAnswer(value: value, source: .stale, age: now - entry.loadedAt)
     }
 
     private func fetch<Value: CacheableValue>(
         _ key: String, _ load: @escaping @Sendable () async throws -> Value
     ) async throws -> CacheAnswer<Value> {
         switch await join(key, load) {
-        case .value(let value, let source):
+        case .value(let value, let source, let loadedAt):
             guard let value = value as? Value else { break }
             if source == .redis { meters.hits.add(for: .redis) } else { meters.misses.add() }
-            return CacheAnswer(value: value, source: source == .redis ? .redis : .loaded, age: .zero)
+            return CacheAnswer(value: value, source: source, age: time.now() - loadedAt)
         case .failure(let error):
             meters.misses.add()
             throw error
@@ -144,9 +131,8 @@ public final class TieredCache: Sendable {
         }
         meters.misses.add()
         meters.ownLoads.add()
-        let value = try await Deadline.$current.withValue(time.deadline(within: configuration.load)) { try await loaded(load) }
-        keep(value, for: key, size: Self.encoded(value).count)
-        return CacheAnswer(value: value, source: .loaded, age: .zero)
+        let own = try await loaded(key, until: time.deadline(within: configuration.load), load)
+        return CacheAnswer(value: own.value, source: own.source, age: time.now() - own.loadedAt)
     }
 
     /// Waits for the flight of this key, no longer than the caller's deadline.
@@ -175,23 +161,20 @@ public final class TieredCache: Sendable {
 
     /// Waits for the flight of this key, beginning it if there is none.
     private func board<Value: CacheableValue>(_ key: String, _ load: @escaping @Sendable () async throws -> Value) async -> Landing {
-        let waiter = state.withLock { $0.newID() }
+        let caller = state.withLock { $0.flights.newID() }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let (begun, landing) = state.withLock { state -> (Int?, Landing?) in
                     if Task.isCancelled { return (nil, .failure(CancellationError())) }
-                    if state.flights[key] != nil {
-                        state.flights[key]?.waiters[waiter] = continuation
-                        return (nil, nil)
-                    }
+                    if state.flights.join(key, as: caller, continuation) { return (nil, nil) }
                     guard state.isRunning, state.flights.count < configuration.flights else { return (nil, .loadYourself) }
-                    let id = state.newID()
-                    state.flights[key] = Flight(id: id, waiters: [waiter: continuation])
+                    let id = state.flights.begin(key)
+                    _ = state.flights.join(key, as: caller, continuation)
                     return (id, nil)
                 }
                 if let begun {
                     // An urgent caller may wait for what an unhurried one began.
-                    takeOff(key, begun, min(Work.workClass, .interactive), load)
+                    takeOff(key, begun, min(Work.workClass, .interactive), asksRedis: true, load)
                 } else if let landing {
                     continuation.resume(returning: landing)
                 } else {
@@ -199,95 +182,34 @@ public final class TieredCache: Sendable {
                 }
             }
         } onCancel: {
-            let left = state.withLock { $0.flights[key]?.waiters.removeValue(forKey: waiter) }
+            let left = state.withLock { $0.flights.leave(caller) }
             left?.resume(returning: .failure(CancellationError()))
         }
     }
 
     private func beginRefresh<Value: CacheableValue>(_ key: String, _ load: @escaping @Sendable () async throws -> Value) {
         let id = state.withLock { state -> Int? in
-            guard state.isRunning, state.flights[key] == nil, state.flights.count < configuration.flights else { return nil }
-            let id = state.newID()
-            state.flights[key] = Flight(id: id)
-            return id
+            guard state.isRunning, !state.flights.isUnderWay(key), state.flights.count < configuration.flights else { return nil }
+            return state.flights.begin(key)
         }
         guard let id else { return }
         meters.refreshes.add()
-        // Whoever saw that it is due has his answer already.
-        takeOff(key, id, .background, load)
+        // Whoever saw that it is due has his answer already. What Redis has is as old as what is to be refreshed.
+        takeOff(key, id, .background, asksRedis: false, load)
     }
 
-    // MARK: Loading
-
     private func takeOff<Value: CacheableValue>(
-        _ key: String, _ id: Int, _ workClass: WorkClass, _ load: @escaping @Sendable () async throws -> Value
+        _ key: String, _ id: Int, _ workClass: WorkClass, asksRedis: Bool, _ load: @escaping @Sendable () async throws -> Value
     ) {
         // It flies in the cache's own task, which knows nothing of the caller.
         let detail = Work.detail
         let accepted = queue.yield {
             await Work.$detail.withValue(detail) {
-                await Work.$workClass.withValue(workClass) { await self.fly(key, id, load) }
+                await Work.$workClass.withValue(workClass) { await self.fly(key, id, asksRedis: asksRedis, load) }
             }
         }
         if case .enqueued = accepted { return }
-        land(key, id, .loadYourself)
-    }
-
-    private func fly<Value: CacheableValue>(_ key: String, _ id: Int, _ load: @Sendable () async throws -> Value) async {
-        let deadline = Deadline(time.now() + configuration.load)
-        if let value: Value = await fromRedis(key) { return land(key, id, .value(value, .redis)) }
-        do {
-            let value = try await Deadline.$current.withValue(deadline) { try await loaded(load) }
-            let payload = Self.encoded(value)
-            let isCurrent = keep(value, for: key, size: payload.count)
-            // Nobody waits for Redis to have it, too.
-            land(key, id, .value(value, .loaded))
-            if isCurrent { await redis?.write(payload, version: value.version, for: key, lifetime: lifetime(), isWrite: false) }
-        } catch {
-            guard !Task.isCancelled else { return land(key, id, .loadYourself) }
-            state.withLock { $0.memory.loadFailed(for: key, retry: time.now() + .seconds(1)) }
-            land(key, id, .failure(error))
-        }
-    }
-
-    private func loaded<Value: CacheableValue>(_ load: @Sendable () async throws -> Value) async throws -> Value {
-        let began = time.now()
-        meters.loads.add()
-        do {
-            let value = try await load()
-            meters.loadTime.record(time.now() - began)
-            return value
-        } catch {
-            meters.loadFailures.add()
-            throw error
-        }
-    }
-
-    private func fromRedis<Value: CacheableValue>(_ key: String) async -> Value? {
-        let now = time.now()
-        guard let redis, state.withLock({ $0.memory.floorsLostUntil.map { $0 <= now } ?? true }) else { return nil }
-        switch await redis.read(key) {
-        case .hit(let payload):
-            // What cannot be read was written by another version of this program: as good as nothing.
-            guard let value = try? JSONDecoder().decode(Value.self, from: Data(payload)),
-                keep(value, for: key, size: payload.count)
-            else { return nil }
-            return value
-        case .miss:
-            return nil
-        case .fallback(let reason):
-            meters.fallbacks.add(for: reason)
-            return nil
-        }
-    }
-
-    private func land(_ key: String, _ id: Int, _ landing: Landing) {
-        let waiters = state.withLock { state -> [CheckedContinuation<Landing, Never>] in
-            guard let flight = state.flights[key], flight.id == id else { return [] }
-            state.flights[key] = nil
-            return Array(flight.waiters.values)
-        }
-        for waiter in waiters { waiter.resume(returning: landing) }
+        land(id, .loadYourself)
     }
 
     /// The newest version of `key` that a reader of this process may have seen; nil when none is known.
@@ -296,40 +218,8 @@ public final class TieredCache: Sendable {
         return state.withLock { $0.memory.newestVersion(for: key, at: now) }
     }
 
-    /// - Returns: false when a newer version is known.
-    @discardableResult
-    private func keep(_ value: any CacheableValue, for key: String, size: Int) -> Bool {
-        let lifetime = lifetime()
-        let now = time.now()
-        return state.withLock { $0.memory.keep(value, for: key, size: size, lifetime: lifetime, now: now) }
-    }
-
-    private func lifetime() -> Duration { configuration.lifetime * Double.random(in: 0.9...1.1) }
-
-    private static func encoded(_ value: any CacheableValue) -> [UInt8] {
-        // A value that cannot be written as JSON is kept in memory alone.
-        (try? JSONEncoder().encode(value)).map { Array($0) } ?? []
-    }
-
-    // MARK: Writing
-
-    /// Puts a value that was just written in the place of all older ones.
-    ///
-    /// When it returns no reader of this process gets an older version, though Redis should be away: a load that began before, or an
-    /// old copy in Redis, is recognised by its version.
-    public func store(_ value: some CacheableValue, for key: String) async {
-        let payload = Self.encoded(value)
-        let now = time.now()
-        let lifetime = lifetime()
-        let waiters = state.withLock { state -> [CheckedContinuation<Landing, Never>] in
-            state.memory.raiseFloor(for: key, to: value.version, until: now + configuration.lifetime * 1.2, now: now)
-            guard state.memory.keep(value, for: key, size: payload.count, lifetime: lifetime, now: now) else { return [] }
-            // Whoever waits for an older load gets this instead; who comes now finds it in memory, or begins a new flight.
-            return state.flights.removeValue(forKey: key).map { Array($0.waiters.values) } ?? []
-        }
-        for waiter in waiters { waiter.resume(returning: .value(value, .loaded)) }
-        await redis?.write(payload, version: value.version, for: key, lifetime: lifetime, isWrite: true)
-    }
+    /// What keeps the cache from Redis, though it should use one; nil when nothing does.
+    public var redisObstacle: RedisObstacle? { redis?.obstacle }
 
     public func statistics() -> CacheStatistics {
         let (bytes, entries, evictions) = state.withLock { ($0.memory.bytes, $0.memory.count, $0.memory.evictions) }

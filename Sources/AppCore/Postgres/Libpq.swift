@@ -253,8 +253,17 @@ final class LibpqResult: @unchecked Sendable {
         return number >= 0 ? number : nil
     }
 
-    func text(row: Int, column: Int32) -> String? {
-        withBytes(row: row, column: column) { String(decoding: $0, as: UTF8.self) }
+    enum Field {
+        case null
+        case text(String)
+        case notUTF8
+    }
+
+    func text(row: Int, column: Int32) -> Field {
+        withBytes(row: row, column: column) { bytes -> Field in
+            guard let text = String(validating: bytes, as: UTF8.self) else { return .notUTF8 }
+            return .text(text)
+        } ?? .null
     }
 
     /// Lends the value where libpq has it; nil when it is NULL.

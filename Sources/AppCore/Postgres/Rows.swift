@@ -25,7 +25,12 @@ public struct Row: Sendable {
     let index: Int
 
     public func optionalString(_ column: String) throws(PostgresError) -> String? {
-        result.text(row: index, column: try number(of: column))
+        switch result.text(row: index, column: try number(of: column)) {
+        case .null: return nil
+        case .text(let text): return text
+        // A database without an encoding (SQL_ASCII) has bytes, and no text of ours says the same.
+        case .notUTF8: throw .decoding(column: column, reason: "is not UTF-8")
+        }
     }
 
     /// How many bytes the value has; nil when it is NULL.
@@ -33,15 +38,15 @@ public struct Row: Sendable {
         result.withBytes(row: index, column: try number(of: column)) { $0.count }
     }
 
-    /// Appends the value as the server sent it, NULL not at all. What is no UTF-8, in a database that does not look at its texts, is replaced.
-    func append(_ column: String, to bytes: inout [UInt8]) throws(PostgresError) {
-        _ = result.withBytes(row: index, column: try number(of: column)) { value in
-            if value.allSatisfy({ $0 < 0x80 }) || String(validating: value, as: UTF8.self) != nil {
-                bytes += value
-            } else {
-                bytes += String(decoding: value, as: UTF8.self).utf8
-            }
-        }
+    /// Appends the value as the server sent it, NULL not at all.
+    ///
+    /// - Returns: false for what is no UTF-8; nothing is appended then.
+    func append(_ column: String, to bytes: inout [UInt8]) throws(PostgresError) -> Bool {
+        result.withBytes(row: index, column: try number(of: column)) { value in
+            guard value.allSatisfy({ $0 < 0x80 }) || String(validating: value, as: UTF8.self) != nil else { return false }
+            bytes += value
+            return true
+        } ?? true
     }
 
     private func number(of column: String) throws(PostgresError) -> Int32 {
@@ -57,7 +62,10 @@ public struct Row: Sendable {
     public func optionalInt(_ column: String) throws(PostgresError) -> Int? { try parse(column, "a whole number") { Int($0) } }
     public func int(_ column: String) throws(PostgresError) -> Int { try need(column, optionalInt(column)) }
 
-    public func optionalDouble(_ column: String) throws(PostgresError) -> Double? { try parse(column, "a number") { Double($0) } }
+    /// `NaN` and `Infinity` are no numbers to whom an answer goes: JSON has no word for them.
+    public func optionalDouble(_ column: String) throws(PostgresError) -> Double? {
+        try parse(column, "a finite number") { Double($0).flatMap { $0.isFinite ? $0 : nil } }
+    }
     public func double(_ column: String) throws(PostgresError) -> Double { try need(column, optionalDouble(column)) }
 
     public func optionalBool(_ column: String) throws(PostgresError) -> Bool? {
@@ -68,6 +76,15 @@ public struct Row: Sendable {
     public func optionalTime(_ column: String) throws(PostgresError) -> WallTime? {
         try parse(column, "a timestamp with time zone") { WallTime(rfc3339: $0) }
     }
+    /// A date as `2026-11-24`; not one of the infinite ones, nor one before the year 1 or after 9999.
+    public func date(_ column: String) throws(PostgresError) -> String {
+        let text = try string(column)
+        guard text.utf8.count == 10, text.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") }) else {
+            throw .decoding(column: column, reason: "is not a date of the years 1 to 9999")
+        }
+        return text
+    }
+
     public func time(_ column: String) throws(PostgresError) -> WallTime { try need(column, optionalTime(column)) }
 
     private func parse<Value>(_ column: String, _ expected: String, _ convert: (String) -> Value?) throws(PostgresError) -> Value? {

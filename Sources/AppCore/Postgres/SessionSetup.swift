@@ -4,7 +4,12 @@ import Vitals
 /// How every session of ours begins: rows carry times as UTC, in ISO form, and a backslash in a plain literal is one, whatever the server's
 /// own settings.
 enum SessionSetup {
-    static let settings = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET standard_conforming_strings = on"
+    /// A database without an encoding keeps bytes, and PostgreSQL fails the whole answer for one of them that is no UTF-8. There we take the
+    /// bytes as they are, and look at each value ourselves.
+    static let settings = """
+        SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET standard_conforming_strings = on; \
+        SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII'
+        """
 
     /// The settings and the questions in one text, so in one round trip. A pooler keeps these settings for us: the server reports
     /// them as parameters, and PgBouncer puts them back on whichever server connection it lends.

@@ -17,6 +17,10 @@ public final class RedisConnection: Sendable {
         var connects = 0
         /// Kinds of reasons that the log has told since it went down: a new one is news, a retry is none.
         var told: Set<RedisError.Kind> = []
+        /// What the server of the last link said, for which we left it.
+        var farewell: RedisError?
+        /// A replica has refused us: a server that calls itself one is not signed in to.
+        var seeksPrimary = false
     }
 
     private let endpoint: RedisEndpoint
@@ -56,7 +60,33 @@ public final class RedisConnection: Sendable {
             guard case .down(let reason, let since) = status else { throw .down(reason: "not connected", since: .zero) }
             throw .down(reason: reason, since: .now() - since)
         }
-        return try await link.command(arguments, until: deadline ?? Deadline(.now() + budget))
+        do throws(RedisError) {
+            return try await link.command(arguments, until: deadline ?? Deadline(.now() + budget))
+        } catch {
+            if case .refused(let message) = error { leave(link, if: RedisTrouble.reaction(to: message), because: error) }
+            throw error
+        }
+    }
+
+    /// Gives up the present link for what its server said of itself; `run` makes another.
+    ///
+    /// - Returns: `refusal`, to be thrown.
+    func leave(_ refusal: RedisError) -> RedisError {
+        if let link = state.withLock({ $0.link }) { leave(link, if: .findPrimary, because: refusal) }
+        return refusal
+    }
+
+    private func leave(_ link: RedisLink, if reaction: RedisTrouble.Reaction, because refusal: RedisError) {
+        guard reaction == .findPrimary || reaction == .connectAgain else { return }
+        let isOurs = state.withLock { state in
+            // Of many commands that are refused at once the first counts.
+            guard state.link === link else { return false }
+            state.link = nil
+            state.farewell = refusal
+            if reaction == .findPrimary { state.seeksPrimary = true }
+            return true
+        }
+        if isOurs { link.close() }
     }
 
     /// Connects, and connects again whenever the link breaks, until cancelled.
@@ -95,14 +125,18 @@ public final class RedisConnection: Sendable {
             }
             if wasDown { logger.info("redis is available again", metadata: ["endpoint": "\(endpoint)"]) }
             await link.untilEnded()
-            return endpoint.end(because: link.failure)
+            let farewell = state.withLock { state in
+                defer { state.farewell = nil }
+                return state.farewell
+            }
+            return farewell.map { endpoint.failure(of: $0) } ?? endpoint.end(because: link.failure)
         } catch {
             return endpoint.failure(of: error)
         }
     }
 
     /// A link to the first of the name's addresses that answers: `localhost` may be `::1` to the resolver and `127.0.0.1` to Redis. Each gets
-    /// its share of the time. A refusal ends the search: it is an answer.
+    /// its share of the time. A refusal ends the search, since it is an answer; that of a replica does not, since the primary may be the next.
     private func signedIn() async throws -> RedisLink {
         let addresses = try await resolved()
         var failures: [String] = []
@@ -113,7 +147,7 @@ public final class RedisConnection: Sendable {
                 return link
             } catch {
                 if addresses.count == 1 || Task.isCancelled { throw error }
-                if case .refused = error { throw error }
+                if case .refused(let message) = error, RedisTrouble.reaction(to: message) != .findPrimary { throw error }
                 let reason = if case .down(let reason, _) = error { reason } else { "\(error)" }
                 failures.append("\(address.text): \(reason)")
             }
@@ -134,11 +168,46 @@ public final class RedisConnection: Sendable {
                 _ = try await link.command(["AUTH"] + credentials, until: deadline)
             }
             if endpoint.database != 0 { _ = try await link.command(["SELECT", "\(endpoint.database)"], until: deadline) }
-            // A frozen server accepts connections, too; only an answer shows that it is there.
-            _ = try await link.command(["PING"], until: deadline)
+            try await answers(link, until: deadline)
+            if state.withLock({ $0.seeksPrimary }) { try await confirmPrimary(link, until: deadline) }
         } catch {
             link.close()
             throw error
+        }
+    }
+
+    /// A frozen server accepts connections, too; only an answer shows that it is there. That PING is not for us is one.
+    private func answers(_ link: RedisLink, until deadline: Deadline) async throws(RedisError) {
+        do throws(RedisError) {
+            _ = try await link.command(["PING"], until: deadline)
+        } catch {
+            guard error.isForbidden else { throw error }
+        }
+    }
+
+    /// A server that does not say what it is is taken as it is: the next write will show.
+    private func confirmPrimary(_ link: RedisLink, until deadline: Deadline) async throws(RedisError) {
+        let role = try await role(of: link, until: deadline)
+        guard role != "slave", role != "replica" else { throw .isReplica }
+        state.withLock { $0.seeksPrimary = false }
+    }
+
+    /// By HELLO, which every user may send but no Redis before 6 knows, else by ROLE.
+    private func role(of link: RedisLink, until deadline: Deadline) async throws(RedisError) -> String? {
+        do throws(RedisError) {
+            guard case .array(let facts) = try await link.command(["HELLO", "2"], until: deadline),
+                let place = facts.firstIndex(of: .string(Array("role".utf8))), facts.indices.contains(place + 1)
+            else { return nil }
+            return facts[place + 1].text
+        } catch {
+            guard case .refused = error else { throw error }
+        }
+        do throws(RedisError) {
+            guard case .array(let facts) = try await link.command(["ROLE"], until: deadline) else { return nil }
+            return facts.first?.text
+        } catch {
+            guard case .refused = error else { throw error }
+            return nil
         }
     }
 
@@ -157,7 +226,7 @@ public final class RedisConnection: Sendable {
         }
         link?.close()
         if isNew, !Task.isCancelled {
-            logger.warning("redis is unavailable", metadata: ["endpoint": "\(endpoint)", "reason": "\(reason.oneLine(limit: 200))"])
+            logger.warning("redis is unavailable", metadata: ["endpoint": "\(endpoint)", "reason": "\(reason.oneLine(limit: 300))"])
         }
     }
 }

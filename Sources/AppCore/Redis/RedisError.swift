@@ -36,18 +36,25 @@ public enum RedisError: Error, Sendable {
         case .timeout: .timeout
         case .tooManyPending: .full
         case .cancelled: .other
-        case .down(let reason, _), .connectionLost(let reason), .refused(let reason): Self.kind(of: reason)
+        case .down(let reason, _), .connectionLost(let reason), .refused(let reason): RedisTrouble.of(reason)?.kind ?? .other
         }
     }
 
-    // Redis tells errors apart by their first word, the kernel by its sentence.
-    private static func kind(of reason: String) -> Kind {
-        func says(_ words: String...) -> Bool { words.contains { reason.contains($0) } }
-        if says("NOAUTH", "WRONGPASS", "NOPERM", "invalid password", "without any password") { return .auth }
-        if says("max number of clients", "OOM ") { return .full }
-        if says("no answer", "timed out", "did not answer in time") { return .timeout }
-        if says("refused", "No such file", "closed", "reset by peer", "unreachable", "cannot resolve") { return .refused }
-        return .other
+    /// What happened, and what a person can do where something can be done.
+    public var explained: String {
+        switch self {
+        case .refused(let message): RedisTrouble.explained(message)
+        default: description
+        }
+    }
+
+    /// What a replica would say to a write, said by us: it told its role.
+    static let isReplica = RedisError.refused("READONLY (its role is replica)")
+
+    /// Redis is there and answers; this one command is not for us, because of its ACL or because it has another name there.
+    var isForbidden: Bool {
+        guard case .refused(let message) = self, let trouble = RedisTrouble.of(message) else { return false }
+        return trouble == .forbidden || trouble == .lacking
     }
 }
 

@@ -10,11 +10,26 @@ extension RedisConnection {
         return .now() - began
     }
 
-    /// What `INFO` says, by field name: `used_memory`, `connected_clients`, `redis_version` and so on.
+    /// What `INFO` says, by field name: `used_memory`, `connected_clients`, `redis_version` and so on. Nil from a server that answers, and
+    /// does not let this user look.
+    ///
+    /// A replica that takes no writes is an error, and the link to it is given up: another server may stand behind the address by now.
     ///
     /// - Throws: `RedisError`.
-    public func info(until deadline: Deadline? = nil) async throws(RedisError) -> [String: String] {
-        RedisInfo.fields(try await command(["INFO"], until: deadline).text ?? "")
+    public func info(until deadline: Deadline? = nil) async throws(RedisError) -> [String: String]? {
+        do throws(RedisError) {
+            let fields = RedisInfo.fields(try await command(["INFO"], until: deadline).text ?? "")
+            if fields["role"] == "slave", fields["slave_read_only"] == "1" { throw leave(.isReplica) }
+            return fields
+        } catch {
+            guard error.isForbidden else { throw error }
+        }
+        do throws(RedisError) {
+            _ = try await ping(until: deadline)
+        } catch {
+            guard error.isForbidden else { throw error }
+        }
+        return nil
     }
 }
 

@@ -82,7 +82,7 @@ public struct AgentTask: Sendable, Codable, Hashable, Identifiable {
         currentStep = try row.optionalString("current_step")
         progress = try row.double("progress")
         error = try row.optionalString("error")
-        result = try row.optionalString("result").flatMap { JSONValue(text: $0) }
+        result = try row.optionalJSON("result")
         requested = try row.optionalString("requested").flatMap { TaskAction(rawValue: $0) }
         eventSequence = try row.int("event_sequence")
         createdAt = try row.time("created_at")

@@ -8,19 +8,21 @@ public struct AgentTaskStore: Sendable {
     let handlers: [any TaskHandler]
     /// Told of each workspace whose tasks, snapshots or log were written, or may have been; the steps of a running task excepted.
     let onWrite: @Sendable (Workspace.ID) -> Void
+    let unreadable: UnreadableRows
 
     /// - Parameters:
     ///   - handlers: the kinds of work that exist; a task of another type is refused.
     ///   - onWrite: told of each workspace whose tasks, snapshots or log were written, or may have been; the steps of a running task
     ///     excepted.
     public init(
-        database: Database, hub: EventHub, handlers: [any TaskHandler] = TaskHandlers.all,
+        database: Database, hub: EventHub, handlers: [any TaskHandler] = TaskHandlers.all, unreadable: UnreadableRows = UnreadableRows(),
         onWrite: @escaping @Sendable (Workspace.ID) -> Void = { _ in }
     ) {
         self.database = database
         self.hub = hub
         self.handlers = handlers
         self.onWrite = onWrite
+        self.unreadable = unreadable
         roster = TaskRoster()
     }
 

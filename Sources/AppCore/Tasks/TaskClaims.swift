@@ -30,7 +30,7 @@ extension AgentTaskStore {
     /// One workspace has at most `perWorkspace` running tasks, counted over all workers; workers that claim at the same moment
     /// may overshoot it, since neither waits for the other.
     func claim(limit: Int, perWorkspace: Int, worker: String, lease leaseTime: Duration, maxAttempts: Int) async throws -> [Claim] {
-        try await namingMigrations {
+        let rows = try await namingMigrations {
             try await database.query(
                 """
                 WITH busy AS (
@@ -59,15 +59,38 @@ extension AgentTaskStore {
                     SELECT id, event_sequence, 'task:started', jsonb_build_object('attempt', attempt, 'type', type) FROM claimed)
                 SELECT \(unescaped: AgentTask.columns), failures, extract(epoch FROM now() - queued_at)::float8 AS waited
                 FROM claimed ORDER BY queued_at
-                """, for: "tasks.claim"
-            ).map { row in
-                let task = try AgentTask(row)
-                let event = TaskEvent(
-                    taskID: task.id, sequence: task.eventSequence, kind: .taskStarted,
-                    payload: ["attempt": .integer(task.attempt), "type": .string(task.type)], at: task.updatedAt)
-                hub.publish(event)
-                return Claim(task: task, failures: try row.int("failures"), waited: .seconds(try row.double("waited")))
+                """, for: "tasks.claim")
+        }
+        var claims: [Claim] = []
+        for row in rows {
+            do {
+                claims.append(try claimed(row))
+            } catch {
+                await failUnreadable(row, error)
             }
+        }
+        return claims
+    }
+
+    private func claimed(_ row: Row) throws(PostgresError) -> Claim {
+        let task = try AgentTask(row)
+        let claim = Claim(task: task, failures: try row.int("failures"), waited: .seconds(try row.double("waited")))
+        let event = TaskEvent(
+            taskID: task.id, sequence: task.eventSequence, kind: .taskStarted,
+            payload: ["attempt": .integer(task.attempt), "type": .string(task.type)], at: task.updatedAt)
+        hub.publish(event)
+        return claim
+    }
+
+    /// A claimed task whose row cannot be read fails by itself. Left as it is, it would come back with every claim.
+    private func failUnreadable(_ row: Row, _ error: any Error) async {
+        unreadable.tell(of: row, in: "agent_tasks", error, "the task has failed")
+        do {
+            let workspace = try Workspace.ID(row, "workspace_id")
+            try await fail(AgentTask.ID(row, "id"), attempt: row.int("attempt"), of: workspace, reason: "its row cannot be read: \(error)")
+        } catch {
+            // Its lease ends by itself; then it is claimed, and fails, again.
+            return
         }
     }
 
@@ -111,13 +134,17 @@ extension AgentTaskStore {
     }
 
     func fail(_ task: AgentTask, reason: String) async throws {
-        defer { onWrite(task.workspaceID) }
+        try await fail(task.id, attempt: task.attempt, of: task.workspaceID, reason: reason)
+    }
+
+    private func fail(_ id: AgentTask.ID, attempt: Int, of workspace: Workspace.ID, reason: String) async throws {
+        defer { onWrite(workspace) }
         _ = try await eventRow(
             """
             WITH held AS (
                 UPDATE agent_tasks SET state = 'failed', error = \(reason), requested = NULL, finished_at = now(), lease_ends_at = NULL,
                     event_sequence = event_sequence + 1, updated_at = now()
-                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING id, workspace_id, type, attempt, error, event_sequence),
+                WHERE id = \(id) AND attempt = \(attempt) AND state = 'running' RETURNING id, workspace_id, type, attempt, error, event_sequence),
             audited AS (
                 INSERT INTO ai_audit_logs (workspace_id, task_id, action, summary)
                 SELECT workspace_id, id, type || '.failed', error FROM held)

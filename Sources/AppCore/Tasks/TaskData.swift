@@ -71,7 +71,7 @@ public struct FinancialStatement: Sendable, Hashable {
 extension FinancialStatement {
     init(_ row: Row) throws(PostgresError) {
         self.init(
-            periodEnd: try row.string("period_end"), revenue: try row.double("revenue"), grossProfit: try row.double("gross_profit"),
+            periodEnd: try row.date("period_end"), revenue: try row.double("revenue"), grossProfit: try row.double("gross_profit"),
             operatingIncome: try row.double("operating_income"), netIncome: try row.double("net_income"),
             totalAssets: try row.double("total_assets"), totalDebt: try row.double("total_debt"), shares: try row.double("shares"))
     }

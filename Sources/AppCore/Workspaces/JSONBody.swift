@@ -26,8 +26,8 @@ struct JSONBody: Decoder, SingleValueDecodingContainer {
         let found: Any?
         switch type {
         case is JSONValue.Type:
-            guard !value.containsInfinity else {
-                throw DecodingError.dataCorruptedError(in: self, debugDescription: "has a number that is too large to be kept")
+            if let fault = value.unkeptNumber {
+                throw DecodingError.dataCorruptedError(in: self, debugDescription: "has a number that \(fault)")
             }
             found = value
         case is String.Type: found = value.stringValue

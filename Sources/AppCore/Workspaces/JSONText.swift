@@ -17,6 +17,7 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
         case .bool(let flag): output += (flag ? "true" : "false").utf8
         case .integer(let whole): output += String(whole).utf8
         case .number(let number): output += (number.isFinite ? "\(number)" : "null").utf8
+        case .decimal(let number): output += "\(number)".utf8
         case .string(let text): Self.appendQuoted(text, to: &output)
         case .array(let elements):
             output.append(UInt8(ascii: "["))
@@ -57,19 +58,33 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
     /// How deep lists and objects may nest: the reader has one frame of the stack for each.
     static let depthLimit = 64
 
-    /// Nil when the text is not one JSON value (RFC 8259) or nests deeper than `depthLimit`.
-    public init?(text: some StringProtocol) { self.init(JSONReader(bytes: Array(text.utf8), keepsInfinity: false)) }
-
-    /// What a client sent: a byte order mark at the start is passed over, and a number that is too large for a double is an infinite one,
-    /// so that the field it stands in can be named.
-    init?(body bytes: [UInt8]) {
-        var reader = JSONReader(bytes: bytes, keepsInfinity: true)
-        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { reader.position = 3 }
-        self.init(reader)
+    /// Nil when the text is not one JSON value (RFC 8259), or one that would not come back as it was: it nests deeper than `depthLimit`, has a
+    /// number that nothing here holds exactly, or two names in one object that Unicode takes for the same.
+    public init?(text: some StringProtocol) {
+        var reader = JSONReader(bytes: Array(text.utf8), keepsInfinity: false)
+        self.init(&reader)
     }
 
-    private init?(_ start: JSONReader) {
-        var reader = start
+    /// What a client sent: a byte order mark at the start is passed over, and a number that cannot be kept exactly is one that is not finite, so
+    /// that the field it stands in can be named.
+    ///
+    /// - Throws: `RequestProblem` about the body.
+    static func body(_ bytes: [UInt8]) throws(RequestProblem) -> JSONValue {
+        var reader = JSONReader(bytes: bytes, keepsInfinity: true)
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { reader.position = 3 }
+        if let value = JSONValue(&reader) { return value }
+        if let twin = reader.twin {
+            throw .invalid(field: "body", reason: "has two names in one object that Unicode takes for the same: \"\(twin.clipped)\"")
+        }
+        throw .invalid(field: "body", reason: "is not valid JSON, or nests deeper than \(depthLimit)")
+    }
+
+    init?(body bytes: [UInt8]) {
+        guard let value = try? Self.body(bytes) else { return nil }
+        self = value
+    }
+
+    private init?(_ reader: inout JSONReader) {
         guard let value = reader.value(depth: 0), reader.isAtEnd() else { return nil }
         self = value
     }
@@ -79,6 +94,8 @@ private struct JSONReader {
     let bytes: [UInt8]
     let keepsInfinity: Bool
     var position = 0
+    /// A name that stands in one object twice, composed and decomposed.
+    private(set) var twin: String?
 
     init(bytes: [UInt8], keepsInfinity: Bool) {
         self.bytes = bytes
@@ -131,6 +148,11 @@ private struct JSONReader {
         repeat {
             skipBlanks()
             guard let name = string(), take(UInt8(ascii: ":")), let member = value(depth: depth + 1) else { return nil }
+            // To a dictionary "é" is the same in one piece and in two; PostgreSQL keeps both.
+            if let other = members.index(forKey: name), !members.keys[other].utf8.elementsEqual(name.utf8) {
+                twin = name
+                return nil
+            }
             members[name] = member
         } while take(UInt8(ascii: ","))
         return take(UInt8(ascii: "}")) ? .object(members) : nil
@@ -156,10 +178,10 @@ private struct JSONReader {
         guard let first = digits.first, (0x30...0x39).contains(first), let last = token.last, (0x30...0x39).contains(last),
             !(first == 0x30 && digits.dropFirst().first.map { (0x30...0x39).contains($0) } == true)
         else { return nil }
-        let text = String(decoding: token, as: UTF8.self)
-        if let whole = Int(text) { return .integer(whole) }
-        guard let value = Double(text), value.isFinite || keepsInfinity else { return nil }
-        return .number(value)
+        if let value = JSONValue(number: token) { return value }
+        guard keepsInfinity, let value = Double(String(decoding: token, as: UTF8.self)) else { return nil }
+        // Neither is kept; which it is tells what is wrong with it.
+        return .number(value.isFinite ? .nan : .infinity)
     }
 
     private mutating func string() -> String? {

@@ -1,9 +1,13 @@
+public import FoundationEssentials
+
 /// Any JSON: what clients attach to tasks and snapshots, and what handlers find out.
 public enum JSONValue: Sendable, Hashable {
     case null
     case bool(Bool)
     case integer(Int)
     case number(Double)
+    /// A number that no `Double` says exactly, of up to 38 digits.
+    case decimal(Decimal)
     case string(String)
     case array([JSONValue])
     case object([String: JSONValue])
@@ -27,6 +31,7 @@ public enum JSONValue: Sendable, Hashable {
         switch self {
         case .integer(let value): Double(value)
         case .number(let value): value
+        case .decimal(let value): Double("\(value)")
         default: nil
         }
     }
@@ -44,20 +49,20 @@ public enum JSONValue: Sendable, Hashable {
         return .number((value * scale).rounded() / scale)
     }
 
-    /// True if some number in it is too large for a double, and would be written as null.
-    var containsInfinity: Bool {
+    /// What is wrong with a number in it that cannot be kept, and would be written as null; nil when there is none.
+    var unkeptNumber: String? {
         switch self {
-        case .null, .bool, .integer, .string: false
-        case .number(let number): !number.isFinite
-        case .array(let elements): elements.contains(where: \.containsInfinity)
-        case .object(let members): members.values.contains(where: \.containsInfinity)
+        case .null, .bool, .integer, .decimal, .string: nil
+        case .number(let number): number.isFinite ? nil : number.isNaN ? "has more than 38 digits" : "is too large to be kept"
+        case .array(let elements): elements.lazy.compactMap(\.unkeptNumber).first
+        case .object(let members): members.values.lazy.compactMap(\.unkeptNumber).first
         }
     }
 
     /// True if some text in it holds U+0000, which `jsonb` refuses.
     var containsNUL: Bool {
         switch self {
-        case .null, .bool, .integer, .number: false
+        case .null, .bool, .integer, .number, .decimal: false
         case .string(let text): text.utf8.contains(0)
         case .array(let elements): elements.contains(where: \.containsNUL)
         case .object(let members): members.contains { $0.key.utf8.contains(0) || $0.value.containsNUL }
@@ -118,6 +123,7 @@ extension JSONValue: Codable {
         case .bool(let flag): try encode(to: encoder) { try $0.encode(flag) }
         case .integer(let whole): try encode(to: encoder) { try $0.encode(whole) }
         case .number(let number): try encode(to: encoder) { try $0.encode(number) }
+        case .decimal(let number): try encode(to: encoder) { try $0.encode(number) }
         case .string(let text): try encode(to: encoder) { try $0.encode(text) }
         }
     }

@@ -11,11 +11,13 @@ struct WorkspaceOverview {
     /// The last visit was noted more than a minute ago, and the server takes writes.
     let isVisitToBeNoted: Bool
 
-    /// - Parameter answers: the rows of `statements(for:)`, in order.
+    /// - Parameters:
+    ///   - answers: the rows of `statements(for:)`, in order.
+    ///   - unreadable: told of days that cannot be counted with.
     /// - Throws: `RequestProblem.notFound`.
-    init(_ id: Workspace.ID, _ answers: [Rows]) throws {
+    init(_ id: Workspace.ID, _ answers: [Rows], _ unreadable: UnreadableRows) throws {
         guard let row = answers[0].first else { throw RequestProblem.notFound(what: "workspace \(id)") }
-        let market = MarketSummary(newestFirst: try answers[4].map { row in try MarketDay(row) })
+        let market = MarketSummary(newestFirst: answers[4].readable(of: "market_snapshots", unreadable, MarketDay.init))
         var bytes = Array("{\"auditLogs\":".utf8)
         try RowDocument.auditLog.append(all: answers[1], to: &bytes)
         if let market {

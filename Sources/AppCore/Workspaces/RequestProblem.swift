@@ -19,9 +19,7 @@ public enum RequestProblem: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// Decodes a JSON body, naming the field that does not fit.
     public static func decode<Value: Decodable>(_ type: Value.Type, from body: some Sequence<UInt8>) throws(RequestProblem) -> Value {
-        guard let value = JSONValue(body: Array(body)) else {
-            throw .invalid(field: "body", reason: "is not valid JSON, or nests deeper than \(JSONValue.depthLimit)")
-        }
+        let value = try JSONValue.body(Array(body))
         do {
             return try JSONBody(value: value).decode(type)
         } catch let error as DecodingError {

@@ -70,7 +70,7 @@ struct RowDocument: Sendable {
 
     // MARK: Telling
 
-    /// Appends the row as one object. NULL is left out; what is too long as well, and then stands in `omitted` with its length.
+    /// Appends the row as one object. NULL is left out; what is too long, or no UTF-8, as well, and then stands in `omitted` with its length.
     func append(_ row: Row, to bytes: inout [UInt8]) throws(PostgresError) {
         var omitted: [(name: String, length: Int)] = []
         var separator = UInt8(ascii: "{")
@@ -80,14 +80,19 @@ struct RowDocument: Sendable {
             separator = UInt8(ascii: ",")
         }
         for member in members {
-            guard try row.length(member.column) != nil else {
+            guard let length = try row.length(member.column) else {
                 if member.isBounded, let length = try row.optionalInt("\(member.column)_bytes") { omitted.append((member.name, length)) }
                 continue
             }
             switch member.form {
             case .json:
+                let before = (bytes.count, separator)
                 begin(member.name)
-                try row.append(member.column, to: &bytes)
+                if try !row.append(member.column, to: &bytes) {
+                    bytes.removeLast(bytes.count - before.0)
+                    separator = before.1
+                    omitted.append((member.name, length))
+                }
             case .number:
                 let number = try row.string(member.column)
                 guard number != "NaN", !number.hasSuffix("Infinity") else { continue }
@@ -98,8 +103,12 @@ struct RowDocument: Sendable {
                 begin(member.name)
                 JSONValue.appendQuoted(WallTime(rfc3339: text)?.rfc3339Exact ?? text, to: &bytes)
             case .word, .text:
+                guard let text = try? row.string(member.column) else {
+                    omitted.append((member.name, length))
+                    continue
+                }
                 begin(member.name)
-                JSONValue.appendQuoted(try row.string(member.column), to: &bytes)
+                JSONValue.appendQuoted(text, to: &bytes)
             }
         }
         if !omitted.isEmpty {

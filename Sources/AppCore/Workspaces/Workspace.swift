@@ -18,13 +18,16 @@ public struct Workspace: Sendable, Codable, Hashable, Identifiable {
     public var updatedAt: WallTime
     /// When somebody last looked at the overview, to the minute.
     public var lastAccessedAt: WallTime
+    /// It was read from a standby, which may be behind. Not told to clients.
+    public private(set) var mayLag = false
 
     private enum CodingKeys: String, CodingKey {
         case id, name, ticker, status, thesis, version, createdAt, updatedAt, lastAccessedAt
         case userID = "userId"
     }
 
-    static let columns = "id, user_id, name, ticker, status, thesis, version, created_at, updated_at, last_accessed_at"
+    static let columns =
+        "id, user_id, name, ticker, status, thesis, version, created_at, updated_at, last_accessed_at, pg_is_in_recovery() AS may_lag"
 
     init(_ row: Row) throws(PostgresError) {
         id = try ID(row, "id")
@@ -37,6 +40,7 @@ public struct Workspace: Sendable, Codable, Hashable, Identifiable {
         createdAt = try row.time("created_at")
         updatedAt = try row.time("updated_at")
         lastAccessedAt = try row.time("last_accessed_at")
+        mayLag = try row.bool("may_lag")
     }
 }
 
@@ -122,7 +126,15 @@ extension Row {
     }
 
     func json(_ column: String) throws(PostgresError) -> JSONValue {
-        guard let value = JSONValue(text: try string(column)) else { throw .decoding(column: column, reason: "is not JSON") }
+        guard let value = try optionalJSON(column) else { throw .decoding(column: column, reason: "is NULL") }
+        return value
+    }
+
+    func optionalJSON(_ column: String) throws(PostgresError) -> JSONValue? {
+        guard let text = try optionalString(column) else { return nil }
+        guard let value = JSONValue(text: text) else {
+            throw .decoding(column: column, reason: "is JSON that cannot be kept as it is: nested deeper than \(JSONValue.depthLimit), a number of more than 38 digits, or a name twice")
+        }
         return value
     }
 }

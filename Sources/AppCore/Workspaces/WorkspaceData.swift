@@ -86,7 +86,7 @@ public struct MarketDay: Sendable, Codable, Hashable {
 extension MarketDay {
     init(_ row: Row) throws(PostgresError) {
         self.init(
-            ticker: try row.string("ticker"), date: try row.string("snapshot_date"), open: try row.double("open"),
+            ticker: try row.string("ticker"), date: try row.date("snapshot_date"), open: try row.double("open"),
             high: try row.double("high"), low: try row.double("low"), close: try row.double("close"), volume: try row.int("volume"))
     }
 }

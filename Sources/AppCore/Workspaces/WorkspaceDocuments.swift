@@ -33,6 +33,10 @@ extension WorkspaceStore {
     /// Stores a snapshot, and answers it as it is stored.
     public func addSnapshotDocument(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> JSONDocument {
         try new.validate()
+        return try await noticingAbsence(of: id) { try await insertedSnapshot(id, new) }
+    }
+
+    private func insertedSnapshot(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> JSONDocument {
         do {
             return try await namingMigrations {
                 let rows = try await database.query(

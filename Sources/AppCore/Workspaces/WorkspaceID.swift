@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 extension Workspace {
     /// The number of a workspace, from 1 on, as the database counts them. A task's identity does not fit where this is wanted.
     ///
@@ -64,6 +66,7 @@ extension Workspace {
                 // Its value alone is known, not how it was written.
                 case .number(let number) where number >= 0x1p63: "is too large"
                 case .number(let number): number < 0 ? "is negative" : "has a point or an exponent"
+                case .decimal(let number): number < 0 ? "is negative" : number > Decimal(Int.max) ? "is too large" : "has a point or an exponent"
                 case .string(let text): "is \"\(text.clipped)\""
                 case .array: "is a list"
                 case .object: "is an object"

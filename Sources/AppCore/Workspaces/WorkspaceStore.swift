@@ -8,12 +8,15 @@ public struct WorkspaceStore: Sendable {
     let database: Database
     private let cache: TieredCache
     private let visits: Visits
+    private let unreadable: UnreadableRows
 
     public init(
-        database: Database, cache: TieredCache, time: any TimeSource = SystemTime(), logger: Logger = Logger(label: "workspaces")
+        database: Database, cache: TieredCache, unreadable: UnreadableRows = UnreadableRows(), time: any TimeSource = SystemTime(),
+        logger: Logger = Logger(label: "workspaces")
     ) {
         self.database = database
         self.cache = cache
+        self.unreadable = unreadable
         visits = Visits(database: database, time: time, logger: logger)
     }
 
@@ -34,7 +37,7 @@ public struct WorkspaceStore: Sendable {
                 "SELECT \(unescaped: Workspace.columns) FROM workflows ORDER BY last_accessed_at DESC LIMIT \(limit)"
             }
         return try await namingMigrations {
-            try await database.query(whose, for: "workspace.list").map { row in try Workspace(row) }
+            try await database.query(whose, for: "workspace.list").readable(of: "workflows", unreadable, Workspace.init)
         }
     }
 
@@ -92,31 +95,42 @@ public struct WorkspaceStore: Sendable {
     /// Changes what the patch names. Whoever reads after this returns sees it, on whichever path.
     public func update(_ id: Workspace.ID, _ patch: WorkspacePatch) async throws -> Workspace {
         try patch.validate()
-        let changed = try await namingMigrations {
-            let rows = try await database.query(
-                """
-                UPDATE workflows SET
-                    name = coalesce(\(patch.name), name), ticker = coalesce(\(patch.ticker), ticker),
-                    status = coalesce(\(patch.status?.rawValue), status), thesis = coalesce(\(patch.thesis), thesis),
-                    version = version + 1, updated_at = now()
-                WHERE id = \(id) RETURNING \(unescaped: Workspace.columns)
-                """, for: "workspace.update")
-            guard let row = rows.first else { throw RequestProblem.notFound(what: "workspace \(id)") }
-            return try Workspace(row)
+        return try await cache.writing(Self.cacheKey(id)) {
+            try await namingMigrations {
+                let rows = try await database.query(
+                    """
+                    UPDATE workflows SET
+                        name = coalesce(\(patch.name), name), ticker = coalesce(\(patch.ticker), ticker),
+                        status = coalesce(\(patch.status?.rawValue), status), thesis = coalesce(\(patch.thesis), thesis),
+                        version = version + 1, updated_at = now()
+                    WHERE id = \(id) RETURNING \(unescaped: Workspace.columns)
+                    """, for: "workspace.update")
+                return try Self.workspace(id, in: rows)
+            }
         }
-        await cache.store(changed, for: Self.cacheKey(id))
-        return changed
+    }
+
+    /// Around what finds out by itself whether the workspace is there: when it is not, the cache must not have it either.
+    func noticingAbsence<Result>(of id: Workspace.ID, _ body: () async throws -> Result) async throws -> Result {
+        do {
+            return try await body()
+        } catch let problem as RequestProblem {
+            if case .notFound = problem { await cache.forget(Self.cacheKey(id)) }
+            throw problem
+        }
     }
 
     // MARK: One workspace's data
 
     /// All that the first screen of a workspace shows, in one round trip.
     public func overview(_ id: Workspace.ID) async throws -> JSONDocument {
-        try await namingMigrations {
-            try await database.withConnection(for: "workspace.overview") { lease in
-                let overview = try WorkspaceOverview(id, try await lease.batch(WorkspaceOverview.statements(for: id)))
-                if overview.isVisitToBeNoted { visits.note(id) }
-                return overview.document
+        try await noticingAbsence(of: id) {
+            try await namingMigrations {
+                try await database.withConnection(for: "workspace.overview") { lease in
+                    let overview = try WorkspaceOverview(id, try await lease.batch(WorkspaceOverview.statements(for: id)), unreadable)
+                    if overview.isVisitToBeNoted { visits.note(id) }
+                    return overview.document
+                }
             }
         }
     }
@@ -138,12 +152,17 @@ public struct WorkspaceStore: Sendable {
                 """
             }
         return try await namingMigrations {
-            try await database.query(statement, for: "workspace.snapshots").map { row in try DataSnapshot(row) }
+            try await database.query(statement, for: "workspace.snapshots").readable(
+                of: "workspace_data_snapshots", unreadable, DataSnapshot.init)
         }
     }
 
     public func addSnapshot(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> DataSnapshot {
         try new.validate()
+        return try await noticingAbsence(of: id) { try await insertSnapshot(id, new) }
+    }
+
+    private func insertSnapshot(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> DataSnapshot {
         do {
             return try await namingMigrations {
                 let rows = try await database.query(
@@ -167,7 +186,7 @@ public struct WorkspaceStore: Sendable {
             try await database.query(
                 "SELECT \(unescaped: AuditLog.columns) FROM ai_audit_logs WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT \(limit)",
                 for: "workspace.audit-logs"
-            ).map { row in try AuditLog(row) }
+            ).readable(of: "ai_audit_logs", unreadable, AuditLog.init)
         }
     }
 
@@ -181,7 +200,7 @@ public struct WorkspaceStore: Sendable {
             try await database.query(
                 "SELECT \(unescaped: MarketDay.columns) FROM market_snapshots WHERE ticker = \(ticker) ORDER BY snapshot_date DESC LIMIT \(limit)",
                 for: "market.history"
-            ).map { row in try MarketDay(row) }
+            ).readable(of: "market_snapshots", unreadable, MarketDay.init)
         }
         guard !days.isEmpty else { throw RequestProblem.notFound(what: "market data for \(ticker)") }
         return days

@@ -133,7 +133,7 @@ struct ErrorAnswer: Error, Equatable {
             let rule = server.constraint.map { ", \"\($0)\"" } ?? ""
             self.init(.conflict, "conflict", "it contradicts a rule of the database\(rule)")
             isUnexpected = true
-        case .text: self.init(.badRequest, "invalid", "a text contains a NUL character, which the database cannot hold")
+        case .text: self.init(.badRequest, "invalid", "a text contains a character that the database cannot hold: NUL, or one that its encoding lacks")
         case .statement: self = .unexpected
         }
     }

@@ -1,16 +1,48 @@
 import AppCore
 import Probes
+import Synchronization
 import Vitals
 
-/// Asks Redis itself, over a connection apart from the cache's.
+/// Asks Redis itself, over a connection apart from the cache's, and whether the cache can use it.
+///
+/// A Redis that does not let us look answers all the same: what it holds is then absent, and nothing is down.
 enum RedisWatch {
-    static func probe(_ connection: RedisConnection, interval: Duration, timeout: Duration, time: any TimeSource) -> Probe {
-        Probe(id: "redis", component: "redis", interval: interval, timeout: timeout) {
+    /// What keeps the cache from a Redis that answers is told after this time. The cache's own connection rests for up to 2.4 s between two
+    /// attempts, so a restart is over by then.
+    static let patience = Duration.seconds(5)
+
+    /// - Parameter obstacle: what keeps the cache from Redis at present.
+    static func probe(
+        _ connection: RedisConnection, interval: Duration, timeout: Duration, time: any TimeSource,
+        obstacle: @escaping @Sendable () -> RedisObstacle? = { nil }
+    ) -> Probe {
+        let judge = Judge()
+        return Probe(id: "redis", component: "redis", interval: interval, timeout: timeout) {
+            let info: [String: String]?
             do {
-                return measurement(try await connection.info(until: Deadline(time.now() + timeout)))
+                info = try await connection.info(until: Deadline(time.now() + timeout))
             } catch let error as RedisError {
+                judge.doesNotAnswer()
                 throw failure(error, timeout: timeout)
             }
+            if let obstacle = judge.lasting(obstacle(), at: time.now()) { throw failure(obstacle) }
+            return info.map(measurement) ?? Measurement(summary: "it answers; INFO is not for this user")
+        }
+    }
+
+    /// Tells an obstacle that lasts although Redis answers from one that will be gone in a moment.
+    final class Judge: Sendable {
+        private let answersSince = Mutex<MonotonicInstant?>(nil)
+
+        func doesNotAnswer() { answersSince.withLock { $0 = nil } }
+
+        func lasting(_ obstacle: RedisObstacle?, at now: MonotonicInstant) -> RedisObstacle? {
+            let since = answersSince.withLock { answersSince in
+                answersSince = answersSince ?? now
+                return answersSince ?? now
+            }
+            guard let obstacle, now - max(obstacle.since, since) >= RedisWatch.patience else { return nil }
+            return obstacle
         }
     }
 
@@ -31,9 +63,13 @@ enum RedisWatch {
         return Measurement(values: values, facts: facts, summary: info["connected_clients"].map { "\($0) clients" })
     }
 
-    static func failure(_ error: RedisError, timeout: Duration) -> ProbeFailure {
-        let reason = reason(error, timeout: timeout).oneLine(limit: 200)
-        return switch error.kind {
+    static func failure(_ error: RedisError, timeout: Duration) -> ProbeFailure { failure(error.kind, reason(error, timeout: timeout)) }
+
+    static func failure(_ obstacle: RedisObstacle) -> ProbeFailure { failure(obstacle.kind, obstacle.reason) }
+
+    private static func failure(_ kind: RedisError.Kind, _ reason: String) -> ProbeFailure {
+        let reason = reason.oneLine(limit: 300)
+        return switch kind {
         case .refused: ProbeFailure(.refused, reason)
         case .timeout: ProbeFailure(.timeout, reason)
         case .auth: ProbeFailure(.auth, reason)
@@ -45,8 +81,8 @@ enum RedisWatch {
     private static func reason(_ error: RedisError, timeout: Duration) -> String {
         switch error {
         case .timeout, .cancelled: "no reply within \(timeout.text)"
-        case .down(let reason, _), .connectionLost(let reason), .refused(let reason): reason
-        case .tooManyPending: "\(error)"
+        case .down(let reason, _), .connectionLost(let reason): reason
+        case .refused, .tooManyPending: error.explained
         }
     }
 }

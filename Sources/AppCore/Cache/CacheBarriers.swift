@@ -1,0 +1,51 @@
+import Vitals
+
+/// Keys whose row may have changed behind the back of the loads that are under way. Pure: it is given `now`.
+///
+/// A write without an answer may take effect until its statement has ended in the server, which nobody sees. So long the key is in doubt:
+/// what is loaded is told, and kept for a moment only.
+struct CacheBarriers {
+    private struct Barrier {
+        /// What was loaded before it is not kept.
+        var since: MonotonicInstant
+        var doubtUntil: MonotonicInstant?
+        /// From here on no load of before is under way, and nothing is in doubt.
+        var until: MonotonicInstant
+    }
+
+    private var barriers: [String: Barrier] = [:]
+    /// What holds for all keys: more barriers were needed than are kept.
+    private var everywhere: Barrier?
+
+    static let limit = 10_000
+    /// How long a write without an answer may still take effect: a cancel, a lock and a slow commit included.
+    static let doubt = Duration.seconds(30)
+    /// How long a value is fresh that was loaded in doubt.
+    static let moment = Duration.seconds(1)
+
+    /// - Parameter loads: how long a load may take that is under way now.
+    mutating func raise(for key: String, inDoubt: Bool, loads: Duration, now: MonotonicInstant) {
+        var barrier = Barrier(since: now, doubtUntil: inDoubt ? now + Self.doubt : nil, until: now + max(loads, inDoubt ? Self.doubt : .zero))
+        if barriers.count >= Self.limit, barriers[key] == nil {
+            barriers = barriers.filter { $0.value.until > now }
+            guard barriers.count < Self.limit else {
+                everywhere = Barrier(since: now, doubtUntil: now + Self.doubt, until: now + max(loads, Self.doubt))
+                return
+            }
+        }
+        if let present = barriers[key] {
+            barrier.doubtUntil = [present.doubtUntil, barrier.doubtUntil].compactMap { $0 }.max()
+            barrier.until = max(present.until, barrier.until)
+        }
+        barriers[key] = barrier
+    }
+
+    /// Whether a load that began then may have missed what happened since.
+    func overtook(_ key: String, loadedAt: MonotonicInstant) -> Bool {
+        [barriers[key], everywhere].contains { $0.map { loadedAt <= $0.since } ?? false }
+    }
+
+    func isInDoubt(_ key: String, at now: MonotonicInstant) -> Bool {
+        [barriers[key], everywhere].contains { $0?.doubtUntil.map { $0 > now } ?? false }
+    }
+}

@@ -1,0 +1,74 @@
+import Vitals
+
+/// Loads under way: of each key one that others may join, and those that a write has overtaken, for whom only their own callers wait.
+struct CacheFlights {
+    /// What a waiting caller is told.
+    enum Landing: Sendable {
+        /// - loadedAt: when the load it comes from began.
+        case value(any CacheableValue, CacheSource, loadedAt: MonotonicInstant)
+        case failure(any Error)
+        /// Nobody loads it for the caller.
+        case loadYourself
+    }
+
+    typealias Waiter = CheckedContinuation<Landing, Never>
+
+    private struct Flight {
+        var key: String
+        var waiters: [Int: Waiter] = [:]
+    }
+
+    private var flights: [Int: Flight] = [:]
+    /// The flight of a key that others may join.
+    private var joinable: [String: Int] = [:]
+    /// Which flight a caller waits for.
+    private var seats: [Int: Int] = [:]
+    private var lastID = 0
+
+    var count: Int { flights.count }
+
+    func isUnderWay(_ key: String) -> Bool { joinable[key] != nil }
+
+    mutating func newID() -> Int {
+        lastID += 1
+        return lastID
+    }
+
+    /// Begins a flight of `key`, which others may join.
+    mutating func begin(_ key: String) -> Int {
+        let id = newID()
+        flights[id] = Flight(key: key)
+        joinable[key] = id
+        return id
+    }
+
+    /// Lets a caller wait for the flight of `key`; false when there is none to join.
+    mutating func join(_ key: String, as caller: Int, _ waiter: Waiter) -> Bool {
+        guard let id = joinable[key] else { return false }
+        flights[id]?.waiters[caller] = waiter
+        seats[caller] = id
+        return true
+    }
+
+    /// The caller waits no longer.
+    mutating func leave(_ caller: Int) -> Waiter? {
+        seats.removeValue(forKey: caller).flatMap { flights[$0]?.waiters.removeValue(forKey: caller) }
+    }
+
+    /// The flight is over; answers who waited for it.
+    mutating func land(_ id: Int) -> [Waiter] {
+        guard let flight = flights.removeValue(forKey: id) else { return [] }
+        if joinable[flight.key] == id { joinable[flight.key] = nil }
+        for caller in flight.waiters.keys { seats[caller] = nil }
+        return Array(flight.waiters.values)
+    }
+
+    /// Whoever asks from here on begins a flight of their own: the present one may have missed a write.
+    ///
+    /// - Returns: the flight that was overtaken.
+    @discardableResult
+    mutating func overtake(_ key: String) -> Int? { joinable.removeValue(forKey: key) }
+
+    /// Ends all flights; answers everybody who waited.
+    mutating func landAll() -> [Waiter] { flights.keys.sorted().flatMap { land($0) } }
+}

@@ -1,0 +1,93 @@
+import Synchronization
+import Vitals
+
+extension TieredCache {
+    /// Around whatever writes the row behind `key`. What `write` returns takes the place of all older values.
+    ///
+    /// A write of which nobody knows whether it took effect leaves nothing that was read before it, and while it may still take effect,
+    /// nothing is kept for longer than a moment. A row that is found to be gone is gone here, too.
+    public func writing<Value: CacheableValue>(_ key: String, _ write: () async throws -> Value) async throws -> Value {
+        let began = time.now()
+        do {
+            let value = try await write()
+            await store(value, for: key, asked: began)
+            return value
+        } catch {
+            if case RequestProblem.notFound = error {
+                await forget(key)
+            } else if mayHaveTakenEffect(error) {
+                await doubt(key)
+            }
+            throw error
+        }
+    }
+
+    /// Puts a value that was just written in the place of all older ones.
+    ///
+    /// When it returns no reader of this process gets an older version, though Redis should be away: a load that began before, or an
+    /// old copy in Redis, is recognised by its version. A write wins also where the database has gone back in time, and counts from a lower
+    /// version again.
+    ///
+    /// - Parameter asked: when the write began.
+    func store<Value: CacheableValue>(_ value: Value, for key: String, asked: MonotonicInstant) async {
+        let lifetime = lifetime()
+        let payload = RedisEnvelope(value, key: key, lifetime: lifetime).bytes
+        let now = time.now()
+        let waiters = state.withLock { state -> [CacheFlights.Waiter] in
+            let isInDoubt = state.barriers.isInDoubt(key, at: now)
+            let isNewest = state.memory.keep(
+                value, for: key, size: payload.count, loadedAt: asked, lifetime: isInDoubt ? CacheBarriers.moment : lifetime, asked: asked, now: now)
+            state.memory.raiseFloor(for: key, to: value.version, until: now + configuration.lifetime * 1.2, now: now)
+            guard isNewest, let overtaken = state.flights.overtake(key) else { return [] }
+            // Whoever waits for an older load gets this instead; who comes now finds it in memory, or begins a new flight.
+            return state.flights.land(overtaken)
+        }
+        for waiter in waiters { waiter.resume(returning: .value(value, .loaded, loadedAt: asked)) }
+        await redis?.write(payload, version: value.version, for: key, remaining: lifetime - (now - asked), isWrite: true)
+    }
+
+    /// Nobody knows what the database has under `key`, nor for how long that will be so.
+    func doubt(_ key: String) async {
+        raiseBarrier(for: key, inDoubt: true)
+        await redis?.doubt(key, for: CacheBarriers.doubt)
+    }
+
+    /// There is no row behind `key` any more: what is kept of it goes, in Redis as well, and what is being loaded is kept by nobody.
+    public func forget(_ key: String) async {
+        raiseBarrier(for: key, inDoubt: false)
+        await redis?.forget(key)
+    }
+
+    private func raiseBarrier(for key: String, inDoubt: Bool) {
+        let now = time.now()
+        state.withLock { state in
+            let wasKept = state.memory.remove(key)
+            let wasUnderWay = state.flights.overtake(key) != nil
+            // Of a row that was never here nothing can be left behind.
+            guard inDoubt || wasKept || wasUnderWay else { return }
+            state.barriers.raise(for: key, inDoubt: inDoubt, loads: configuration.load * 2, now: now)
+        }
+    }
+}
+
+/// Whether a statement that failed with this may have changed something all the same: it was sent, and its answer did not come, could not
+/// be read, or is not the last word.
+func mayHaveTakenEffect(_ error: any Error) -> Bool {
+    switch error {
+    // Nothing was sent, or the server says what is wrong with it.
+    case is RequestProblem, is SchemaError, is PoolError: false
+    case let error as PostgresError:
+        switch error {
+        case .connectFailed, .connectTimedOut, .notSent, .transactionRolledBack: false
+        case .server(let server): outcomeIsOpen(server.sqlState)
+        default: true
+        }
+    default: true
+    }
+}
+
+/// Source: PostgreSQL 15, appendix A. The session ended (08, 57P), perhaps after the commit; completion unknown; an error of the system or of
+/// the server itself (58, XX).
+private func outcomeIsOpen(_ sqlState: String) -> Bool {
+    ["08", "58", "XX"].contains(String(sqlState.prefix(2))) || sqlState.hasPrefix("57P") || sqlState == "40003"
+}
