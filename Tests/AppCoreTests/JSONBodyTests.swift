@@ -65,4 +65,44 @@ struct `JSON bodies` {
             #expect("\(error)" == problem)
         }
     }
+
+    @Test(
+        "J3: a payload that is only passed on is looked at, and not read",
+        arguments: [
+            (#"{"type":"a","payload":{"b": [1, 2.50, "é\u0041"],"a":null}}"#, #"{"b": [1, 2.50, "é\u0041"],"a":null}"#),
+            (#" { "payload" : 7 , "type" : "a" , "more" : [ { } ] } "#, "7"), (#"{"payload":null,"type":"a"}"#, "null"),
+            (#"{"payload":1,"type":"a","payload":[ 2 ]}"#, "[ 2 ]"), (#"{"type":"a","payload":{"payload":{"type":1}}}"#, #"{"payload":{"type":1}}"#),
+        ])
+    func unreadPayload(body: String, payload: String) throws {
+        let sent = try SentDataSnapshot(body: body.utf8)
+        #expect(sent.type == "a" && sent.payload.text == payload)
+    }
+
+    @Test(
+        "J3: what is wrong with it is said as of any other field",
+        arguments: [
+            (#"{"type":"a"}"#, "payload is missing"), (#"{"payload":1}"#, "type is missing"), (#"{"payload":1,"type":2}"#, "type has the wrong type; expected a string"),
+            (#"{"type":"a","payload":["\u0000"]}"#, "payload contains a NUL character"), (#"{"type":"a","payload":{"\u0000":1}}"#, "payload contains a NUL character"),
+            (#"{"type":"a","payload":[1e999]}"#, "payload has a number that is too large to be kept"), (#"{"type":"a","payload":[1,]}"#, "body is not valid JSON, or nests deeper than 64"),
+            (#"{"type":"a","payload":{"a":tru}}"#, "body is not valid JSON, or nests deeper than 64"), (#"[1]"#, "body has the wrong type; expected an object"),
+            (#"{"type":"","payload":1}"#, "type is empty"),
+        ])
+    func faultOfPayload(body: String, says: String) {
+        do throws(RequestProblem) {
+            _ = try SentDataSnapshot(body: body.utf8)
+            Issue.record("\(body) was taken")
+        } catch {
+            #expect("\(error)" == says)
+        }
+    }
+
+    @Test("J3: a body has a bounded number of values, wherever they stand, but for what is only passed on")
+    func manyValues() throws {
+        let many = "[" + String(repeating: "{},", count: 40_000) + "0]"
+        #expect(throws: RequestProblem.invalid(field: "body", reason: "has more than 40000 values")) {
+            try RequestProblem.decode(NewWorkspace.self, from: #"{"name":"a","ticker":"ACME","more":\#(many)}"#.utf8)
+        }
+        #expect(try SentDataSnapshot(body: #"{"type":"a","payload":\#(many)}"#.utf8).payload.text == many)
+        #expect(JSONValue(text: many) != nil)
+    }
 }

@@ -58,6 +58,9 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
     /// How deep lists and objects may nest: the reader has one frame of the stack for each.
     static let depthLimit = 64
 
+    /// Values in a body, each a number, a text, a list and so on: more than a task's parameters can be.
+    static let valueLimit = 40_000
+
     /// Nil when the text is not one JSON value (RFC 8259), or one that would not come back as it was: it nests deeper than `depthLimit`, has a
     /// number that nothing here holds exactly, or two names in one object that Unicode takes for the same.
     public init?(text: some StringProtocol) {
@@ -70,9 +73,20 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
     ///
     /// - Throws: `RequestProblem` about the body.
     static func body(_ bytes: [UInt8]) throws(RequestProblem) -> JSONValue {
-        var reader = JSONReader(bytes: bytes, keepsInfinity: true)
+        try body(bytes, unread: nil).value
+    }
+
+    /// The same, but for one member of the object that the body is: it is looked at as all else, and then passed on as it stands there.
+    ///
+    /// A value takes ten times the room of its text, or more. So what is only passed on is not made into one, and of all else there is a limit.
+    static func body(_ bytes: [UInt8], unread name: String?) throws(RequestProblem) -> (value: JSONValue, unread: RawJSON?) {
+        var reader = JSONReader(bytes: bytes, keepsInfinity: true, unread: name, room: valueLimit)
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { reader.position = 3 }
-        if let value = JSONValue(&reader) { return value }
+        if let value = JSONValue(&reader) {
+            if let name, let fault = reader.unreadFault { throw .invalid(field: name, reason: fault) }
+            return (value, reader.unreadText)
+        }
+        if reader.room < 0 { throw .invalid(field: "body", reason: "has more than \(valueLimit) values") }
         if let twin = reader.twin {
             throw .invalid(field: "body", reason: "has two names in one object that Unicode takes for the same: \"\(twin.clipped)\"")
         }
@@ -96,11 +110,24 @@ private struct JSONReader {
     var position = 0
     /// A name that stands in one object twice, composed and decomposed.
     private(set) var twin: String?
+    /// How many values more are kept.
+    private(set) var room: Int
+    /// The member of the outermost object that is not kept, and where it stands.
+    private let unread: String?
+    private var unreadRange: Range<Int>?
+    /// What is wrong with it, though it is JSON.
+    private(set) var unreadFault: String?
+    /// False inside of that member: its values are looked at and let go.
+    private var keeps = true
 
-    init(bytes: [UInt8], keepsInfinity: Bool) {
+    init(bytes: [UInt8], keepsInfinity: Bool, unread: String? = nil, room: Int = .max) {
         self.bytes = bytes
         self.keepsInfinity = keepsInfinity
+        self.unread = unread
+        self.room = room
     }
+
+    var unreadText: RawJSON? { unreadRange.map { RawJSON(unread: String(decoding: bytes[$0], as: UTF8.self)) } }
 
     private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
 
@@ -122,6 +149,10 @@ private struct JSONReader {
 
     mutating func value(depth: Int) -> JSONValue? {
         guard depth < JSONValue.depthLimit else { return nil }
+        if keeps {
+            room -= 1
+            guard room >= 0 else { return nil }
+        }
         skipBlanks()
         switch next {
         case UInt8(ascii: "{"): return object(depth: depth)
@@ -147,7 +178,9 @@ private struct JSONReader {
         if take(UInt8(ascii: "}")) { return .object(members) }
         repeat {
             skipBlanks()
-            guard let name = string(), take(UInt8(ascii: ":")), let member = value(depth: depth + 1) else { return nil }
+            guard let name = string(), take(UInt8(ascii: ":")), let member = member(name, depth: depth + 1) else { return nil }
+            // Of what is let go only those names are needed that may have a twin.
+            if !keeps, name.utf8.allSatisfy({ $0 < 0x80 }) { continue }
             // To a dictionary "é" is the same in one piece and in two; PostgreSQL keeps both.
             if let other = members.index(forKey: name), !members.keys[other].utf8.elementsEqual(name.utf8) {
                 twin = name
@@ -155,7 +188,19 @@ private struct JSONReader {
             }
             members[name] = member
         } while take(UInt8(ascii: ","))
-        return take(UInt8(ascii: "}")) ? .object(members) : nil
+        return take(UInt8(ascii: "}")) ? keeps ? .object(members) : .null : nil
+    }
+
+    private mutating func member(_ name: String, depth: Int) -> JSONValue? {
+        guard depth == 1, name == unread else { return value(depth: depth) }
+        keeps = false
+        defer { keeps = true }
+        skipBlanks()
+        let start = position
+        unreadFault = nil
+        guard value(depth: depth) != nil else { return nil }
+        unreadRange = start..<position
+        return .null
     }
 
     private mutating func array(depth: Int) -> JSONValue? {
@@ -164,7 +209,7 @@ private struct JSONReader {
         if take(UInt8(ascii: "]")) { return .array(elements) }
         repeat {
             guard let element = value(depth: depth + 1) else { return nil }
-            elements.append(element)
+            if keeps { elements.append(element) }
         } while take(UInt8(ascii: ","))
         return take(UInt8(ascii: "]")) ? .array(elements) : nil
     }
@@ -181,7 +226,9 @@ private struct JSONReader {
         if let value = JSONValue(number: token) { return value }
         guard keepsInfinity, let value = Double(String(decoding: token, as: UTF8.self)) else { return nil }
         // Neither is kept; which it is tells what is wrong with it.
-        return .number(value.isFinite ? .nan : .infinity)
+        let number = JSONValue.number(value.isFinite ? .nan : .infinity)
+        if !keeps, let fault = number.unkeptNumber { unreadFault = "has a number that \(fault)" }
+        return number
     }
 
     private mutating func string() -> String? {
@@ -191,7 +238,9 @@ private struct JSONReader {
         while let byte = next {
             position += 1
             switch byte {
-            case UInt8(ascii: "\""): return String(validating: text, as: UTF8.self)
+            case UInt8(ascii: "\""):
+                if !keeps, text.contains(0) { unreadFault = "contains a NUL character" }
+                return String(validating: text, as: UTF8.self)
             case UInt8(ascii: "\\"): guard escape(into: &text) else { return nil }
             case ..<0x20: return nil
             default: text.append(byte)

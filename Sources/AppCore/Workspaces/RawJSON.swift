@@ -14,6 +14,10 @@ public struct RawJSON: Sendable, Hashable {
     public var value: JSONValue? { JSONValue(text: text) }
 }
 
+extension RawJSON: SQLParameter {
+    public var sqlText: String? { text }
+}
+
 extension Row {
     func rawJSON(_ column: String) throws(PostgresError) -> RawJSON { RawJSON(unread: try string(column)) }
 }

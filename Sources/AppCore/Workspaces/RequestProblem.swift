@@ -19,7 +19,10 @@ public enum RequestProblem: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// Decodes a JSON body, naming the field that does not fit.
     public static func decode<Value: Decodable>(_ type: Value.Type, from body: some Sequence<UInt8>) throws(RequestProblem) -> Value {
-        let value = try JSONValue.body(Array(body))
+        try decode(type, from: try JSONValue.body(Array(body)))
+    }
+
+    static func decode<Value: Decodable>(_ type: Value.Type, from value: JSONValue) throws(RequestProblem) -> Value {
         do {
             return try JSONBody(value: value).decode(type)
         } catch let error as DecodingError {

@@ -40,6 +40,25 @@ public struct NewDataSnapshot: Sendable, Codable, Hashable {
     }
 }
 
+/// A new snapshot as a client sent it: its payload goes to the database as it was written.
+public struct SentDataSnapshot: Sendable, Hashable {
+    public let type: String
+    public let payload: RawJSON
+
+    private struct Head: Decodable {
+        var type: String
+    }
+
+    /// - Throws: `RequestProblem.invalid` naming the field.
+    public init(body: some Sequence<UInt8>) throws(RequestProblem) {
+        let (value, payload) = try JSONValue.body(Array(body), unread: "payload")
+        type = try RequestProblem.decode(Head.self, from: value).type
+        guard let payload else { throw .invalid(field: "payload", reason: "is missing") }
+        self.payload = payload
+        try RequestProblem.text(type, field: "type", limit: 100)
+    }
+}
+
 /// What an agent did, for those who must account for it: a row of `ai_audit_logs`.
 public struct AuditLog: Sendable, Codable, Hashable, Identifiable {
     public let id: Int

@@ -31,12 +31,11 @@ extension WorkspaceStore {
     }
 
     /// Stores a snapshot, and answers it as it is stored.
-    public func addSnapshotDocument(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> JSONDocument {
-        try new.validate()
-        return try await noticingAbsence(of: id) { try await insertedSnapshot(id, new) }
+    public func addSnapshotDocument(_ id: Workspace.ID, _ new: SentDataSnapshot) async throws -> JSONDocument {
+        try await noticingAbsence(of: id) { try await insertedSnapshot(id, new) }
     }
 
-    private func insertedSnapshot(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> JSONDocument {
+    private func insertedSnapshot(_ id: Workspace.ID, _ new: SentDataSnapshot) async throws -> JSONDocument {
         do {
             return try await namingMigrations {
                 let rows = try await database.query(

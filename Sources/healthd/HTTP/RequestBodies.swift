@@ -14,6 +14,11 @@ enum RequestBodies {
 extension Request {
     /// - Throws: `RequestProblem.invalid` naming the field; 413 beyond `RequestBodies.limit`; 415 for a body that says it is no JSON.
     func json<Body: Decodable>(_ type: Body.Type) async throws -> Body {
+        try RequestProblem.decode(type, from: try await jsonBody().readableBytesView)
+    }
+
+    /// The body of a client that says it sends JSON, or nothing else; not yet looked at.
+    func jsonBody() async throws -> ByteBuffer {
         // A browser sends a form as text/plain without asking; only a deliberate client says JSON or nothing.
         if let contentType = headers[.contentType], !contentType.lowercased().contains("json") {
             throw ErrorAnswer(.unsupportedMediaType, "unsupported_media_type", "send the body as application/json")
@@ -25,7 +30,7 @@ extension Request {
         guard buffer.readableBytes > 0 else {
             throw RequestProblem.invalid(field: "body", reason: "is empty; expected a JSON object")
         }
-        return try RequestProblem.decode(type, from: buffer.readableBytesView)
+        return buffer
     }
 
     /// The client sends it: whatever else ends it early is the client's doing, and so are the many errors in which that shows.

@@ -41,7 +41,7 @@ func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore, lad
     }
     routes.on(.post, "/api/workspaces/{id}/snapshots", as: "workspace_snapshot_create") { request, context in
         let id = try context.workspaceID
-        let new = try await request.json(NewDataSnapshot.self)
+        let new = try SentDataSnapshot(body: try await request.jsonBody().readableBytesView)
         return try await .json(ladder.writing(about: "\(id)") { try await workspaces.addSnapshotDocument(id, new) }, status: .created)
     }
     routes.on(.get, "/api/workspaces/{id}/audit-logs", as: "workspace_audit_logs") { request, context in
