@@ -75,6 +75,8 @@ struct DedicatedConnectionTests {
     @Test("D8: a server that takes the connection and says nothing is asked once, and named meanwhile")
     func silentServer() async throws {
         let silent = try FakeServer(.silent)
+        // Optimised, it would end with the last use of its port.
+        defer { withExtendedLifetime(silent) {} }
         let endpoint = PostgresEndpoint(keywords: ["host": "127.0.0.1", "port": "\(silent.port)", "user": "app", "dbname": "app"])
         let patience = Duration.seconds(1)
         try await with(endpoint, patience: patience) { connection in
