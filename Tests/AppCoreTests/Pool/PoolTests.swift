@@ -201,8 +201,8 @@ struct PoolTests {
                 guard more > 0 else { return }
                 try await database.withConnection(for: "holder", within: .seconds(60)) { _ in try await hold(more - 1) }
             }
-            // Seven that are opened one after the other; the pool looks around once a second.
-            let took = try await judged(below: .seconds(2), tries: 1) { try await timed { try await hold(8) } }
+            // Seven that are opened one after the other. A waiter of 250 ms makes the pool look around as well: seven of those would take twice as long.
+            let took = try await judged(below: .milliseconds(875), tries: 1) { try await timed { try await hold(8) } }
             #expect(took.holds, "\(took)")
             #expect(database.pool.statistics().opened == 8)
         }
