@@ -25,6 +25,22 @@ struct PoolGenerationTests {
         #expect(state.counts().connecting == 0 && state.counts().leased == 1)
     }
 
+    @Test func `a connection that was being cleared when its server was left is closed, however well that went`() throws {
+        let site = CallSite(file: #fileID, line: 1)
+        let caller = Caller(purpose: "test", workClass: .interactive, site: site, since: at(0), deadline: Deadline(at(2_000)))
+        var state = PoolState(configuration: PoolConfiguration(max: 2, min: 2), now: at(0))
+        for slot in state.connectsDue(now: at(0)) {
+            #expect(state.admit(slot, primary, now: at(1)).isEmpty)
+            #expect(state.connected(slot, now: at(1)) == .park)
+        }
+        let taken = [state.takeIdle(caller, now: at(2)), state.takeIdle(caller, now: at(2))]
+        let (cleared, other) = (try #require(taken[0]), try #require(taken[1]))
+        #expect(state.giveBack(cleared, reusable: false, lost: false, now: at(3)) == .recover)
+        #expect(state.demoted(other, now: at(4)).isEmpty)
+        #expect(state.recovered(cleared, usable: true, now: at(5)) == .close)
+        #expect(state.counts().recovering == 0)
+    }
+
     @Test func `another server ends a generation, the same one does not`() {
         var generation = PoolGeneration()
         let numbers = [primary, primary, nil, standby, standby].enumerated().map { generation.admit($1, now: at($0)) }
