@@ -22,7 +22,7 @@ public final class LocalStore: Sendable {
         var generation = 0
     }
 
-    /// How long a damaged file is told of after another has taken its place: long enough for a look that comes each second to see it, or each minute.
+    /// How long a damaged file is told of after another has taken its place: a look that comes each ten seconds sees it. Of rarer ones, the log tells.
     static let damageIsNews = Duration.seconds(15)
     /// A medium that damages what is written to it must not be filled with files that were set aside.
     static let fewestBetweenDamages = Duration.seconds(600)

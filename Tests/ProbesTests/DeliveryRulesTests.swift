@@ -143,6 +143,16 @@ import Vitals
         #expect(book.next(among: [delivery("a", 1)], now: until) == .send(delivery("a", 1)))
     }
 
+    @Test func `lets what an alert says next go at once, however long the notice before it was refused`() {
+        var book = RetryBook()
+        var random = Seeded(7)
+        for _ in 0..<10 { book.failed(delivery("a", 1), retryAfter: nil, now: .start, using: &random) }
+        #expect(book.next(among: [delivery("a", 2)], now: .start) == .send(delivery("a", 2)))
+        // Nor is it remembered for ever what has ended otherwise.
+        book.keep(only: [])
+        #expect(book.next(among: [delivery("a", 1)], now: .start) == .send(delivery("a", 1)))
+    }
+
     @Test func `takes Retry-After for the whole receiver, and as a lower bound`() {
         var book = RetryBook()
         var random = Seeded(7)

@@ -33,6 +33,8 @@ final class AlertBook: Sendable {
         var inbox: [Entry] = []
         /// By rule; open ones, and those seen since the start.
         var alerts: [String: AlertRecord] = [:]
+        /// By rule, what was said of it last: a stored alert that comes to light later is judged by it.
+        var latest: [String: Transition] = [:]
         /// Of the store, when its rows were last looked at.
         var generation: Int?
         var lastTended: MonotonicInstant
@@ -93,12 +95,14 @@ final class AlertBook: Sendable {
         bell.ring()
     }
 
-    /// - Parameter stored: called after each commit that left something to deliver.
-    func run(stored: @Sendable () -> Void) async {
+    /// - Parameters:
+    ///   - stored: called after each commit that left something to deliver.
+    ///   - cameToLight: called when the store had rows that nobody could read at the start: what they owe is not yet on its way.
+    func run(stored: @Sendable () -> Void, cameToLight: @Sendable () -> Void) async {
         while !Task.isCancelled {
             do {
                 try await upkeep()
-                try await load()
+                if try await load() { cameToLight() }
                 try await drain(stored: stored)
                 try await calm(stored: stored)
                 report(nil)
@@ -115,25 +119,32 @@ final class AlertBook: Sendable {
         }
     }
 
-    /// Alerts left open by an earlier process: they are neither told again nor forgotten, the board's next verdict decides.
-    private func load() async throws {
+    /// Alerts left open by an earlier process: they are neither told again nor forgotten, the board's next verdict decides; or its last one,
+    /// where they come to light later, since it tells of changes alone.
+    ///
+    /// - Returns: whether rows came to light later.
+    private func load() async throws -> Bool {
         let generation = outbox.store.generation
-        guard state.withLock({ $0.generation != generation }) else { return }
+        guard state.withLock({ $0.generation != generation }) else { return false }
         let (open, unreadable) = try await outbox.openAlerts()
         let now = time.now()
-        state.withLock { state in
-            state.generation = generation
+        let isLater = state.withLock { state in
+            defer { state.generation = generation }
+            var known: [Entry] = []
             for var record in open where state.alerts[record.rule]?.state.isOpen != true {
                 record.state = record.state.restored(rule: state.rules.alert(record.rule), now: now)
                 state.alerts[record.rule] = record
+                if let latest = state.latest[record.rule] { known.append(.transition(latest)) }
             }
-            state.inbox.insert(.rulesChanged, at: 0)
+            state.inbox.insert(contentsOf: [.rulesChanged] + known, at: 0)
+            return state.generation != nil
         }
         for fingerprint in unreadable {
             logger.error(
                 "a stored alert cannot be read by this version and is left out; its end will not be told",
                 metadata: ["fingerprint": "\(fingerprint)"])
         }
+        return isLater
     }
 
     /// Looks after the store, each part when its time has come.
@@ -202,6 +213,7 @@ final class AlertBook: Sendable {
         advanced.state = next
         if transition.to.isBad, let evidence = transition.evidence { advanced.evidence = evidence }
         try await commit(advanced, why, at: transition.wall, stored: stored)
+        state.withLock { $0.latest[transition.rule] = transition }
         if why == nil, next.isOpen, transition.to != .unknown {
             suppressed.add(for: next.phase == .held ? .flapping : .dedup)
         }
@@ -214,7 +226,10 @@ final class AlertBook: Sendable {
             var closed = record
             closed.state = next
             try await commit(closed, why, at: time.wallNow(), stored: stored)
-            state.withLock { $0.alerts[record.rule] = nil }
+            state.withLock { state in
+                state.alerts[record.rule] = nil
+                state.latest[record.rule] = nil
+            }
         }
     }
 

@@ -8,7 +8,7 @@ public struct AlertsSnapshot: Sendable {
     public var receivers: [ReceiverStatus]
     /// Notices not sent, by reason; every reason is there, 0 included.
     public var suppressed: [Suppression: Int]
-    /// Why notices are not stored on disk at present; nil when all is well.
+    /// What is or was wrong with the alert store; nil when all is well.
     public var outboxProblem: String?
 
     /// How many open alerts there are of a severity in a phase.

@@ -97,7 +97,7 @@ public final class Dispatcher: Sendable {
     private func work() async {
         await withDiscardingTaskGroup { group in
             group.addTask {
-                await self.book.run { self.wakeAll() }
+                await self.book.run(stored: { self.wakeAll() }, cameToLight: { self.bell.ring() })
                 self.state.withLock { $0.queues }.forEach { $0.finish() }
             }
             await reconcile()

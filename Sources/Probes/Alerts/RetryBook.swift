@@ -25,6 +25,7 @@ struct RetryBook: Sendable {
     }
 
     let policy: RetryPolicy
+    /// By notice: the next one of the same alert has nothing to do with the delays of this one.
     private var keys: [String: Key] = [:]
     /// What the receiver asked for holds for all that is sent to it.
     private var notBefore: MonotonicInstant?
@@ -40,14 +41,14 @@ struct RetryBook: Sendable {
     func next(among heads: [Delivery], now: MonotonicInstant) -> Next {
         guard !isDisabled else { return .wait(until: nil) }
         if let notBefore, notBefore > now { return .wait(until: heads.isEmpty ? nil : notBefore) }
-        if let due = heads.first(where: { (keys[$0.notice.fingerprint]?.notBefore ?? now) <= now }) { return .send(due) }
-        return .wait(until: heads.compactMap { keys[$0.notice.fingerprint]?.notBefore }.min())
+        if let due = heads.first(where: { (keys[$0.notice.id]?.notBefore ?? now) <= now }) { return .send(due) }
+        return .wait(until: heads.compactMap { keys[$0.notice.id]?.notBefore }.min())
     }
 
     /// The receiver is there: whatever else waits may be tried at once.
     mutating func succeeded(_ delivery: Delivery, now: MonotonicInstant) {
-        keys[delivery.notice.fingerprint] = nil
-        for fingerprint in keys.keys { keys[fingerprint]?.notBefore = now }
+        keys[delivery.notice.id] = nil
+        for id in keys.keys { keys[id]?.notBefore = now }
         notBefore = nil
         outageSince = nil
     }
@@ -58,12 +59,15 @@ struct RetryBook: Sendable {
     ) {
         let since = outageSince ?? now
         outageSince = since
-        let failures = (keys[delivery.notice.fingerprint]?.failures ?? 0) + 1
+        let failures = (keys[delivery.notice.id]?.failures ?? 0) + 1
         let ceiling = policy.ceiling(attempt: failures, outage: now - since)
         let delay = Duration.nanoseconds(Int64.random(in: 0...ceiling.nanoseconds, using: &generator))
-        keys[delivery.notice.fingerprint] = Key(failures: failures, notBefore: now + delay)
+        keys[delivery.notice.id] = Key(failures: failures, notBefore: now + delay)
         if let retryAfter { notBefore = now + retryAfter }
     }
+
+    /// Whatever else does not wait any more.
+    mutating func keep(only ids: Set<String>) { keys = keys.filter { ids.contains($0.key) } }
 
     mutating func disable() { isDisabled = true }
 

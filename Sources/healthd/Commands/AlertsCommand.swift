@@ -71,7 +71,7 @@ struct AlertsCommand: AsyncParsableCommand {
                 parts.append(table.text)
             }
             if let problem = alerts.outboxProblem {
-                parts.append("notices are kept in memory alone, and would be lost with the process: \(problem.oneLine(limit: 300))")
+                parts.append("alert store: \(problem.oneLine(limit: 300))")
             }
             return parts.joined(separator: "\n\n")
         }

@@ -43,7 +43,7 @@ struct AlertsDocument: Encodable, Sendable {
     var receivers: [Receiver]
     /// Notices not sent, by reason.
     var suppressed: [String: Int]
-    /// Why notices are in memory alone; absent when all is well.
+    /// What is or was wrong with the alert store; absent when all is well.
     var outboxProblem: String?
 
     init(_ snapshot: AlertsSnapshot, asOf: WallTime) {

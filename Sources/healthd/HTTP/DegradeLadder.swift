@@ -50,16 +50,6 @@ struct DegradeLadder: Sendable {
     }
 
     /// A read that no cache keeps: each goes to the database, and its answer is kept for the time when that is not possible.
-    func answer<Value: Encodable>(
-        _ name: String, about subject: Subject, version: (Value) -> Int? = { _ in nil }, _ read: () async throws -> Value
-    ) async throws -> Response {
-        try await answer(name, about: subject) {
-            let value = try await read()
-            return JSONDocument(try Response.jsonBytes(value), version: version(value))
-        }
-    }
-
-    /// The same.
     func answer(_ name: String, about subject: Subject, _ read: () async throws -> JSONDocument) async throws -> Response {
         let key = "\(name) \(subject.key)"
         if let kept = fit(key, subject), kept.isResting { return told(kept.response, name, .stale) }

@@ -22,7 +22,7 @@ struct PageModel: Sendable {
     var omittedWaiters = 0
     var alerts: [Alert] = []
     var receivers: [Receiver] = []
-    /// Why alerts are in memory alone; nil when all is well.
+    /// What is or was wrong with the alert store; nil when all is well.
     var outboxProblem: String?
     var changes: [Change] = []
 

@@ -72,7 +72,7 @@ enum PageTables {
             <section>
             <h2>Open alerts</h2>
             \(table(["alert", "since, UTC", "reason and delivery"], rows, empty: "No alert is open."))
-            \(model.outboxProblem, { "<p class=\"problem\">\(PageParts.shape(.critical))Alerts are kept in memory alone: \($0)</p>" })
+            \(model.outboxProblem, { "<p class=\"problem\">\(PageParts.shape(.critical))Alert store: \($0)</p>" })
             <h3>Receivers</h3>
             \(table(["receiver", "delivery", "waiting", "given up"], receivers, empty: "No receiver is configured: nobody is told."))
             </section>

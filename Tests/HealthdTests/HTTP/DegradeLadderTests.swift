@@ -37,8 +37,10 @@ import Vitals
 
         func read(_ read: @Sendable () throws -> [String: Int]) async throws -> Response {
             let newest = newest
-            return try await ladder.answer(
-                "workspace_overview", about: .init(key: "1", writes: "1") { newest.value }, version: { $0["version"] }) { try read() }
+            return try await ladder.answer("workspace_overview", about: .init(key: "1", writes: "1") { newest.value }) {
+                let value = try read()
+                return JSONDocument(try Response.jsonBytes(value), version: value["version"])
+            }
         }
 
         func count(_ rung: Rung) -> Int? { statistics.snapshot().rungs[.init(handler: "workspace_overview", rung: rung)] }
