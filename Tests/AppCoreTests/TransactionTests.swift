@@ -117,16 +117,50 @@ struct TransactionTests {
         }
     }
 
-    @Test func `D2: a body that ends its transaction itself is told so`() async throws {
+    @Test(arguments: [("COMMIT", [1]), ("ROLLBACK", [])], [false, true])
+    func `D2: a body that ends its transaction itself is told so, and not that nothing was done`(end: (text: String, keeps: [Int]), isNested: Bool) async throws {
         try await withTable { database in
             do {
                 try await database.withTransaction(for: "ends") { lease in
                     try await insert(1, &lease)
-                    try await lease.execute("ROLLBACK")
+                    if isNested {
+                        try await lease.transaction { _ = try await $0.execute(SQL(unescaped: end.text)) }
+                    } else {
+                        try await lease.execute(SQL(unescaped: end.text))
+                    }
                 }
                 Issue.record("said to be committed")
-            } catch PostgresError.notSent {}
-            #expect(try await kept(database) == [])
+            } catch {
+                if case PostgresError.unsupported = error {} else { Issue.record("told: \(error)") }
+                #expect(mayHaveTakenEffect(error))
+                #expect(!TaskRun.isTransient(error))
+            }
+            let left = try await kept(database)
+            #expect(left == end.keeps)
+        }
+    }
+
+    @Test func `a body that goes on without its connection, or beside what it has given up, is told that`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint, logger: .quiet) { database in
+            do {
+                try await database.withTransaction(for: "lost") { lease in
+                    try await server.superuserScript("SELECT pg_terminate_backend(\(lease.backendPID))")
+                    // The first may still hear the server's own word, the second finds it gone.
+                    for _ in 0..<2 { _ = try? await lease.execute("SELECT 1") }
+                }
+                Issue.record("said to be committed")
+            } catch {
+                if case PostgresError.connectionLost = error {} else { Issue.record("told: \(error)") }
+            }
+            do {
+                try await database.withTransaction(for: "slow", within: .milliseconds(200)) { lease in
+                    _ = try? await lease.execute("SELECT pg_sleep(600)")
+                }
+                Issue.record("said to be committed")
+            } catch {
+                if case PostgresError.unsupported = error { Issue.record("told: \(error)") }
+            }
         }
     }
 

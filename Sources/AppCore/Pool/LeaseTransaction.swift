@@ -5,7 +5,8 @@ extension Lease {
     /// statement has failed has nothing to commit, since the server has given the transaction up: to go on, put what may fail into a
     /// transaction of its own.
     ///
-    /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns and the server has rolled back all the same.
+    /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns and the server has rolled back all the same;
+    ///   `PostgresError.unsupported` when a statement of `body` has ended the transaction, as COMMIT and ROLLBACK do.
     public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
         guard !isSpoilt else { throw PostgresError.notSent("what was to be rolled back before could not be, so nothing is committed on this lease any more") }
         return connection.isInTransaction ? try await savepoint(body) : try await outermost(body)
@@ -22,7 +23,7 @@ extension Lease {
             throw error
         }
         guard !isSpoilt else { throw PostgresError.transactionRolledBack }
-        guard connection.isInTransaction else { throw PostgresError.notSent("COMMIT: the transaction had been ended by a statement inside it") }
+        guard !connection.isOutsideTransaction else { throw Self.endedInside }
         try await execute("COMMIT")
         return result
     }
@@ -38,8 +39,14 @@ extension Lease {
             await rollBack(to: name)
             throw error
         }
+        guard !connection.isOutsideTransaction else { throw Self.endedInside }
         try await release(name)
         return result
+    }
+
+    /// Never that nothing was done: it may have been a COMMIT.
+    private static var endedInside: PostgresError {
+        .unsupported("a statement inside the transaction has ended it: whether what was done before is committed is not known here")
     }
 
     private mutating func release(_ savepoint: String) async throws(PostgresError) {

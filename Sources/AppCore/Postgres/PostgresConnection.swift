@@ -198,6 +198,9 @@ final class PostgresConnection: EventHandler {
         }
     }
 
+    /// Whether the server says that none is. Not the opposite: while a statement runs, and once the connection is gone, neither is known.
+    var isOutsideTransaction: Bool { state.withLock { $0.libpq?.transactionStatus == .idle } }
+
     func markSessionChanged() { state.withLock { $0.sessionChanged = true } }
 
     /// The server has forgotten all of the session, its prepared statements too.

@@ -29,7 +29,8 @@ public enum PostgresError: Error, Sendable {
     /// The statement was not sent: it has no effect.
     case notSent(String)
 
-    /// The statement asks for something that is not possible here: COPY with rows of the client's.
+    /// Something that is not possible here: COPY with rows of the client's, or the end of a transaction inside its own body. What was sent
+    /// before may have taken effect.
     case unsupported(String)
 
     public var sqlState: String? {
