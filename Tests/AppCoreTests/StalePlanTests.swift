@@ -170,6 +170,90 @@ struct StalePlanTests {
         }
     }
 
+    /// Statements that fail for what they are given, with the SQLSTATE that a stale plan may have. Each takes a number from a sequence.
+    private static let touchy: [(text: @Sendable (String) -> SQL, good: String, bad: String, sqlState: String)] = [
+        ({ "SELECT counted(), to_tsquery('simple', \($0))" }, "a & b", "a b", "42601"),
+        ({ "SELECT counted(), \($0)::text::regclass" }, "pg_class", "nowhere", "42P01"),
+        ({ "SELECT counted(), raised(\($0))" }, "", "42883", "42883"), ({ "SELECT counted(), raised(\($0))" }, "", "0A000", "0A000"),
+        ({ "SELECT counted(), parsed(\($0))" }, "1", "nowhere", "42703"),
+    ]
+
+    /// What the server has of ours on this connection. No name is given twice.
+    private func names(_ lease: inout Lease) async throws -> Set<String> {
+        try await Set(lease.query("SELECT name FROM pg_prepared_statements").map { row in try row.string("name") })
+    }
+
+    @Test(arguments: touchy.indices)
+    func `what a value or a function brings is no stale plan: it is sent once, and every connection keeps its names`(index: Int) async throws {
+        let statement = Self.touchy[index]
+        try await withTable(connections: 2) { database, server in
+            try await database.withConnection(for: "setup") { lease in
+                try await lease.script(
+                    """
+                    CREATE SEQUENCE count;
+                    CREATE FUNCTION counted() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN nextval(''count''); END';
+                    CREATE FUNCTION raised(code text) RETURNS int LANGUAGE plpgsql AS
+                    $$ BEGIN IF code <> '' THEN RAISE EXCEPTION 'as if' USING ERRCODE = code; END IF; RETURN 0; END $$;
+                    CREATE FUNCTION parsed(expression text) RETURNS int LANGUAGE plpgsql AS
+                    $$ DECLARE answer int; BEGIN EXECUTE 'SELECT ' || expression INTO answer; RETURN answer; END $$
+                    """)
+            }
+            func fail(_ lease: inout Lease) async {
+                #expect(await lease.failure(of: statement.text(statement.bad))?.sqlState == statement.sqlState)
+            }
+            func count() async throws -> Int { Int(try await server.superuserScript("SELECT last_value FROM count")) ?? 0 }
+            try await database.withConnection(for: "one") { one in
+                try await database.withConnection(for: "other") { other in
+                    for _ in 0..<3 {
+                        try await bothTexts(&one)
+                        try await bothTexts(&other)
+                        _ = try await one.query(statement.text(statement.good))
+                        _ = try await other.query(statement.text(statement.good))
+                        _ = try await (names(&one), names(&other))
+                    }
+                    let before = try await (names(&one), names(&other), count())
+                    for _ in 0..<20 { await fail(&one) }
+                    for _ in 0..<20 {
+                        await #expect(throws: PostgresError.self) {
+                            try await one.transaction { lease in
+                                await fail(&lease)
+                                try await ask(&lease, 1)
+                            }
+                        }
+                    }
+                    for _ in 0..<3 {
+                        try await bothTexts(&one)
+                        try await bothTexts(&other)
+                    }
+                    // Others have come, such as ROLLBACK's.
+                    #expect(try await names(&one).isSuperset(of: before.0))
+                    #expect(try await names(&other) == before.1)
+                    #expect(try await count() <= before.2 + 40, "sent twice")
+                }
+            }
+        }
+    }
+
+    @Test func `what fails as well when it is parsed anew tells nobody to forget a name`() async throws {
+        try await withTable(connections: 2) { database, server in
+            try await server.superuserScript("CREATE TABLE going (n int); GRANT SELECT ON going TO app")
+            try await database.withConnection(for: "one") { one in
+                try await database.withConnection(for: "other") { other in
+                    for _ in 0..<3 {
+                        try await bothTexts(&other)
+                        _ = try await one.query("SELECT n FROM going")
+                        _ = try await names(&other)
+                    }
+                    let before = try await names(&other)
+                    try await server.superuserScript("DROP TABLE going")
+                    for _ in 0..<3 { #expect(await one.failure(of: "SELECT n FROM going")?.sqlState == "42P01") }
+                    for _ in 0..<3 { try await bothTexts(&other) }
+                    #expect(try await names(&other) == before)
+                }
+            }
+        }
+    }
+
     @Test func `a text that has broken two transactions gets no name any more`() {
         let stale = StalePlans()
         var cache = StatementCache(stale: stale)

@@ -283,11 +283,14 @@ extension ServerError {
         }
         let sqlState = field("C") ?? ""
         let message = field("M") ?? String(cString: PQresultErrorMessage(result))
+        let position = field("P")
         self.init(
             sqlState: sqlState,
             severity: field("V") ?? field("S") ?? "ERROR",
-            message: QuotedValues.left(outOf: message, sqlState: sqlState, position: field("P")),
+            message: QuotedValues.left(outOf: message, sqlState: sqlState, position: position),
             hint: field("H"), table: field("t"), constraint: field("n"))
+        // Only who reads the text knows a place in it. The other is PostgreSQL's own function for plans that are kept, since 9.2.
+        isOfPlan = position != nil || field("R") == "RevalidateCachedQuery"
     }
 }
 

@@ -56,6 +56,8 @@ struct Operation {
     let responder: Responder
     private var stage = Stage.plain
     private var retried = false
+    /// It is sent once more because of a plan that may be stale. Whether it was shows in how that ends.
+    private var suspectsPlan = false
     /// How the session differs from how it began, as far as texts and command tags have shown it.
     private(set) var changedSession = SessionChange.none
     /// The server has dropped all names, as it was told.
@@ -185,13 +187,15 @@ struct Operation {
             return .sendAgain
         }
         if let text = textOfUselessName {
+            // Nothing took effect: it is sent once more, and parsed anew.
+            let again = outsideTransaction && staysInItsTransaction
             if error?.sqlState == Self.unknownName {
                 statements.areGone()
             } else {
-                statements.areStale(texts, breaking: outsideTransaction ? nil : text)
+                statements.areStale(texts, breaking: again ? nil : text)
+                suspectsPlan = again
             }
-            // Nothing took effect: it is sent once more, and parsed anew.
-            if outsideTransaction, staysInItsTransaction {
+            if again {
                 retried = true
                 error = nil
                 failure = nil
@@ -202,6 +206,7 @@ struct Operation {
                 return .sendAgain
             }
         }
+        if suspectsPlan, error == nil { statements.planWasStale() }
         if case .batch = request { return .answer(Answer(rows: results, error: error)) }
         return .answer(error.map { Answer(error: $0) } ?? Answer(rows: [Rows(result: result)]))
     }
@@ -213,7 +218,7 @@ struct Operation {
 
     /// The text whose execution by name failed because the name is of no use any more. Nil also when it was parsed anew already.
     private var textOfUselessName: String? {
-        guard !retried, let sqlState = error?.sqlState, Self.mayBeOfTheName(sqlState) else { return nil }
+        guard !retried, case .server(let error) = error, Self.mayBeOfTheName(error) else { return nil }
         switch (request, stage) {
         case (.statement(let sql), .executing): return sql.text
         case (.batch(let list), _):
@@ -246,8 +251,10 @@ struct Operation {
     static let uselessName: Set<String> = ["0A000", unknownName]
 
     /// Whether the error may be the name's and not the statement's. Class 42 as well: what could be parsed then cannot be now, as when a column has
-    /// another type and the parameters that are compared with it have not. Not 42501, which is the role's.
-    private static func mayBeOfTheName(_ sqlState: String) -> Bool {
-        uselessName.contains(sqlState) || sqlState.hasPrefix("42") && sqlState != "42501"
+    /// another type and the parameters that are compared with it have not. Not 42501, which is the role's; and never what a value or a function
+    /// brings, as a bad text for `to_tsquery` does: parsed anew it would fail again.
+    private static func mayBeOfTheName(_ error: ServerError) -> Bool {
+        let sqlState = error.sqlState
+        return sqlState == unknownName || error.isOfPlan && (uselessName.contains(sqlState) || sqlState.hasPrefix("42") && sqlState != "42501")
     }
 }

@@ -53,6 +53,9 @@ public struct ServerError: Sendable, Hashable {
     public var hint: String?
     public var table: String?
     public var constraint: String?
+    /// The server could not plan the statement as it stands, for the text that it names or for a plan of it that is stale. False when it is about
+    /// what a parameter, a row or a function brought.
+    var isOfPlan = false
 
     public init(
         sqlState: String, severity: String = "ERROR", message: String, hint: String? = nil, table: String? = nil,

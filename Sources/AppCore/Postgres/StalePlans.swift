@@ -6,6 +6,7 @@ import Vitals
 /// Inside a transaction such a statement takes the transaction with it, and it shows one text on one connection, where every plan of every
 /// connection is as old. So whoever meets it tells here, and each connection then forgets all its names before its next statement.
 /// A text that has broken two transactions gets no name any more: whatever is wrong with it, it breaks no third.
+/// Outside a transaction nobody is told before the statement, parsed anew, went well.
 final class StalePlans: Sendable {
     private struct State {
         var toldAt: MonotonicInstant?

@@ -98,14 +98,17 @@ struct StatementCache {
 
     /// The plan of one of these texts is stale, as after a migration: they are to be parsed anew.
     ///
-    /// - Parameter breaking: the one that took its transaction with it; nil when nobody was harmed.
+    /// - Parameter breaking: the one that took its transaction with it; nil when it is sent once more.
     mutating func areStale(_ texts: [String], breaking: String?) {
         for text in texts {
             if let name = prepared.removeValue(forKey: text)?.name { leftovers.append(name) }
         }
         noRoomBefore = 0
-        if let breaking { stale.brokeTransaction(breaking, now: .now()) } else { stale.healed(now: .now()) }
+        if let breaking { stale.brokeTransaction(breaking, now: .now()) }
     }
+
+    /// What was parsed anew after that went well: so the plan was at fault, and those of the other connections are as old.
+    func planWasStale() { stale.healed(now: .now()) }
 
     /// The server has dropped the names of this session, as after DISCARD ALL.
     mutating func areGone() {
