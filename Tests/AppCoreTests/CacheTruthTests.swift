@@ -202,6 +202,22 @@ struct CacheTruthTests {
         }
     }
 
+    @Test func `who asks for ids that never existed, while Redis is away, has nothing of it distrusted`() async throws {
+        let server = try await TestRedis.start()
+        try await server.withCache { cache, connection, _ in
+            await cache.store(Note(version: 1), for: "kept", asked: .now())
+            try await server.stop()
+            try await until("Redis is away") { !connection.isUp }
+            for number in 0..<2 * RedisTier.suspectLimit {
+                _ = try? await cache.writing("unknown:\(number)") { () async throws -> Note in throw RequestProblem.notFound(what: "note") }
+            }
+            #expect(cache.statistics().suspectKeys == 0)
+            // What was here may be there, too.
+            await cache.forget("kept")
+            #expect(cache.statistics().suspectKeys == 1)
+        }
+    }
+
     // MARK: C4
 
     @Test("C4: a write wins over what was known, though the database went back in time: in this process, in Redis, in the next one")

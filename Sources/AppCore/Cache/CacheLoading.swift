@@ -65,7 +65,7 @@ extension TieredCache {
             guard let entry = state.memory.entry(for: key), entry.seenAt <= began else { return false }
             return state.memory.remove(key)
         }
-        if wasKept { await redis?.forget(key) }
+        if wasKept { await redis?.forget(key, orSuspect: true) }
     }
 
     /// Keeps what the database answered.

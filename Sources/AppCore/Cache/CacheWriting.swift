@@ -54,18 +54,22 @@ extension TieredCache {
 
     /// There is no row behind `key` any more: what is kept of it goes, in Redis as well, and what is being loaded is kept by nobody.
     public func forget(_ key: String) async {
-        raiseBarrier(for: key, inDoubt: false)
-        await redis?.forget(key)
+        let wasKnown = raiseBarrier(for: key, inDoubt: false)
+        await redis?.forget(key, orSuspect: wasKnown)
     }
 
-    private func raiseBarrier(for key: String, inDoubt: Bool) {
+    /// - Returns: whether anything of `key` was here.
+    @discardableResult
+    private func raiseBarrier(for key: String, inDoubt: Bool) -> Bool {
         let now = time.now()
-        state.withLock { state in
-            let wasKept = state.memory.remove(key)
+        return state.withLock { state in
+            let wasSeen = state.memory.newestVersion(for: key, at: now) != nil
+            state.memory.remove(key)
             let wasUnderWay = state.flights.overtake(key) != nil
+            let wasKnown = wasSeen || wasUnderWay
             // Of a row that was never here nothing can be left behind.
-            guard inDoubt || wasKept || wasUnderWay else { return }
-            state.barriers.raise(for: key, inDoubt: inDoubt, loads: configuration.load * 2, now: now)
+            if inDoubt || wasKnown { state.barriers.raise(for: key, inDoubt: inDoubt, loads: configuration.load * 2, now: now) }
+            return wasKnown
         }
     }
 }

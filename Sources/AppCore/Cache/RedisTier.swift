@@ -115,9 +115,11 @@ final class RedisTier: Sendable {
     }
 
     /// There is no such row any more.
-    func forget(_ key: String) async {
+    ///
+    /// - Parameter isKnown: whether this process has had it. What is only asked for has no end, and is remembered by nobody.
+    func forget(_ key: String, orSuspect isKnown: Bool) async {
         if case .success? = await command(["DEL", RedisArgument(key)], as: .delete, of: key) { return }
-        suspect(key)
+        if isKnown { suspect(key) }
     }
 
     /// What is under the key is not ours, and goes.
