@@ -5,16 +5,9 @@ import Vitals
 /// Which workspaces were looked at, written apart from the look: a read waits for no write, and no write can make it fail.
 ///
 /// Noted in memory and written by `run`, all of a second in one statement. What cannot be written is let go: the next visitor counts as well.
+/// A workspace that somebody visited within the last minute is not written again; the statement sees to it, for all processes.
 final class Visits: Sendable {
-    private struct State {
-        var unwritten: Set<Workspace.ID> = []
-        /// When each was noted last.
-        var noted: [Workspace.ID: MonotonicInstant] = [:]
-    }
-
-    /// A workspace is noted at most so often: a hot one is read by many at once.
-    static let pause = Duration.seconds(60)
-    /// Workspaces noted within a pause; a visit to one more goes unnoted.
+    /// Workspaces noted between two statements; a visit to one more goes unnoted.
     static let limit = 4_096
     /// Between two statements, and after one that failed: a server that takes no writes is not asked all the time.
     static let interval = Duration.seconds(1), rest = Duration.seconds(30)
@@ -22,7 +15,7 @@ final class Visits: Sendable {
     private let database: Database
     private let time: any TimeSource
     private let logger: Logger
-    private let state = Mutex(State())
+    private let unwritten = Mutex<Set<Workspace.ID>>([])
 
     init(database: Database, time: any TimeSource, logger: Logger) {
         self.database = database
@@ -31,13 +24,8 @@ final class Visits: Sendable {
     }
 
     func note(_ id: Workspace.ID) {
-        let now = time.now()
-        state.withLock { state in
-            if let last = state.noted[id], now - last < Self.pause { return }
-            if state.noted.count >= Self.limit { state.noted = state.noted.filter { now - $0.value < Self.pause } }
-            guard state.noted.count < Self.limit else { return }
-            state.noted[id] = now
-            state.unwritten.insert(id)
+        unwritten.withLock { unwritten in
+            if unwritten.count < Self.limit { unwritten.insert(id) }
         }
     }
 
@@ -53,9 +41,9 @@ final class Visits: Sendable {
 
     /// - Returns: whether all is written.
     func write() async -> Bool {
-        let ids = state.withLock { state in
-            defer { state.unwritten = [] }
-            return state.unwritten.sorted()
+        let ids = unwritten.withLock { unwritten in
+            defer { unwritten = [] }
+            return unwritten.sorted()
         }
         guard !ids.isEmpty else { return true }
         do {
