@@ -105,7 +105,8 @@ struct CacheTruthTests {
             (.server(ServerError(sqlState: "57014", message: "")), false), (.server(ServerError(sqlState: "40001", message: "")), false),
             (.server(ServerError(sqlState: "25006", message: "")), false), (.server(ServerError(sqlState: "57P01", message: "")), true),
             (.server(ServerError(sqlState: "08006", message: "")), true), (.server(ServerError(sqlState: "40003", message: "")), true),
-            (.server(ServerError(sqlState: "XX000", message: "")), true),
+            (.server(ServerError(sqlState: "XX000", message: "")), true), (.server(ServerError(sqlState: "58030", message: "")), true),
+            (.server(ServerError(sqlState: "53100", message: "")), false), (.unsupported("x"), true), (.transactionRolledBack, false),
         ] as [(PostgresError, Bool)])
     func mayHave(error: PostgresError, isOpen: Bool) {
         #expect(mayHaveTakenEffect(error) == isOpen)

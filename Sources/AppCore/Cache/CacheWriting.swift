@@ -83,15 +83,9 @@ func mayHaveTakenEffect(_ error: any Error) -> Bool {
     case let error as PostgresError:
         switch error {
         case .connectFailed, .connectTimedOut, .notSent, .transactionRolledBack: false
-        case .server(let server): outcomeIsOpen(server.sqlState)
+        case .server(let server): server.leavesOutcomeOpen
         default: true
         }
     default: true
     }
-}
-
-/// Source: PostgreSQL 15, appendix A. The session ended (08, 57P), perhaps after the commit; completion unknown; an error of the system or of
-/// the server itself (58, XX).
-private func outcomeIsOpen(_ sqlState: String) -> Bool {
-    ["08", "58", "XX"].contains(String(sqlState.prefix(2))) || sqlState.hasPrefix("57P") || sqlState == "40003"
 }

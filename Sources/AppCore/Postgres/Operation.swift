@@ -181,7 +181,7 @@ struct Operation {
             stage = .executing(name: name)
             return .sendAgain
         }
-        if stage.isMakingRoom, error == nil || error?.sqlState == "26000" {
+        if stage.isMakingRoom, error == nil || error?.sqlState == Self.unknownName {
             error = nil
             result = nil
             return .sendAgain
@@ -245,16 +245,14 @@ struct Operation {
         }
     }
 
+    /// As after DISCARD ALL.
     private static let unknownName = "26000"
 
-    /// 0A000 "cached plan must not change result type", as after a migration; 26000: the name is unknown, as after DISCARD ALL.
-    static let uselessName: Set<String> = ["0A000", unknownName]
-
     /// Whether the error may be the name's and not the statement's. Class 42 as well: what could be parsed then cannot be now, as when a column has
-    /// another type and the parameters that are compared with it have not. Not 42501, which is the role's; and never what a value or a function
+    /// another type and the parameters that are compared with it have not. Not what a role is denied; and never what a value or a function
     /// brings, as a bad text for `to_tsquery` does: parsed anew it would fail again.
     private static func mayBeOfTheName(_ error: ServerError) -> Bool {
-        let sqlState = error.sqlState
-        return sqlState == unknownName || error.isOfPlan && (uselessName.contains(sqlState) || sqlState.hasPrefix("42") && sqlState != "42501")
+        if error.sqlState == unknownName { return true }
+        return error.isOfPlan && (error.meaning == .stalePlan || error.sqlState.hasPrefix("42") && error.meaning != .denied)
     }
 }

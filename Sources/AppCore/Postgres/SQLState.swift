@@ -33,6 +33,12 @@ public enum SQLState {
         codes[sqlState] ?? classes[String(sqlState.prefix(2))] ?? .statement
     }
 
+    /// Whether what failed so may have taken effect all the same: the session ended, perhaps after the commit, or the machine or the server itself
+    /// was in trouble, and nobody can tell at which moment.
+    static func leavesOutcomeOpen(_ sqlState: String) -> Bool {
+        meaning(of: sqlState) == .away || ["58", "XX"].contains(sqlState.prefix(2))
+    }
+
     static let classes: [String: Meaning] = [
         "00": .statement,  // successful completion: no error has it
         "01": .statement,  // warning
@@ -105,6 +111,8 @@ extension ServerError {
 
     /// The connection itself is of no further use.
     public var condemnsConnection: Bool { meaning == .away }
+
+    var leavesOutcomeOpen: Bool { SQLState.leavesOutcomeOpen(sqlState) }
 }
 
 extension PostgresError {
