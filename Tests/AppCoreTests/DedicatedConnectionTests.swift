@@ -85,7 +85,7 @@ struct DedicatedConnectionTests {
                 group.addTask { _ = try? await connection.query("SELECT 1", until: Deadline(.now() + .milliseconds(50))) }
                 try await until("it is known to be silent") { connection.newestConnect(now: .now())?.error != nil }
                 let newest = try #require(connection.newestConnect(now: .now()))
-                #expect(newest.failuresInRow >= 2)
+                #expect(newest.failuresInRow == 1 && newest.isUnanswered)
                 #expect(newest.error.map { "\($0)".contains("\(silent.port)") } == true, "\(newest)")
                 // Three times as long as a host that cannot be reached would have got.
                 let end = MonotonicInstant.now() + patience * 2
@@ -94,6 +94,27 @@ struct DedicatedConnectionTests {
                 try await until("it has one connection") { try sockets(to: silent.port) == 1 }
                 group.cancelAll()
             }
+        }
+    }
+
+    @Test func `two attempts at once are known apart: the end of one leaves it known that nobody answers the other`() async throws {
+        let silent = try FakeServer(.silent)
+        defer { withExtendedLifetime(silent) {} }
+        let endpoint = PostgresEndpoint(keywords: ["host": "127.0.0.1", "port": "\(silent.port)", "user": "app", "dbname": "app"])
+        try await with(endpoint, patience: .milliseconds(200)) { connection in
+            try await withThrowingTaskGroup(of: Void.self) { query in
+                query.addTask { _ = try? await connection.query("SELECT 1", until: Deadline(.now() + .milliseconds(50))) }
+                try await until("nobody answers the query") { connection.newestConnect(now: .now())?.isUnanswered == true }
+                try await withThrowingTaskGroup(of: Void.self) { proof in
+                    proof.addTask { try? await connection.proveNew() }
+                    try await until("a proof is under way beside it") { try sockets(to: silent.port) == 2 }
+                    #expect(connection.newestConnect(now: .now())?.isUnanswered == true)
+                    proof.cancelAll()
+                }
+                #expect(connection.newestConnect(now: .now())?.isUnanswered == true)
+                query.cancelAll()
+            }
+            #expect(connection.newestConnect(now: .now()) == nil, "who gives up says nothing of the server")
         }
     }
 

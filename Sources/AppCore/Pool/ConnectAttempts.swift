@@ -50,7 +50,7 @@ struct ConnectAttempts {
     /// An attempt goes on without an answer, and no connection stands.
     mutating func unanswered(_ error: PostgresError, since: MonotonicInstant, now: MonotonicInstant) {
         lastFailure = "\(error)"
-        newest = NewestConnect(at: now, error: error, failuresInRow: failures + 1)
+        newest = NewestConnect(at: now, error: error, failuresInRow: failures + 1, isUnanswered: true)
         becomeDown(because: "\(error)", since: since)
     }
 
@@ -83,12 +83,15 @@ public struct NewestConnect: Sendable {
     public var at: MonotonicInstant
     /// Nil when the connection stands.
     public var error: PostgresError?
-    /// Attempts that have failed since the last that did not.
+    /// Attempts that have failed since the last that did not, this one included.
     public var failuresInRow = 0
+    /// It has not ended: nobody has answered it for longer than an attempt may take.
+    public var isUnanswered = false
 
-    public init(at: MonotonicInstant, error: PostgresError? = nil, failuresInRow: Int = 0) {
+    public init(at: MonotonicInstant, error: PostgresError? = nil, failuresInRow: Int = 0, isUnanswered: Bool = false) {
         self.at = at
         self.error = error
         self.failuresInRow = failuresInRow
+        self.isUnanswered = isUnanswered
     }
 }

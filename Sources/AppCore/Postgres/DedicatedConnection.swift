@@ -5,14 +5,22 @@ public import Vitals
 ///
 /// Opened at the first query and again after it broke. Never more than one backend of it serves queries, and each statement that is given up is
 /// cancelled once, whatever the server does: what was begun is waited for, beyond the deadline, and nothing new is begun beside it. A watcher that
-/// has to say something meanwhile says it without this call, and cancels the task to be rid of it. For one caller at a time.
+/// has to say something meanwhile says it without this call, and cancels the task to be rid of it. For one caller of `query` and `script` at a
+/// time; `proveNew` may be called beside it.
 public final class DedicatedConnection: Sendable {
     private struct State {
         var connection: PostgresConnection?
         /// How the last attempt to connect ended that did.
         var newest: NewestConnect?
-        /// Since when the present one has had no answer.
-        var attemptSince: MonotonicInstant?
+        /// When each of those under way began: to have a connection for a query, and to prove one, may go on at the same time.
+        var attempts: [Int: MonotonicInstant] = [:]
+        var lastAttempt = 0
+
+        mutating func begin(at now: MonotonicInstant) -> Int {
+            lastAttempt += 1
+            attempts[lastAttempt] = now
+            return lastAttempt
+        }
     }
 
     private let connector: PostgresConnector
@@ -65,9 +73,10 @@ public final class DedicatedConnection: Sendable {
     /// How the last attempt to connect ended; nil before the first. One that goes on for longer than `patience` is a failure.
     public func newestConnect(now: MonotonicInstant) -> NewestConnect? {
         state.withLock { state in
-            guard let since = state.attemptSince, now - since >= patience else { return state.newest }
-            let failures = (state.newest?.failuresInRow ?? 0) + 2
-            return NewestConnect(at: now, error: .connectTimedOut(connector.endpoint.description, after: now - since), failuresInRow: failures)
+            guard let since = state.attempts.values.min(), now - since >= patience else { return state.newest }
+            return NewestConnect(
+                at: now, error: .connectTimedOut(connector.endpoint.description, after: now - since),
+                failuresInRow: (state.newest?.failuresInRow ?? 0) + 1, isUnanswered: true)
         }
     }
 
@@ -104,23 +113,23 @@ public final class DedicatedConnection: Sendable {
 
     private func connect() async throws(PostgresError) -> PostgresConnection {
         let began = MonotonicInstant.now()
-        state.withLock { $0.attemptSince = began }
+        let attempt = state.withLock { $0.begin(at: began) }
         do {
             let opened = try await connector.connect(until: Deadline(began + Self.letIn), reachedBy: Deadline(began + patience))
-            ended(nil)
+            ended(attempt, nil)
             return opened
         } catch {
             let error = error as? PostgresError ?? .connectFailed("\(error)", sqlState: nil)
             // Given up by our side: that says nothing about the other.
-            if Task.isCancelled { state.withLock { $0.attemptSince = nil } } else { ended(error) }
+            if Task.isCancelled { state.withLock { $0.attempts[attempt] = nil } } else { ended(attempt, error) }
             throw error
         }
     }
 
-    private func ended(_ error: PostgresError?) {
+    private func ended(_ attempt: Int, _ error: PostgresError?) {
         let now = MonotonicInstant.now()
         state.withLock { state in
-            state.attemptSince = nil
+            state.attempts[attempt] = nil
             state.newest = NewestConnect(at: now, error: error, failuresInRow: error == nil ? 0 : (state.newest?.failuresInRow ?? 0) + 1)
         }
     }

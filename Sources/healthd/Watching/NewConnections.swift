@@ -13,9 +13,6 @@ enum NewConnections {
 
     /// Once in so long a new connection is opened, unless the pool has just opened one.
     static let interval = Duration.seconds(10)
-    /// One attempt may fail by chance; with no connection left there is no need to wait for another.
-    static let failuresInRow = 2
-
     /// What whoever tried last was told: the pool, which opens what it needs, or the watcher. Nil while connections can be had.
     static func refusal(beside connection: DedicatedConnection, _ pool: PoolStatistics?, now: MonotonicInstant) -> Refusal? {
         refusal([pool?.newestConnect, connection.newestConnect(now: now)].compactMap(\.self), pool)
@@ -24,7 +21,8 @@ enum NewConnections {
     static func refusal(_ attempts: [NewestConnect], _ pool: PoolStatistics?) -> Refusal? {
         guard let newest = attempts.max(by: { $0.at < $1.at }), let error = newest.error else { return nil }
         if let pool, pool.unavailable != nil { return Refusal(error: error, othersStand: false) }
-        guard newest.failuresInRow >= failuresInRow else { return nil }
+        // With no connection left there is no need to wait for another attempt.
+        guard newest.isMoreThanChance else { return nil }
         // A pool that has all it may have needs no more: the limit may be just as wide.
         if let pool, pool.total >= pool.max, SQLState.meaning(of: error.sqlState ?? "") == .full { return nil }
         return Refusal(error: error, othersStand: true)
@@ -57,4 +55,9 @@ enum NewConnections {
             return Measurement(summary: "opened")
         }
     }
+}
+
+extension NewestConnect {
+    /// One attempt may fail by chance. Not two in a row, and not one that nobody answers: no other begins until it ends.
+    var isMoreThanChance: Bool { error != nil && (isUnanswered || failuresInRow >= 2) }
 }

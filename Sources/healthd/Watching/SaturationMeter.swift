@@ -48,7 +48,7 @@ extension PoolStatistics {
         if let oldestWait { text += ", the oldest for \(oldestWait.text)" }
         if let unavailable {
             text += "; no connection can be opened: \(unavailable.cause)"
-        } else if waiting > 0, let newestConnect, newestConnect.failuresInRow > 1, let error = newestConnect.error {
+        } else if waiting > 0, let newestConnect, newestConnect.isMoreThanChance, let error = newestConnect.error {
             text += "; no further connection can be opened: \(error)"
         }
         return text

@@ -32,6 +32,8 @@ struct NewConnectionsTests {
         #expect(NewConnections.refusal([attempt(1)], pool(2)) == nil)
         #expect(NewConnections.refusal([attempt(1, Self.denied, inRow: 1)], pool(2)) == nil)
         #expect(NewConnections.refusal([attempt(1, Self.denied)], pool(2))?.othersStand == true)
+        let unanswered = NewestConnect(at: at(1), error: .connectTimedOut("db", after: .seconds(5)), failuresInRow: 1, isUnanswered: true)
+        #expect(NewConnections.refusal([unanswered], pool(2))?.othersStand == true, "no other attempt begins until it ends")
         #expect(NewConnections.refusal([attempt(1, Self.denied, inRow: 1)], pool(0, unavailable: true))?.othersStand == false)
         // The pool was refused, and the watcher let in after it; and the other way round.
         #expect(NewConnections.refusal([attempt(1, Self.denied), attempt(2)], pool(0, unavailable: true)) == nil)
