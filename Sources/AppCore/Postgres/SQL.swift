@@ -60,7 +60,7 @@ public struct SQL: Sendable, ExpressibleByStringInterpolation {
         }
 
         /// Splices a part of a statement, together with its parameters. In its text `$` stands before their numbers alone.
-        public mutating func appendInterpolation(fragment: SQL) {
+        mutating func appendInterpolation(fragment: SQL) {
             let pieces = fragment.text.split(separator: "$", omittingEmptySubsequences: false)
             for (index, piece) in pieces.enumerated() {
                 guard index > 0 else {
@@ -68,7 +68,8 @@ public struct SQL: Sendable, ExpressibleByStringInterpolation {
                     continue
                 }
                 let digits = piece.prefix { $0.isWholeNumber }
-                text += "$\(parameters.count + (Int(digits) ?? 0))\(piece.dropFirst(digits.count))"
+                guard let number = Int(digits) else { preconditionFailure("in the text of a fragment, $ stands for more than a parameter") }
+                text += "$\(parameters.count + number)\(piece.dropFirst(digits.count))"
             }
             parameters += fragment.parameters
         }
