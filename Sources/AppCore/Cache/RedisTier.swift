@@ -63,9 +63,11 @@ final class RedisTier: Sendable {
 
     func read(_ key: String) async -> Reading {
         let now = time.now()
-        let isSuspect = state.withLock { $0.suspect.contains(key) || $0.distrustUntil.map { $0 > now } == true }
-        guard state.withLock({ $0.breaker.isClosed }) else { return .fallback(.open) }
-        if isSuspect { return .fallback(.suspect) }
+        let unasked = state.withLock { state -> CacheStatistics.Fallback? in
+            guard state.breaker.isClosed else { return .open }
+            return state.suspect.contains(key) || state.distrustUntil.map { $0 > now } == true ? .suspect : nil
+        }
+        if let unasked { return .fallback(unasked) }
         switch await get(key) {
         case nil: return .fallback(.open)
         case .success(.array(let reply))?:
