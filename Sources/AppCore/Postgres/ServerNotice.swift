@@ -1,5 +1,6 @@
 import Logging
 import Synchronization
+import Vitals
 
 /// What the server says besides its answers: `WARNING: there is no transaction in progress`.
 struct ServerNotice: Sendable, Hashable {
@@ -11,10 +12,10 @@ struct ServerNotice: Sendable, Hashable {
 
 /// Puts notices into the log, each text once, from whichever connection it comes.
 final class NoticeLog: Sendable {
-    private let told = Mutex<Set<String>>([])
+    private let told = Mutex(ToldOnce(limit: NoticeLog.limit))
     private let logger: Logger
 
-    /// A function may make up ever new texts. Beyond so many nothing is logged any more.
+    /// A function may make up ever new texts.
     static let limit = 200
 
     init(_ logger: Logger) {
@@ -23,14 +24,11 @@ final class NoticeLog: Sendable {
 
     func log(_ notices: [ServerNotice]) {
         for notice in notices {
-            let isLast = told.withLock { told -> Bool? in
-                guard told.count < Self.limit, told.insert(Self.text(of: notice)).inserted else { return nil }
-                return told.count == Self.limit
-            }
-            guard let isLast else { continue }
+            let answer = told.withLock { $0.answer(to: Self.text(of: notice)) }
+            guard answer != .beSilent else { continue }
             let level: Logger.Level = notice.severity == "WARNING" ? .warning : .info
             logger.log(level: level, "notice from the database", metadata: ["notice": "\(notice.message)", "sqlstate": "\(notice.sqlState)"])
-            if isLast { logger.warning("further notices from the database are not logged", metadata: ["logged": "\(Self.limit)"]) }
+            if answer == .tellAsLast { logger.warning("further notices from the database are not logged", metadata: ["logged": "\(Self.limit)"]) }
         }
     }
 

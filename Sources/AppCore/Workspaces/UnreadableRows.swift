@@ -1,14 +1,15 @@
 public import Logging
 import Synchronization
+import Vitals
 
 /// Rows that the database holds and this program cannot read as they are: made by hand, by another program, or by a version to come.
 ///
 /// Such a row costs itself and nothing beside it. Each is told of once.
 public final class UnreadableRows: Sendable {
-    private let told = Mutex<Set<String>>([])
+    private let told = Mutex(ToldOnce(limit: UnreadableRows.limit))
     private let logger: Logger
 
-    /// Rows that are remembered as told. A table full of them is one line more, and then silence.
+    /// Rows that are told of. A table full of them is one line more, and then silence.
     static let limit = 1_000
 
     public init(logger: Logger = Logger(label: "rows")) {
@@ -17,16 +18,12 @@ public final class UnreadableRows: Sendable {
 
     /// - Parameter consequence: what comes of it: `it is left out`.
     func tell(of row: Row, in table: String, _ error: any Error, _ consequence: String) {
-        let name = row.name
-        let (isNew, isLast) = told.withLock { told in
-            guard told.count < Self.limit, told.insert("\(table) \(name)").inserted else { return (false, false) }
-            return (true, told.count == Self.limit)
-        }
-        guard isNew else { return }
+        let answer = told.withLock { $0.answer(to: "\(table) \(row.name)") }
+        guard answer != .beSilent else { return }
         let reason = if case PostgresError.decoding(let column, let reason) = error { "column \"\(column)\" \(reason)" } else { "\(error)" }
         logger.warning(
-            "a row cannot be read", metadata: ["table": "\(table)", "row": "\(name)", "reason": "\(reason)", "consequence": "\(consequence)"])
-        if isLast { logger.warning("too many rows cannot be read: the next ones are not told of", metadata: ["rows": "\(Self.limit)"]) }
+            "a row cannot be read", metadata: ["table": "\(table)", "row": "\(row.name)", "reason": "\(reason)", "consequence": "\(consequence)"])
+        if answer == .tellAsLast { logger.warning("too many rows cannot be read: the next ones are not told of", metadata: ["rows": "\(Self.limit)"]) }
     }
 }
 
