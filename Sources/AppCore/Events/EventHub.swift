@@ -75,7 +75,8 @@ public final class EventHub: Sendable {
     /// - Throws: `RequestProblem.notFound`, `TooManyStreams`, or why the database cannot be asked.
     public func stream(of id: AgentTask.ID, lastEventID: String? = nil) async throws -> TaskEventStream {
         let subscription = TaskSubscription(taskID: id, limit: bufferLimit)
-        // Registered before the rows are read: what is committed after the reading is published after this.
+        // Registered before anything is read: what this process publishes from here on is not missed. A reading that is shared may have begun
+        // before, and lack what was committed in between: `catchUp` brings that within a second.
         let handle = try register(subscription)
         let known = lastEventID.flatMap { $0.isEmpty ? nil : sequence(of: $0) }
         let task = try await reads.state(of: id, notBefore: known ?? 0)
