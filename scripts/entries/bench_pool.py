@@ -1,7 +1,8 @@
 """healthd's connection pool beside its peers, measured one after the other, again and again, on one PostgreSQL over 127.0.0.1.
 
 BENCH_ROUNDS (5) is how often each cell is measured, BENCH_SECONDS (1.0) how long each time. BENCH_POOL_ONLY (all) names who
-takes part, for instance fifo,ours; raw always does.
+takes part, for instance fifo,ours; raw always does. BENCH_BEFORE names a poolbench of an older tree, which is then measured beside
+this one: in no cell may this one be slower by more than that cell's noise.
 """
 import contextlib
 import os
@@ -45,6 +46,12 @@ CELLS = [
     Cell("batch 20", 20, "pipeline", [Run("ours", "query"), Run("ours", "batch")]),
 ]
 
+# What `BENCH_BEFORE` does as well: all that ours does.
+BEFORE = "before"
+if os.environ.get("BENCH_BEFORE"):
+    for cell in CELLS:
+        cell.runs.extend([Run(BEFORE, run.mode) for run in cell.runs if run.who == "ours"])
+
 # Our pool divided by another, in the same cell: cell, our mode, the other, figure, what the quotient has to be.
 QUOTIENTS = [
     ("query 20", "query", "fifo query", "ops_s", ">=", 0.9),
@@ -82,6 +89,7 @@ def command(who, root):
         "node-pg": ["node", peers / "node_pg_pool.js"],
         "psycopg": [built / "venv" / "bin" / "python", "-B", peers / "psycopg_async_pool.py"],
         "ours": [root / ".build-release" / "release" / "poolbench"],
+        BEFORE: [os.environ.get("BENCH_BEFORE", "")],
     }[who]
 
 
@@ -90,7 +98,8 @@ def those_who_take_part():
     unknown = [name for name in only if name not in ("raw", *POOLS)]
     if unknown:
         raise ValueError(f"BENCH_POOL_ONLY names {', '.join(unknown)}; there are raw, {', '.join(POOLS)}")
-    return ["raw", *(who for who in POOLS if not only or who in only)]
+    before = [BEFORE] if os.environ.get("BENCH_BEFORE") else []
+    return ["raw", *(who for who in POOLS if not only or who in only), *before]
 
 
 def start(report, port, log_folder, stack):
@@ -144,6 +153,14 @@ class Measured:
         quotients = [ours[figure] / theirs[figure] for ours, theirs in pairs if ours and theirs]
         return statistics.median(quotients) if quotients else None
 
+    def noise(self, cell, run, figure):
+        """How far the rounds are apart: half of them are within this of each other, as a share of their median."""
+        values = [answer[figure] for answer in self.answers[cell].get(str(run), []) if answer]
+        if len(values) < 2:
+            return 0
+        lower, middle, upper = statistics.quantiles(values, n=4, method="inclusive")
+        return (upper - lower) / middle
+
 
 def measure(report, running, server, rounds, seconds):
     measured = Measured(server)
@@ -194,6 +211,20 @@ def judge(report, measured, running):
                          value is not None and HOLDS[relation](value, bound), "not measured" if value is None else f"{value:.2f}")
 
 
+def judge_against_before(report, measured):
+    for cell in CELLS:
+        for run in cell.runs:
+            if run.who != "ours":
+                continue
+            before = Run(BEFORE, run.mode)
+            for figure, sign in (("ops_s", 1), ("cpu_us_op", -1)):
+                quotient = measured.quotient(cell.name, run, before, figure)
+                noise = max(measured.noise(cell.name, each, figure) for each in (run, before))
+                holds = quotient is not None and (quotient >= 1 - noise if sign > 0 else quotient <= 1 + noise)
+                report.check(f"{cell.name}: ours {run.mode}, {FIGURES[figure]}, no worse than before by more than the noise", holds,
+                             "not measured" if quotient is None else f"{quotient:.2f} of before, noise {noise:.2f}")
+
+
 def run(report, _healthd):
     rounds, seconds = int(os.environ.get("BENCH_ROUNDS", "5")), float(os.environ.get("BENCH_SECONDS", "1.0"))
     port = unused_port()
@@ -203,3 +234,5 @@ def run(report, _healthd):
         report.figures.update(pool=POOL, rounds=rounds, seconds=seconds, answers=measured.answers, medians={}, idle_share={})
         show(report, measured)
         judge(report, measured, running)
+        if BEFORE in running:
+            judge_against_before(report, measured)

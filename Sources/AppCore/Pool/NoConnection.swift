@@ -19,7 +19,7 @@ extension PoolState {
     ///
     /// - Parameter estimate: what a newcomer of its class would wait.
     func refusal(_ reason: ShedReason, estimate: Duration?, waited: Duration, now: MonotonicInstant) -> PoolError {
-        guard numbers.leased + numbers.recovering == 0 else {
+        guard numbers.inUse == 0 else {
             return .saturated(picture(now: now), waited: waited, retryAfter: estimate ?? .milliseconds(100), reason: reason)
         }
         if let error = unavailable(now: now) { return error }

@@ -7,30 +7,31 @@ import Vitals
 ///
 /// A caller only ever waits in the queue or for its own statement. Connecting, recovering and retiring belong to `run()`.
 public final class Pool: Sendable {
+    /// What the lock guards: the state, and the connections and timers that belong to it.
     struct Guarded {
         var state: PoolState
+        /// By slot.
         var connections: [PostgresConnection?]
-        /// By the waiter's place in the line.
-        var waiting: [Grant?] = []
-        var queueTimerAt: MonotonicInstant?
+        var queueTimer = EarliestTimer()
         var pressureTimerArmed = false
 
-        mutating func takeGrant(_ id: PoolState.WaiterID) -> Grant? {
-            defer { waiting[id.place] = nil }
-            return waiting[id.place]
+        /// What is in a slot that has just been leased.
+        func leased(_ slot: PoolState.Slot) -> PooledConnection {
+            guard let connection = connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
+            return PooledConnection(slot: slot, connection: connection)
         }
 
-        /// What is in a slot that has just been leased.
-        func granted(_ slot: PoolState.Slot) -> Granted {
-            guard let connection = connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
-            return Granted(slot: slot, connection: connection)
+        /// What was in a slot that the state has emptied.
+        mutating func take(_ slot: PoolState.Slot) -> PostgresConnection? {
+            defer { connections[slot] = nil }
+            return connections[slot]
         }
     }
 
     enum Chore: Sendable {
         /// Something changed that may call for a new connection.
         case connect
-        case recover(PoolState.Slot, PostgresConnection)
+        case recover(PooledConnection)
         case unblock(Batch)
     }
 
@@ -74,68 +75,109 @@ public final class Pool: Sendable {
         onEvent?(.poolCreated(max: configuration.max, min: configuration.min))
     }
 
-    // MARK: Callers
+    // MARK: A caller comes
 
     /// Runs `body` with a connection and takes it back however `body` ends.
     ///
     /// - Parameter asking: since when the caller asks for a connection; later than `caller.since` when it has tried otherwise before.
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
-    // Inlined into `Database`: a frame less for each lease.
+    // Inlined into `Database`, as is `checkout`: two frames less for each lease.
     @inline(__always)
     func withConnection<Result: Sendable>(
         _ caller: Caller, asking: MonotonicInstant, _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {
-        if Task.isCancelled { throw cancelled(caller, asking) }
-        // What stands ready costs no call that could suspend.
-        let lent = if let ready = take(caller, asking) { ready } else { try await wait(caller, asking) }
-        meters.record(lent.hasWaited ? .waited : .immediate, since: asking, now: lent.at)
-        observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: lent.at - asking))
-        var lease = Lease(lent.granted.connection, deadline: caller.deadline, meters: meters)
-        defer { end(lent.granted.slot, lent.granted.connection, purpose: caller.purpose, granted: lent.at) }
+        let (pooled, since) = try await checkout(caller, asking: asking)
+        var lease = Lease(pooled.connection, deadline: caller.deadline, meters: meters)
+        defer { end(pooled, purpose: caller.purpose, since: since) }
         return try await body(&lease)
     }
 
-    /// Not inlined: it is not the usual way.
-    @inline(never)
-    private func cancelled(_ caller: Caller, _ asking: MonotonicInstant) -> PoolError {
-        refused(.cancelled, caller, asking)
-        return .cancelled
-    }
-
-    private struct Lent {
-        var granted: Granted
-        var at: MonotonicInstant
-        var hasWaited = false
-    }
-
-    /// A connection that stands ready; nil when the caller has to wait. One that broke in the instant before costs it no error.
-    private func take(_ caller: Caller, _ asking: MonotonicInstant) -> Lent? {
-        var now = asking
+    /// A connection for the caller: one that stands ready, or the one that comes free when it is first in the line.
+    ///
+    /// - Returns: the connection, and since when the caller has it.
+    @inline(__always)
+    private func checkout(_ caller: Caller, asking: MonotonicInstant) async throws(PoolError) -> (PooledConnection, since: MonotonicInstant) {
+        if Task.isCancelled { throw refused(.cancelled, caller, asking) }
+        // The clock need not be read again for a connection that is there in the instant in which it is asked for.
+        var (now, hasWaited) = (asking, false)
         while true {
-            let ready = guarded.withLock { guarded in guarded.state.takeIdle(caller, now: now).map { guarded.granted($0) } }
-            guard let ready else { return nil }
-            // Granted in the instant in which it asked: the clock need not be read again.
-            guard ready.connection.isLost else { return Lent(granted: ready, at: now) }
+            let pooled: PooledConnection
+            switch ask(caller, now) {
+            case .lease(let ready): pooled = ready
+            case .refuse(let error): throw refused(error, caller, asking)
+            case .wait(let waiter):
+                switch await answer(to: waiter) {
+                case .success(let handed): pooled = handed
+                case .failure(let error): throw refused(error, caller, asking)
+                }
+                (now, hasWaited) = (.now(), true)
+            }
+            // One that broke in the instant before costs the caller no error: it asks for another.
+            guard pooled.connection.isLost else {
+                leased(caller, hasWaited: hasWaited, asking: asking, now: now)
+                return (pooled, now)
+            }
             now = .now()
-            giveBack(ready.slot, ready.connection, now)
+            giveBack(pooled, now)
         }
     }
 
-    /// A connection for a batch: `body` gets it at once, or in its turn, or learns why there is none.
-    func lend(_ caller: Caller, _ body: @escaping @Sendable (Swift.Result<Granted, PoolError>) -> Void) {
-        let waiter = Mutex<PoolState.WaiterID?>(nil)
-        enqueue(caller, waiter, Grant { [self] result in
-            if case .success = result {
-                let now = MonotonicInstant.now()
-                meters.record(waiter.withLock { $0 } == nil ? .immediate : .waited, since: caller.since, now: now)
-                observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: now - caller.since))
+    /// The same for a batch, which no task waits for: `body` gets the connection at once or when it comes free, or learns why there is none.
+    func checkout(_ caller: Caller, _ body: @escaping @Sendable (Waiter.Answer) -> Void) {
+        switch ask(caller, .now()) {
+        case .lease(let ready):
+            leased(caller, hasWaited: false, asking: caller.since, now: .now())
+            body(.success(ready))
+        case .refuse(let error): body(.failure(error))
+        case .wait(let waiter):
+            waiter.whenTold { [self] answer in
+                if case .success = answer { leased(caller, hasWaited: true, asking: caller.since, now: .now()) }
+                body(answer)
             }
-            body(result)
-        })
+        }
+    }
+
+    private enum Decision {
+        case lease(PooledConnection)
+        case wait(Waiter)
+        indirect case refuse(PoolError)
+    }
+
+    /// What the state decides about a newcomer. Whoever is to wait stands in the line, with its timers set, when this returns.
+    private func ask(_ caller: Caller, _ now: MonotonicInstant) -> Decision {
+        let (decision, isFirst, wantsConnection) = guarded.withLock { guarded -> (Decision, Bool, Bool) in
+            switch guarded.state.checkout(caller, now: now) {
+            case .lease(let slot): return (.lease(guarded.leased(slot)), false, false)
+            case .refuse(let error): return (.refuse(error), false, false)
+            case .wait(let waiter):
+                armQueueTimer(&guarded, caller.deadline)
+                armPressureTimer(&guarded, since: caller.since)
+                return (.wait(waiter), guarded.state.waiting == 1, guarded.state.connectsWanted(now: now) > 0)
+            }
+        }
+        if isFirst { observePressure(.firstWaiter) }
+        if wantsConnection { addChore.yield(.connect) }
+        return decision
+    }
+
+    /// What comes of waiting. Whoever is cancelled leaves the line.
+    private func answer(to waiter: Waiter) async -> Waiter.Answer {
+        await withTaskCancellationHandler {
+            await waiter.answer
+        } onCancel: {
+            if withQueue({ $0.state.leave(waiter, now: .now()) }) { waiter.tell(.failure(.cancelled)) }
+        }
+    }
+
+    private func leased(_ caller: Caller, hasWaited: Bool, asking: MonotonicInstant, now: MonotonicInstant) {
+        meters.record(hasWaited ? .waited : .immediate, since: asking, now: now)
+        observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: now - asking))
     }
 
     /// Counts a refusal, and tells who has to know.
-    func refused(_ error: PoolError, _ caller: Caller, _ asking: MonotonicInstant) {
+    // Not inlined: it is not the usual way.
+    @inline(never) @discardableResult
+    func refused(_ error: PoolError, _ caller: Caller, _ asking: MonotonicInstant) -> PoolError {
         let now = MonotonicInstant.now()
         switch error {
         case .saturated(_, _, _, let reason):
@@ -147,78 +189,28 @@ public final class Pool: Sendable {
             if let sooner = guarded.withLock({ $0.state.hastenConnect(now: now) }) { connect(at: sooner) }
         case .shuttingDown, .cancelled: meters.record(.cancelled, since: asking, now: now)
         }
+        return error
     }
 
-    private func wait(_ caller: Caller, _ asking: MonotonicInstant) async throws -> Lent {
-        while true {
-            let lent = Lent(granted: try await turn(of: caller, asking), at: .now(), hasWaited: true)
-            guard lent.granted.connection.isLost else { return lent }
-            giveBack(lent.granted.slot, lent.granted.connection, lent.at)
-        }
-    }
+    // MARK: A connection comes free
 
-    /// Queues until it is the caller's turn.
-    private func turn(of caller: Caller, _ asking: MonotonicInstant) async throws -> Granted {
-        let waiter = Mutex<PoolState.WaiterID?>(nil)
-        do {
-            return try await withTaskCancellationHandler {
-                try await withCheckedThrowingContinuation { enqueue(caller, waiter, Grant($0)) }
-            } onCancel: {
-                let grant = withQueue { guarded -> Grant? in
-                    guard let id = waiter.withLock({ $0 }), guarded.state.leave(id, now: .now()) != nil else { return nil }
-                    return guarded.takeGrant(id)
-                }
-                grant?.tell(.failure(.cancelled))
-            }
-        } catch {
-            if let error = error as? PoolError { refused(error, caller, asking) }
-            throw error
-        }
-    }
-
-    private func enqueue(_ caller: Caller, _ waiter: borrowing Mutex<PoolState.WaiterID?>, _ grant: Grant) {
-        enum Next { case tell(Swift.Result<Granted, PoolError>), waiting(isFirst: Bool, wantsConnection: Bool) }
+    private func end(_ pooled: PooledConnection, purpose: Purpose, since: MonotonicInstant) {
         let now = MonotonicInstant.now()
-        let next = guarded.withLock { guarded -> Next in
-            // A cancellation that came before the waiter was stored found nothing to cancel.
-            if grant.isTask, Task.isCancelled { return .tell(.failure(.cancelled)) }
-            switch guarded.state.checkout(caller, now: now) {
-            case .lease(let slot): return .tell(.success(guarded.granted(slot)))
-            case .refuse(let error): return .tell(.failure(error))
-            case .wait:
-                let id = guarded.state.enqueue(caller, now: now)
-                waiter.withLock { $0 = id }
-                while guarded.waiting.count <= id.place { guarded.waiting.append(nil) }
-                guarded.waiting[id.place] = grant
-                armQueueTimer(&guarded, caller.deadline)
-                armPressureTimer(&guarded, since: caller.since)
-                return .waiting(isFirst: guarded.state.waiting == 1, wantsConnection: guarded.state.connectsWanted(now: now) > 0)
-            }
-        }
-        switch next {
-        case .tell(let result): grant.tell(result)
-        case .waiting(let isFirst, let wantsConnection):
-            if isFirst { observePressure(.firstWaiter) }
-            if wantsConnection { addChore.yield(.connect) }
-        }
-    }
-
-    private func end(_ slot: PoolState.Slot, _ connection: PostgresConnection, purpose: Purpose, granted: MonotonicInstant) {
-        let now = MonotonicInstant.now()
-        giveBack(slot, connection, now)
-        meters.use.record(nanoseconds: now.nanoseconds(since: granted))
-        observeEvent?(.clientRelease(purpose: purpose.name, held: now - granted))
+        giveBack(pooled, now)
+        meters.use.record(nanoseconds: now.nanoseconds(since: since))
+        observeEvent?(.clientRelease(purpose: purpose.name, held: now - since))
     }
 
     /// The connection of a batch that has been answered.
     func giveBack(_ batch: Batch) {
         guard let first = batch.riders.first else { return }
-        end(batch.slot, batch.connection, purpose: first.caller.purpose, granted: batch.sentAt)
+        end(batch.pooled, purpose: first.caller.purpose, since: batch.sentAt)
     }
 
-    func giveBack(_ slot: PoolState.Slot, _ connection: PostgresConnection, _ now: MonotonicInstant) {
+    func giveBack(_ pooled: PooledConnection, _ now: MonotonicInstant) {
+        let slot = pooled.slot
         var (reusable, lost) = (false, false)
-        switch connection.condition {
+        switch pooled.connection.condition {
         case .reusable: reusable = true
         case .needsRecovery, .sessionChanged: break
         case .lost: lost = true
@@ -227,14 +219,14 @@ public final class Pool: Sendable {
             endGeneration(of: slot, because: reason, now)
         }
         var suspect: (caller: Caller, age: Duration)?
-        settle(slot, connection, closing: lost ? .error : .lifetime) { [reusable, lost] state in
+        passOn(pooled, closing: lost ? .error : .lifetime) { [reusable, lost] state in
             // Asked first: to call it copies the whole state.
             if state.connections[slot].reportedAsLeak { suspect = state.suspect(slot, now: now) }
             return state.giveBack(slot, reusable: reusable, lost: lost, now: now)
         }
         if let suspect {
             meters.leaksReturned.add()
-            logger.warning("lease came back after all", metadata: Self.metadata(suspect.caller, suspect.age, connection))
+            logger.warning("lease came back after all", metadata: Self.metadata(suspect.caller, suspect.age, pooled.connection))
         }
     }
 
@@ -249,43 +241,43 @@ public final class Pool: Sendable {
         return value
     }
 
-    /// Carries out what the state decides about a connection that has come free.
-    func settle(
-        _ slot: PoolState.Slot, _ connection: PostgresConnection, closing reason: PoolCloseReason,
-        _ decide: (inout PoolState) -> PoolState.GiveBack
-    ) {
-        let (next, grant, other, isLeftBehind) = withQueue { guarded in
+    /// Lets the state decide about a connection that has come free, and does it.
+    func passOn(_ pooled: PooledConnection, closing reason: PoolCloseReason, _ decide: (inout PoolState) -> PoolState.GiveBack) {
+        let (slot, connection) = (pooled.slot, pooled.connection)
+        let (next, other, isLeftBehind) = withQueue { guarded in
             let isLeftBehind = guarded.state.isLeftBehind(slot)
             let next = decide(&guarded.state)
-            var grant: Grant?
-            var other: (grant: Grant, granted: Granted)?
+            var other: (waiter: Waiter, idle: PooledConnection)?
             switch next {
-            case .park: break
-            case .hand(let id): grant = guarded.takeGrant(id)
+            case .park, .hand: break
             case .close, .recover, .retire:
                 if case .close = next { guarded.connections[slot] = nil }
-                if let (slot, id) = guarded.state.serveFromIdle(now: .now()) {
-                    other = guarded.takeGrant(id).map { ($0, guarded.granted(slot)) }
-                }
+                if let (slot, waiter) = guarded.state.serveFromIdle(now: .now()) { other = (waiter, guarded.leased(slot)) }
             }
-            return (next, grant, other, isLeftBehind)
+            return (next, other, isLeftBehind)
         }
         switch next {
         // Its server may have gone after it was looked at, and before it was idle: then nobody was told.
         case .park: if connection.isLost { lostWhileIdle(slot, connection) }
-        case .hand: grant?.tell(.success(Granted(slot: slot, connection: connection)))
+        case .hand(let waiter): waiter.tell(.success(pooled))
         case .recover:
             // When the pool has ended nobody clears it any more.
-            if case .terminated = addChore.yield(.recover(slot, connection)) {
-                settle(slot, connection, closing: .shutdown) { $0.recovered(slot, usable: false, now: .now()) }
+            if case .terminated = addChore.yield(.recover(pooled)) {
+                passOn(pooled, closing: .shutdown) { $0.recovered(slot, usable: false, now: .now()) }
             }
         case .close:
-            connection.close()
-            meters.closed.add(for: isLeftBehind ? .failover : reason)
+            close([connection], isLeftBehind ? .failover : reason)
             addChore.yield(.connect)
-        case .retire(let turn):
-            if let turn { retire(at: turn) }
+        case .retire(let instant):
+            if let instant { retire(at: instant) }
         }
-        if let other { other.grant.tell(.success(other.granted)) }
+        if let other { other.waiter.tell(.success(other.idle)) }
+    }
+
+    func close(_ connections: [PostgresConnection], _ reason: PoolCloseReason) {
+        for connection in connections {
+            connection.close()
+            meters.closed.add(for: reason)
+        }
     }
 }

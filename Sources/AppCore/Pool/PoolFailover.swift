@@ -16,19 +16,13 @@ extension Pool {
     }
 
     private func leaveServer(because reason: String, _ decide: (inout PoolState) -> [PoolState.Slot]) {
-        let (closing, turned) = guarded.withLock { guarded in
+        let (closing, hasLeft) = guarded.withLock { guarded in
             let before = guarded.state.generation.number
-            let closing = decide(&guarded.state).compactMap { slot in
-                defer { guarded.connections[slot] = nil }
-                return guarded.connections[slot]
-            }
+            let closing = decide(&guarded.state).compactMap { guarded.take($0) }
             return (closing, guarded.state.generation.number != before)
         }
-        for connection in closing {
-            connection.close()
-            meters.closed.add(for: .failover)
-        }
-        guard turned else { return }
+        close(closing, .failover)
+        guard hasLeft else { return }
         logLeaving(because: reason, closed: closing.count)
         addChore.yield(.connect)
     }

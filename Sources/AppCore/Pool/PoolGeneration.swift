@@ -9,7 +9,7 @@ struct PoolGeneration {
     private var identity: ServerIdentity?
     /// Another server than the present one, found when it was too early to leave this one. Its connections have the next number.
     private var next: ServerIdentity?
-    private var lastTurn: MonotonicInstant?
+    private var lastChange: MonotonicInstant?
 
     /// Names that lead to a primary one time and to a standby the next would end a generation with every new connection.
     static let shortest = Duration.seconds(1)
@@ -19,12 +19,12 @@ struct PoolGeneration {
     /// - Returns: whether the generation ends by it; false when it had ended before.
     mutating func end(_ number: Int, now: MonotonicInstant) -> Bool {
         guard number == self.number else { return false }
-        turn(to: next, now: now)
+        begin(with: next, now: now)
         return true
     }
 
-    /// A new connection stands. If it leads to another server, or to the same in another role, a generation begins with it: at once, or with
-    /// the first `settle` after the present one has lasted for `shortest`.
+    /// A new connection stands. If it leads to another server, or to the same in another role, a generation begins with it: at once, or as soon
+    /// as the present one has lasted for `shortest`.
     ///
     /// - Parameter identity: nil when the server of the moment is not the connection's own.
     /// - Returns: the generation it belongs to.
@@ -37,21 +37,22 @@ struct PoolGeneration {
         guard identity.differs(from: known) else { return number }
         next = identity
         let own = number + 1
-        settle(now: now)
+        leaveIfDue(now: now)
         return own
     }
 
-    /// Each second, and with every new connection.
-    mutating func settle(now: MonotonicInstant) {
+    /// Leaves the present server if another was found and the present generation has lasted for `shortest`. Called each second, and with every
+    /// new connection.
+    mutating func leaveIfDue(now: MonotonicInstant) {
         guard let next else { return }
-        if let lastTurn, now - lastTurn < Self.shortest { return }
-        turn(to: next, now: now)
+        if let lastChange, now - lastChange < Self.shortest { return }
+        begin(with: next, now: now)
     }
 
-    private mutating func turn(to identity: ServerIdentity?, now: MonotonicInstant) {
+    private mutating func begin(with identity: ServerIdentity?, now: MonotonicInstant) {
         number += 1
         self.identity = identity
         next = nil
-        lastTurn = now
+        lastChange = now
     }
 }

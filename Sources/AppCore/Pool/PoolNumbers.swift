@@ -2,11 +2,14 @@
 struct PoolNumbers {
     var connecting = 0
     var recovering = 0
+    var retiring = 0
     private(set) var critical = 0
     private(set) var interactive = 0
     private(set) var background = 0
 
     var leased: Int { critical + interactive + background }
+    /// Those that stand, and that nobody else can have.
+    var inUse: Int { leased + recovering + retiring }
     /// Those that the limit for all but the critical class counts.
     var ordinary: Int { interactive + background }
 

@@ -2,7 +2,7 @@ import Vitals
 
 /// What the state of the pool looks like from outside: counts, who is oldest, and what a newcomer would wait.
 extension PoolState {
-    var total: Int { idle.count + numbers.leased + numbers.connecting + numbers.recovering }
+    var total: Int { idle.count + numbers.inUse + numbers.connecting }
     var waiting: Int { line.count }
     var isEmpty: Bool { total == 0 }
     var isOverloaded: Bool { admission.isOverloaded }
@@ -13,7 +13,7 @@ extension PoolState {
         for slot in connections.indices where connections[slot].phase == .leased {
             estimate.add(leaseOfAge: now.nanoseconds(since: connections[slot].since))
         }
-        estimate.add(free: numbers.recovering + idle.count)
+        estimate.add(free: numbers.recovering + numbers.retiring + idle.count)
         return estimate.wait(behind: line.count(before: workClass), limit: configuration.limit(of: workClass))
     }
 
@@ -30,14 +30,20 @@ extension PoolState {
         }.sorted { $0.since < $1.since }
     }
 
-    func counts() -> (idle: Int, leased: Int, connecting: Int, recovering: Int) {
-        (idle.count, numbers.leased, numbers.connecting, numbers.recovering)
+    /// Who has a connection for so long that it was reported; nil for all others.
+    func suspect(_ slot: Slot, now: MonotonicInstant) -> (caller: Caller, age: Duration)? {
+        guard connections[slot].reportedAsLeak, let caller = connections[slot].caller else { return nil }
+        return (caller, now - connections[slot].since)
+    }
+
+    func counts() -> (idle: Int, leased: Int, connecting: Int, recovering: Int, retiring: Int) {
+        (idle.count, numbers.leased, numbers.connecting, numbers.recovering, numbers.retiring)
     }
 
     func picture(now: MonotonicInstant) -> PoolPicture {
         let oldest = oldestLease
         return PoolPicture(
-            leased: numbers.leased + numbers.recovering, idle: idle.count, connecting: numbers.connecting, waiting: line.count, max: configuration.max,
+            leased: numbers.inUse, idle: idle.count, connecting: numbers.connecting, waiting: line.count, max: configuration.max,
             oldestLease: oldest.map { now - $0.since }, oldestPurpose: oldest?.caller.purpose.name, lastConnectFailure: attempts.lastFailure)
     }
 }

@@ -6,7 +6,6 @@ import Vitals
 /// While somebody waits who may have a connection, none is idle: one that comes free is handed on before anyone else sees it.
 struct PoolState {
     typealias Slot = Int
-    typealias WaiterID = WaitingLine.ID
 
     enum Phase: Equatable {
         case empty
@@ -14,9 +13,10 @@ struct PoolState {
         case connecting
         case idle
         case leased
-        /// Of no use to anybody now: a cancelled statement or an open transaction is being cleared (leads to idle, leased or empty), or its
-        /// lifetime is over and it waits for its turn to go (leads to empty).
+        /// A cancelled statement or an open transaction is being cleared. Leads to idle, leased, retiring or empty.
         case recovering
+        /// Its lifetime is over: nobody gets it any more, and it is closed when the pause after the one before is over. Leads to empty.
+        case retiring
     }
 
     struct Connection {
@@ -35,16 +35,17 @@ struct PoolState {
 
     enum Checkout {
         case lease(Slot)
-        case wait
-        case refuse(PoolError)
+        case wait(Waiter)
+        // Indirect: the others are then a word each, and are answered in a register.
+        indirect case refuse(PoolError)
     }
 
     enum GiveBack: Equatable {
         case park
-        case hand(to: WaiterID)
+        case hand(to: Waiter)
         case recover
         case close
-        /// It goes in its turn: `retireNext` is to be called then, unless it will be called already.
+        /// It is too early to close it: `retireNext` is to be called then, unless it will be called already.
         case retire(at: MonotonicInstant?)
     }
 
@@ -59,7 +60,7 @@ struct PoolState {
     /// Whom it connects to, for people.
     let server: String
     private var retirements = Retirements()
-    private var isShuttingDown = false
+    private(set) var isShuttingDown = false
     private(set) var generation = PoolGeneration()
     private(set) var tallies: PoolTallies
 
@@ -73,43 +74,44 @@ struct PoolState {
 
     // MARK: A caller comes
 
-    /// A connection that stands ready; nil when `checkout` has to decide.
-    mutating func takeIdle(_ caller: Caller, now: MonotonicInstant) -> Slot? {
-        guard !isShuttingDown, configuration.allows(caller.workClass, numbers), let slot = idle.last else { return nil }
-        advance(to: now)
-        idle.removeLast()
-        lease(slot, caller, now: now)
-        return slot
-    }
-
-    /// A connection at once, a refusal, or leave to `enqueue`.
+    /// A connection that stands ready, a place in the line, or a refusal.
     mutating func checkout(_ caller: Caller, now: MonotonicInstant) -> Checkout {
         if isShuttingDown { return .refuse(.shuttingDown) }
-        if let slot = takeIdle(caller, now: now) { return .lease(slot) }
-        if let error = unavailable(now: now) { return .refuse(error) }
+        if configuration.allows(caller.workClass, numbers), let slot = idle.last {
+            advance(to: now)
+            idle.removeLast()
+            lease(slot, caller, now: now)
+            return .lease(slot)
+        }
+        if let error = refusal(of: caller, now: now) { return .refuse(error) }
+        return .wait(enqueue(caller, now: now))
+    }
+
+    /// Why a caller may not wait; nil when it may.
+    private func refusal(of caller: Caller, now: MonotonicInstant) -> PoolError? {
+        if let error = unavailable(now: now) { return error }
         let estimate = estimatedWait(of: caller.workClass, now: now)
         let reason = admission.refusal(
             of: caller.workClass, waiting: line.count, waitingInClass: line.count(of: caller.workClass), estimate: estimate,
             lease: tallies.averageHeld.mean ?? .zero, remaining: caller.deadline.remaining(at: now))
-        if let reason { return .refuse(refusal(reason, estimate: estimate, waited: .zero, now: now)) }
-        return .wait
+        return reason.map { refusal($0, estimate: estimate, waited: .zero, now: now) }
     }
 
-    mutating func enqueue(_ caller: Caller, now: MonotonicInstant) -> WaiterID {
+    mutating func enqueue(_ caller: Caller, now: MonotonicInstant) -> Waiter {
         advance(to: now)
-        let id = line.enter(caller)
+        let waiter = line.enter(caller)
         tallies.peakWaiting = max(tallies.peakWaiting, line.count)
-        return id
+        return waiter
     }
 
-    /// Takes a waiter out of the queue; nil when it has been served or refused already.
-    mutating func leave(_ id: WaiterID, now: MonotonicInstant) -> Caller? {
+    /// Takes a waiter out of the line. False when it has been served or refused already.
+    mutating func leave(_ waiter: Waiter, now: MonotonicInstant) -> Bool {
         advance(to: now)
-        return line.leave(id)
+        return line.leave(waiter)
     }
 
     /// Takes out all whose deadline has passed. They are to be told why: `refusal`.
-    mutating func expire(now: MonotonicInstant) -> [(id: WaiterID, caller: Caller)] {
+    mutating func expire(now: MonotonicInstant) -> [Waiter] {
         advance(to: now)
         return line.expire(now: now)
     }
@@ -150,19 +152,19 @@ struct PoolState {
     private mutating func replaceOrOffer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
         guard let end = connections[slot].retireAt, end <= now else { return offer(slot, now: now) }
         if retirements.begin(now: now) { return vacate(slot) }
-        numbers.recovering += 1
-        enter(.recovering, slot, now)
+        numbers.retiring += 1
+        enter(.retiring, slot, now)
         return .retire(at: retirements.wait(slot, end: end, now: now))
     }
 
     /// Answers the connection to close for its age now, and when to ask again.
-    mutating func retireNext(now: MonotonicInstant) -> Retirements.Turn {
-        let turn = retirements.next(now: now)
-        guard let slot = turn.slot else { return turn }
+    mutating func retireNext(now: MonotonicInstant) -> Retirements.Next {
+        let next = retirements.next(now: now)
+        guard let slot = next.slot else { return next }
         advance(to: now)
-        numbers.recovering -= 1
+        numbers.retiring -= 1
         _ = vacate(slot)
-        return turn
+        return next
     }
 
     mutating func connected(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
@@ -181,7 +183,7 @@ struct PoolState {
     /// An attempt to connect failed. Answers the waiters to refuse: all of them when no connection stands, none otherwise.
     mutating func connectFailed(
         _ slot: Slot, cause: String, _ error: PostgresError? = nil, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
-    ) -> [WaiterID] {
+    ) -> [Waiter] {
         advance(to: now)
         numbers.connecting -= 1
         connections[slot] = Connection()
@@ -195,7 +197,7 @@ struct PoolState {
     /// An attempt to connect has had no answer for too long (`silence`): the database is down until a connection stands.
     ///
     /// - Returns: the waiters to refuse; nil when it is not so, or known already.
-    mutating func noticeSilence(now: MonotonicInstant) -> [WaiterID]? {
+    mutating func noticeSilence(now: MonotonicInstant) -> [Waiter]? {
         guard !attempts.isDown, let (error, since) = silence(now: now) else { return nil }
         advance(to: now)
         attempts.unanswered(error, since: since, now: now)
@@ -238,37 +240,37 @@ struct PoolState {
 
     /// To the next who may have it; else to the idle ones.
     private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
-        if let id = serve(slot, now: now) { return .hand(to: id) }
-        // Background work that waits for its own limit says nothing about the rest: a connection found nothing to do.
+        if let waiter = serve(slot, now: now) { return .hand(to: waiter) }
+        // Nobody waits but background work, and that only for its own limit: the queue is not what overload would be known by.
         if line.count(before: .interactive) == 0 { admission.drained() }
         enter(.idle, slot, now)
         idle.append(slot)
         return .park
     }
 
-    /// A lease ended and its connection went away, but under the limits of classes that made room for somebody who waits: what lies idle, the
-    /// reserve for instance, is for him.
-    mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: WaiterID)? {
+    /// A lease ended and its connection went away. Its class has room for one more now, and somebody may wait for that room while a connection
+    /// of the reserve lies idle: then it gets that one.
+    mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: Waiter)? {
         guard line.count > 0, let slot = idle.last else { return nil }
         advance(to: now)
-        guard let id = serve(slot, now: now) else { return nil }
+        guard let waiter = serve(slot, now: now) else { return nil }
         idle.removeLast()
-        return (slot, id)
+        return (slot, waiter)
     }
 
     /// Leases the connection to the next who may have it, the most urgent class first.
-    private mutating func serve(_ slot: Slot, now: MonotonicInstant) -> WaiterID? {
+    private mutating func serve(_ slot: Slot, now: MonotonicInstant) -> Waiter? {
         guard line.count > 0 else { return nil }
         for workClass in WorkClass.allCases where configuration.allows(workClass, numbers) {
             guard let oldest = line.oldest(of: workClass) else { continue }
             let newestFirst = admission.isOverloaded
                 && admission.prefersNewest(oldestRemaining: oldest.deadline.remaining(at: now), lease: tallies.averageHeld.mean)
-            // Of those that somebody waits for: background work waits for its own limit as well, in a pool that is far from full.
+            // Not counting background work: it may wait for its own limit in a pool that is far from full.
             let longest = line.oldestSince(upTo: .interactive)
-            guard let (id, caller) = line.next(of: workClass, newestFirst: newestFirst) else { continue }
+            guard let waiter = line.next(of: workClass, newestFirst: newestFirst) else { continue }
             if let longest { admission.served(whileOldestWaited: now - longest, now: now) }
-            lease(slot, caller, now: now)
-            return id
+            lease(slot, waiter.caller, now: now)
+            return waiter
         }
         return nil
     }
@@ -305,28 +307,10 @@ struct PoolState {
         return slots
     }
 
-    /// How many connections are to be opened now. One at a time beyond the minimum: a burst of short queries is over before many
-    /// connections would stand, and they would only be in the way.
-    func connectsWanted(now: MonotonicInstant) -> Int {
-        guard !isShuttingDown, attempts.mayBegin(at: now) else { return 0 }
-        let standing = total - numbers.connecting
-        let allowed = attempts.isDown ? 1 : max(1, min(4, configuration.min - standing))
-        let wanted = max(configuration.min - standing, wantedByWaiters(standing), attempts.isDown ? 1 : 0)
-        return max(0, min(allowed, wanted) - numbers.connecting)
-    }
-
-    /// Connections that would be taken at once. The reserved ones are only opened for the critical class.
-    private func wantedByWaiters(_ standing: Int) -> Int {
-        let critical = line.count(of: .critical)
-        let background = min(line.count(of: .background), max(0, configuration.backgroundMax - numbers.background))
-        let limit = configuration.max + min(configuration.reserved, numbers.critical + critical)
-        return min(critical + line.count(of: .interactive) + background, limit - standing)
-    }
-
     /// Takes out idle connections that are too old or too long unused. They are to be closed.
     mutating func sweep(now: MonotonicInstant) -> [(slot: Slot, reason: PoolCloseReason)] {
         advance(to: now)
-        generation.settle(now: now)
+        generation.leaveIfDue(now: now)
         var closing: [(Slot, PoolCloseReason)] = []
         for slot in idle {
             if isLeftBehind(slot) {
@@ -355,18 +339,12 @@ struct PoolState {
         return found
     }
 
-    /// Who has a connection for so long that it was reported; nil for all others.
-    func suspect(_ slot: Slot, now: MonotonicInstant) -> (caller: Caller, age: Duration)? {
-        guard connections[slot].reportedAsLeak, let caller = connections[slot].caller else { return nil }
-        return (caller, now - connections[slot].since)
-    }
-
     /// No new leases from here on. Answers the idle connections to close and the waiters to refuse.
-    mutating func shutDown(now: MonotonicInstant) -> (close: [Slot], refuse: [WaiterID]) {
+    mutating func shutDown(now: MonotonicInstant) -> (close: [Slot], refuse: [Waiter]) {
         advance(to: now)
         isShuttingDown = true
         let retiring = retirements.clear()
-        numbers.recovering -= retiring.count
+        numbers.retiring -= retiring.count
         let closing = idle + retiring
         idle.removeAll()
         for slot in closing { _ = vacate(slot) }
@@ -380,6 +358,6 @@ struct PoolState {
     /// Adds up the time since the last change under the counts that held during it. Before every change, and before reading.
     mutating func advance(to now: MonotonicInstant) {
         let exhausted = idle.isEmpty && (total >= configuration.max || line.count > 0)
-        tallies.advance(to: now, leased: numbers.leased + numbers.recovering, exhausted: exhausted)
+        tallies.advance(to: now, leased: numbers.inUse, exhausted: exhausted)
     }
 }

@@ -44,7 +44,10 @@ public struct PoolStatistics: Sendable {
     public var idle: Int
     public var leased: Int
     public var connecting: Int
+    /// Being cleared of what a lease left behind.
     public var recovering: Int
+    /// Their lifetime is over, and they wait until it is not too soon after another.
+    public var retiring: Int
     public var waiting: Int
     /// Most waiting at once since the statistics were last read for it.
     public var waitingPeak: Int
@@ -77,7 +80,7 @@ public struct PoolStatistics: Sendable {
     public var batchedStatements = 0
 
     /// All that exist, connecting ones included.
-    public var total: Int { idle + leased + connecting + recovering }
+    public var total: Int { idle + leased + connecting + recovering + retiring }
 }
 
 /// Who holds connections and who waits for one, oldest first.

@@ -16,10 +16,10 @@ extension Pool {
                     for slot in guarded.withLock({ $0.state.connectsDue(now: .now()) }) {
                         group.addTask { [self] in await connect(slot) }
                     }
-                case .recover(let slot, let connection):
+                case .recover(let pooled):
                     group.addTask { [self] in
-                        let usable = await connection.recover(until: Deadline(.now() + .seconds(1)))
-                        settle(slot, connection, closing: .error) { $0.recovered(slot, usable: usable, now: .now()) }
+                        let usable = await pooled.connection.recover(until: Deadline(.now() + .seconds(1)))
+                        passOn(pooled, closing: .error) { $0.recovered(pooled.slot, usable: usable, now: .now()) }
                     }
                 case .unblock(let batch):
                     group.addTask { [self] in await clear(batch) }
@@ -44,7 +44,7 @@ extension Pool {
             }
             if wasDown { logger.info("database is available again") }
             admit(slot, connection.facts, .now())
-            settle(slot, connection, closing: .shutdown) { $0.connected(slot, now: .now()) }
+            passOn(PooledConnection(slot: slot, connection: connection), closing: .shutdown) { $0.connected(slot, now: .now()) }
             connection.whenLostWhileIdle { [self] in lostWhileIdle(slot, $0) }
         } catch {
             if !Task.isCancelled { meters.createFailed.record(.now() - started) }
@@ -60,8 +60,7 @@ extension Pool {
         var generator = SplitMix64(seed: .random(in: 0 ... .max))
         let (refused, unavailable, isNew, next) = withQueue { guarded in
             let wasDown = guarded.state.attempts.isDown
-            let ids = guarded.state.connectFailed(slot, cause: "\(error)", error as? PostgresError, now: now, using: &generator)
-            let refused = ids.compactMap { guarded.takeGrant($0) }
+            let refused = guarded.state.connectFailed(slot, cause: "\(error)", error as? PostgresError, now: now, using: &generator)
             let attempts = guarded.state.attempts
             return (refused, attempts.unavailable(now: now), !wasDown && attempts.isDown, attempts.nextAt)
         }
@@ -73,17 +72,17 @@ extension Pool {
     /// No connection stands, and an attempt has had no answer for so long that nobody is to wait for it.
     private func noticeSilence() {
         let now = MonotonicInstant.now()
-        let (refused, error) = withQueue { guarded -> ([Grant], PoolError?) in
-            guard let ids = guarded.state.noticeSilence(now: now) else { return ([], nil) }
-            return (ids.compactMap { guarded.takeGrant($0) }, guarded.state.attempts.unavailable(now: now))
+        let (refused, error) = withQueue { guarded -> ([Waiter], PoolError?) in
+            guard let refused = guarded.state.noticeSilence(now: now) else { return ([], nil) }
+            return (refused, guarded.state.attempts.unavailable(now: now))
         }
         guard let error, case .databaseUnavailable(let cause, _, _) = error else { return }
         refuse(refused, error)
         logUnavailable(cause, refused.count)
     }
 
-    private func refuse(_ grants: [Grant], _ error: PoolError) {
-        for grant in grants { grant.tell(.failure(error)) }
+    private func refuse(_ waiters: [Waiter], _ error: PoolError) {
+        for waiter in waiters { waiter.tell(.failure(error)) }
     }
 
     private func logUnavailable(_ cause: String, _ refused: Int) {
@@ -111,20 +110,14 @@ extension Pool {
         let time = SystemTime()
         while (try? await time.sleep(for: .seconds(1))) != nil {
             let now = MonotonicInstant.now()
-            let (closing, leaks, hasTurned) = guarded.withLock { guarded in
+            let (closing, leaks, hasLeft) = guarded.withLock { guarded in
                 let generation = guarded.state.generation.number
-                let closing = guarded.state.sweep(now: now).map { slot, reason in
-                    defer { guarded.connections[slot] = nil }
-                    return (guarded.connections[slot], reason)
-                }
+                let closing = guarded.state.sweep(now: now).compactMap { slot, reason in guarded.take(slot).map { ($0, reason) } }
                 let leaks = guarded.state.suspectedLeaks(now: now).map { ($0.caller, $0.age, guarded.connections[$0.slot]) }
                 return (closing, leaks, guarded.state.generation.number != generation)
             }
-            if hasTurned { logLeaving(because: "a new connection led to another server a moment ago", closed: closing.count) }
-            for (connection, reason) in closing {
-                connection?.close()
-                meters.closed.add(for: reason)
-            }
+            if hasLeft { logLeaving(because: "a new connection led to another server a moment ago", closed: closing.count) }
+            for (connection, reason) in closing { close([connection], reason) }
             for (caller, age, connection) in leaks {
                 logger.warning("lease held unusually long", metadata: Self.metadata(caller, age, connection))
                 meters.leaks.add()
@@ -170,17 +163,10 @@ extension Pool {
 
     private func shutDown() {
         let (connections, refused) = guarded.withLock { guarded in
-            let (slots, ids) = guarded.state.shutDown(now: .now())
-            let connections = slots.compactMap { slot in
-                defer { guarded.connections[slot] = nil }
-                return guarded.connections[slot]
-            }
-            return (connections, ids.compactMap { guarded.takeGrant($0) })
+            let (slots, refused) = guarded.state.shutDown(now: .now())
+            return (slots.compactMap { guarded.take($0) }, refused)
         }
-        for grant in refused { grant.tell(.failure(.shuttingDown)) }
-        for connection in connections {
-            connection.close()
-            meters.closed.add(for: .shutdown)
-        }
+        refuse(refused, .shuttingDown)
+        close(connections, .shutdown)
     }
 }

@@ -3,13 +3,13 @@ import Vitals
 /// When connections are replaced for their age: spread over the last tenth of their lifetime, and never two close together, so that a pool
 /// that opened all at once does not lose all at once.
 ///
-/// One that comes back when it is too early for it is kept from all callers until its turn, the earliest end first: a lease more, and it
-/// would outlive its lifetime by more than the one it had. The ends are as far apart as the turns, so nobody waits for long.
+/// One that comes back when it is too early for it is kept from all callers until it may go, the earliest end first: one more lease, and
+/// it would outlive its lifetime by that lease as well. The ends are as far apart as the pauses, so none is kept for long.
 struct Retirements {
     /// At least this long between two.
     static let pause = Duration.milliseconds(250)
 
-    struct Turn: Equatable {
+    struct Next: Equatable {
         /// Who goes now.
         var slot: Int?
         /// When to ask for the next; nil when nobody waits.
@@ -19,8 +19,8 @@ struct Retirements {
     private var last: MonotonicInstant?
     private var waiting: [(end: MonotonicInstant, slot: Int)] = []
 
-    /// The end of a lifetime that begins now: up to a tenth early, and apart from the ends of all others. One turn is left for who comes back
-    /// beside another.
+    /// The end of a lifetime that begins now: up to a tenth early, and apart from the ends of all others. One pause is left for one
+    /// that comes back together with another.
     static func end(of lifetime: Duration, from now: MonotonicInstant, others: [MonotonicInstant]) -> MonotonicInstant {
         var end = now + .seconds(Double.random(in: 0.9...1) * (lifetime - pause).seconds)
         for other in others.sorted(by: >) where other - end < pause {
@@ -32,7 +32,7 @@ struct Retirements {
 
     /// Whether a connection that is due goes now. If so the next one waits for the pause.
     mutating func begin(now: MonotonicInstant) -> Bool {
-        guard waiting.isEmpty, turn(now) == now else { return false }
+        guard waiting.isEmpty, earliest(now) == now else { return false }
         last = now
         return true
     }
@@ -42,18 +42,18 @@ struct Retirements {
     /// - Returns: when to ask for the `next`; nil when somebody will ask already.
     mutating func wait(_ slot: Int, end: MonotonicInstant, now: MonotonicInstant) -> MonotonicInstant? {
         defer { waiting.append((end, slot)) }
-        return waiting.isEmpty ? turn(now) : nil
+        return waiting.isEmpty ? earliest(now) : nil
     }
 
-    /// Whose turn it is.
-    mutating func next(now: MonotonicInstant) -> Turn {
-        let turn = turn(now)
-        guard turn == now, let index = waiting.indices.min(by: { waiting[$0].end < waiting[$1].end }) else {
-            return Turn(slot: nil, again: waiting.isEmpty ? nil : turn)
+    /// Which goes now, and when to ask again.
+    mutating func next(now: MonotonicInstant) -> Next {
+        let earliest = earliest(now)
+        guard earliest == now, let index = waiting.indices.min(by: { waiting[$0].end < waiting[$1].end }) else {
+            return Next(slot: nil, again: waiting.isEmpty ? nil : earliest)
         }
         last = now
         let slot = waiting.remove(at: index).slot
-        return Turn(slot: slot, again: waiting.isEmpty ? nil : now + Self.pause)
+        return Next(slot: slot, again: waiting.isEmpty ? nil : now + Self.pause)
     }
 
     /// All who wait, at once.
@@ -62,5 +62,6 @@ struct Retirements {
         return waiting.map(\.slot)
     }
 
-    private func turn(_ now: MonotonicInstant) -> MonotonicInstant { last.map { max(now, $0 + Self.pause) } ?? now }
+    /// When the pause after the last is over.
+    private func earliest(_ now: MonotonicInstant) -> MonotonicInstant { last.map { max(now, $0 + Self.pause) } ?? now }
 }

@@ -3,21 +3,21 @@ import Vitals
 
 /// The callers that wait, by class and in order of arrival. To enter, to leave and to be served cost the same however many wait.
 struct WaitingLine {
-    /// A place in the line. Places are used again; the serial number tells who had it when.
-    struct ID: Hashable, Sendable {
-        var place: Int
-        fileprivate var serial: Int
+    /// Where somebody stands. Places are used again; the serial number tells who had it when.
+    struct Position: Hashable, Sendable {
+        let place: Int
+        fileprivate let serial: Int
     }
 
     private struct Place {
         var serial = 0
-        var caller: Caller?
+        var waiter: Waiter?
     }
 
     private var places: [Place] = []
     private var free: [Int] = []
-    /// One for each class, the most urgent first. May hold callers that have left; the first of each is always live.
-    private var queues: [Deque<ID>]
+    /// One for each class, the most urgent first. May hold positions that were left; the first of each is always live.
+    private var queues: [Deque<Position>]
     private var counts: [Int]
     private var nextSerial = 0
 
@@ -37,59 +37,60 @@ struct WaitingLine {
         return sum
     }
 
-    mutating func enter(_ caller: Caller) -> ID {
+    mutating func enter(_ caller: Caller) -> Waiter {
         nextSerial += 1
         let place = free.popLast() ?? places.count
         if place == places.count { places.append(Place()) }
-        places[place] = Place(serial: nextSerial, caller: caller)
-        let id = ID(place: place, serial: nextSerial)
-        queues[caller.workClass.index].append(id)
+        let waiter = Waiter(caller, at: Position(place: place, serial: nextSerial))
+        places[place] = Place(serial: nextSerial, waiter: waiter)
+        queues[caller.workClass.index].append(waiter.position)
         counts[caller.workClass.index] += 1
         count += 1
-        return id
+        return waiter
     }
 
-    /// Takes a caller out; nil when it has left already.
-    mutating func leave(_ id: ID) -> Caller? {
-        guard let caller = vacate(id) else { return nil }
-        let index = caller.workClass.index
+    /// Takes somebody out. False when it has left already.
+    mutating func leave(_ waiter: Waiter) -> Bool {
+        guard vacate(waiter.position) != nil else { return false }
+        let index = waiter.caller.workClass.index
         dropLeft(index)
         if queues[index].count > 2 * counts[index] + 64 {
             let places = places
-            queues[index].removeAll { places[$0.place].serial != $0.serial || places[$0.place].caller == nil }
+            queues[index].removeAll { places[$0.place].serial != $0.serial || places[$0.place].waiter == nil }
         }
-        return caller
+        return true
     }
 
     /// Takes out who is to be served next of this class: the oldest, or the newest.
-    mutating func next(of workClass: WorkClass, newestFirst: Bool = false) -> (id: ID, caller: Caller)? {
+    mutating func next(of workClass: WorkClass, newestFirst: Bool = false) -> Waiter? {
         let index = workClass.index
         guard counts[index] > 0 else { return nil }
-        while let id = newestFirst ? queues[index].popLast() : queues[index].popFirst() {
-            guard let caller = vacate(id) else { continue }
+        while let position = newestFirst ? queues[index].popLast() : queues[index].popFirst() {
+            guard let waiter = vacate(position) else { continue }
             dropLeft(index)
-            return (id, caller)
+            return waiter
         }
         return nil
     }
 
     /// Takes out all whose deadline has passed, in order of arrival.
-    mutating func expire(now: MonotonicInstant) -> [(id: ID, caller: Caller)] {
-        let expired = ids.filter { places[$0.place].caller?.deadline.hasPassed(at: now) ?? false }
-        return expired.compactMap { id in leave(id).map { (id, $0) } }
+    mutating func expire(now: MonotonicInstant) -> [Waiter] {
+        let expired = waiters.filter { $0.caller.deadline.hasPassed(at: now) }
+        for waiter in expired { _ = leave(waiter) }
+        return expired
     }
 
     /// Takes out everybody, the most urgent first.
-    mutating func clear() -> [ID] {
-        let all = ids
-        for id in all { _ = leave(id) }
+    mutating func clear() -> [Waiter] {
+        let all = waiters
+        for waiter in all { _ = leave(waiter) }
         return all
     }
 
     /// The most urgent first, each class in order of arrival.
-    var callers: [Caller] { ids.compactMap { places[$0.place].caller } }
+    var waiters: [Waiter] { queues.flatMap { $0.compactMap(waiter(at:)) } }
 
-    func oldest(of workClass: WorkClass) -> Caller? { queues[workClass.index].first.flatMap { places[$0.place].caller } }
+    func oldest(of workClass: WorkClass) -> Caller? { queues[workClass.index].first.flatMap { places[$0.place].waiter?.caller } }
 
     var oldestSince: MonotonicInstant? { oldestSince(upTo: .background) }
 
@@ -97,28 +98,29 @@ struct WaitingLine {
     func oldestSince(upTo workClass: WorkClass) -> MonotonicInstant? {
         var earliest: MonotonicInstant?
         for index in 0...workClass.index {
-            guard let first = queues[index].first, let since = places[first.place].caller?.since else { continue }
+            guard let first = queues[index].first, let since = places[first.place].waiter?.caller.since else { continue }
             earliest = earliest.map { min($0, since) } ?? since
         }
         return earliest
     }
 
-    var earliestDeadline: Deadline? { places.lazy.compactMap(\.caller?.deadline).min() }
+    var earliestDeadline: Deadline? { places.lazy.compactMap(\.waiter?.caller.deadline).min() }
 
-    private var ids: [ID] { queues.flatMap { $0.filter(isWaiting) } }
+    /// Who stands there; nil when it has left, whoever has the place now.
+    private func waiter(at position: Position) -> Waiter? {
+        places[position.place].serial == position.serial ? places[position.place].waiter : nil
+    }
 
-    private func isWaiting(_ id: ID) -> Bool { places[id.place].serial == id.serial && places[id.place].caller != nil }
-
-    private mutating func vacate(_ id: ID) -> Caller? {
-        guard isWaiting(id), let caller = places[id.place].caller else { return nil }
-        places[id.place].caller = nil
-        free.append(id.place)
-        counts[caller.workClass.index] -= 1
+    private mutating func vacate(_ position: Position) -> Waiter? {
+        guard let waiter = waiter(at: position) else { return nil }
+        places[position.place].waiter = nil
+        free.append(position.place)
+        counts[waiter.caller.workClass.index] -= 1
         count -= 1
-        return caller
+        return waiter
     }
 
     private mutating func dropLeft(_ index: Int) {
-        while let first = queues[index].first, !isWaiting(first) { queues[index].removeFirst() }
+        while let first = queues[index].first, waiter(at: first) == nil { queues[index].removeFirst() }
     }
 }

@@ -4,17 +4,14 @@ import Vitals
 /// Giving up what takes too long: the caller is told at once, the server afterwards.
 extension PostgresConnection {
     func arm(_ state: inout State, _ deadline: Deadline) {
-        guard deadline.instant.nanoseconds < (state.timerAt?.nanoseconds ?? .max) else { return }
-        state.timerAt = deadline.instant
+        guard state.timer.mustRun(at: deadline.instant) else { return }
         loop.schedule(at: deadline.instant) { [self] in timerFired() }
     }
 
     private func timerFired() {
         let now = MonotonicInstant.now()
         let expired = state.withLock { state in
-            if let at = state.timerAt, at > now { return false }
-            state.timerAt = nil
-            guard let operation = state.operation else { return false }
+            guard state.timer.ran(now: now), let operation = state.operation else { return false }
             if operation.deadline.hasPassed(at: now) { return true }
             arm(&state, operation.deadline)
             return false

@@ -27,7 +27,7 @@ extension PostgresConnection {
         var isCondemned = false
         var condemnation = Condition.reusable
         /// The earliest timer on its way; one is enough, since it is moved to the present deadline when it fires.
-        var timerAt: MonotonicInstant?
+        var timer = EarliestTimer()
         var lastStatement: String?
         var onLostWhileIdle: (@Sendable (PostgresConnection) -> Void)?
         /// A batch is under way; it ends with the answer to its Sync, also when its caller has given up.

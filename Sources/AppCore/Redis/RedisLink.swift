@@ -22,7 +22,7 @@ final class RedisLink: EventHandler {
         var nextID = 0
         var flushIsDue = false
         var interest: EventLoop.Events = [.readable, .writable]
-        var timerAt: MonotonicInstant?
+        var timer = EarliestTimer()
         var failure: String?
         var ended: CheckedContinuation<Void, Never>?
     }
@@ -144,16 +144,14 @@ final class RedisLink: EventHandler {
     }
 
     private func arm(_ state: inout State, _ deadline: Deadline) {
-        guard deadline.instant.nanoseconds < (state.timerAt?.nanoseconds ?? .max) else { return }
-        state.timerAt = deadline.instant
+        guard state.timer.mustRun(at: deadline.instant) else { return }
         loop.schedule(at: deadline.instant) { [weak self] in self?.timerFired() }
     }
 
     private func timerFired() {
         let now = MonotonicInstant.now()
         let (somebodyIsLate, isConnecting) = state.withLock { state in
-            if let at = state.timerAt, at > now { return (false, false) }
-            state.timerAt = nil
+            guard state.timer.ran(now: now) else { return (false, false) }
             return (isLate(&state, now), state.isConnecting)
         }
         guard somebodyIsLate else { return }

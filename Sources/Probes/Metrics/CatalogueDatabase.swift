@@ -3,7 +3,7 @@ extension Catalogue {
     public enum Pool {
         public static let connections = MetricDefinition(
             "healthd_pool_connections", .gauge, ["pool", "state"],
-            help: "Connections in the pool by state: idle, in_use, connecting, recovering.")
+            help: "Connections in the pool by state: idle, in_use, connecting, recovering, retiring.")
         public static let connectionsMax = MetricDefinition(
             "healthd_pool_connections_max", .gauge, ["pool"], help: "Configured upper limit of the pool.")
         public static let connectionsMin = MetricDefinition(

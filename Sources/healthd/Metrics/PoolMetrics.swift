@@ -10,6 +10,7 @@ func families(of pool: PoolStatistics, named name: String = "main") -> [MetricFa
     connections.add(pool.leased, name, "in_use")
     connections.add(pool.connecting, name, "connecting")
     connections.add(pool.recovering, name, "recovering")
+    connections.add(pool.retiring, name, "retiring")
 
     var acquire = MetricFamily(Names.acquireDuration)
     for (outcome, times) in pool.acquire { acquire.add(times, name, outcome.rawValue) }

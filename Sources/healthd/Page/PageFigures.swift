@@ -12,6 +12,7 @@ extension PageModel.Figure {
         var parts = ["\(pool.idle) idle"]
         if pool.connecting > 0 { parts.append("\(pool.connecting) connecting") }
         if pool.recovering > 0 { parts.append("\(pool.recovering) recovering") }
+        if pool.retiring > 0 { parts.append("\(pool.retiring) retiring") }
         if let oldest = pool.oldestLeaseAge { parts.append("oldest held \(oldest.text)") }
         if let unavailable = pool.unavailable {
             parts = ["no connection can be opened for \(unavailable.since.text): \(unavailable.cause)"]

@@ -34,7 +34,7 @@ struct SaturationMeter: Sendable {
             baseline = Baseline(at: now, busySeconds: pool.busySeconds, turnedAway: turnedAway)
         }
         if refusedSince || (pool.leased > 0 && (pool.oldestWait ?? .zero) >= Self.sustainedWait) {
-            return max(1, Double(pool.leased + pool.recovering + pool.waiting) / Double(pool.max))
+            return max(1, Double(pool.leased + pool.recovering + pool.retiring + pool.waiting) / Double(pool.max))
         }
         return lastShare
     }

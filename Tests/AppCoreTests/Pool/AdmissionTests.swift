@@ -120,8 +120,10 @@ struct AdmissionTests {
     @Test func `background work leaves a quarter to those somebody waits for`() {
         var state = experienced(max: 4)
         for _ in 0..<3 { #expect(take(&state, .background, at: at(0)) != nil) }
-        #expect(take(&state, .background, at: at(1)) == nil)
-        let waiting = state.enqueue(caller(.background, at: at(1)), now: at(1))
+        guard case .wait(let waiting) = state.checkout(caller(.background, at: at(1)), now: at(1)) else {
+            Issue.record("it does not wait")
+            return
+        }
         #expect(take(&state, .interactive, at: at(2)) != nil)
         // A background lease that ends makes room for the next of its class.
         #expect(state.giveBack(state.leases[0].slot, reusable: true, lost: false, now: at(3)) == .hand(to: waiting))
@@ -177,7 +179,7 @@ struct AdmissionTests {
     }
 
     /// A pool of one whose queue has been found to stand: 30 callers wait, the oldest for longest.
-    private func standing(budget: Int) -> (state: PoolState, slot: Int, ids: [PoolState.WaiterID], now: Int) {
+    private func standing(budget: Int) -> (state: PoolState, slot: Int, ids: [Waiter], now: Int) {
         var state = experienced(max: 1, deadline: .milliseconds(100))
         let slot = take(&state, at: at(0)) ?? -1
         var ids = (0..<40).map { state.enqueue(caller(.interactive, at: at($0), for: budget), now: at($0)) }

@@ -175,7 +175,7 @@ struct BatchPlanTests {
     func `an error is told to whom it belongs`(row: (error: PostgresError, wasCancelled: Bool, told: String)) {
         let answer = Operation.Answer(rows: [Rows(result: nil)], error: row.error)
         let told = (0..<3).map { index in
-            switch Batch.landing(index, answer, wasCancelled: row.wasCancelled) {
+            switch Batch.outcome(index, answer, wasCancelled: row.wasCancelled) {
             case .rows: "rows"
             case .failure: "failure"
             case .alone: "alone"

@@ -34,11 +34,15 @@ struct NoConnectionTests {
         var state = state()
         let id = state.enqueue(caller(at: 0), now: at(0))
         #expect(state.connectsDue(now: at(0)) == [0])
-        #expect(refusal(state.checkout(caller(at: 999), now: at(999))) == nil && state.noticeSilence(now: at(999)) == nil)
+        guard case .wait(let second) = state.checkout(caller(at: 999), now: at(999)) else {
+            Issue.record("it does not wait")
+            return
+        }
+        #expect(state.noticeSilence(now: at(999)) == nil)
         // Who comes is told, before anybody has looked at the clock; who waits, when somebody has.
         let newcomer = try #require(unavailable(refusal(state.checkout(caller(at: 1_000), now: at(1_000)))))
         #expect(newcomer.since == .seconds(1) && newcomer.cause.contains("db:5432/app") && newcomer.cause.contains("no answer within 1 s"))
-        #expect(state.noticeSilence(now: at(1_100)) == [id])
+        #expect(state.noticeSilence(now: at(1_100)) == [id, second])
         #expect(state.noticeSilence(now: at(1_200)) == nil, "it is told once")
         #expect(unavailable(state.attempts.unavailable(now: at(1_500)))?.since == .milliseconds(1_500))
         // The attempt goes on, alone, and its answer ends it all.

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Synchronization
 import TestServers
 import Testing
 import Vitals
@@ -102,6 +103,18 @@ struct PoolFaultTests {
     private func firstSuccess(_ what: String, _ attempt: @Sendable () async throws -> Void) async throws -> WallTime {
         try await until(what) { (try? await attempt()) != nil }
         return SystemTime().wallNow()
+    }
+
+    @Test func `a connection that breaks in the instant before it is lent costs no caller an error`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 2, min: 2), server.endpoint) { database in
+            try await database.untilIdle(2)
+            // Broken, and the pool has not been told: as in the moment between the two.
+            database.pool.guarded.withLock { guarded in guarded.state.idle.last.flatMap { guarded.connections[$0] } }?.close()
+            #expect(try await database.query("SELECT 1 AS one", for: "test").first?.int("one") == 1)
+            let statistics = database.pool.statistics()
+            #expect(statistics.closed[.error] == 1 && statistics.use.count == 1)
+        }
     }
 
     @Test func `P4: who waits behind a frozen server is told at its own deadline that the pool is busy, not that the database is down`() async throws {

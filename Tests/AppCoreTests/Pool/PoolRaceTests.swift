@@ -196,9 +196,9 @@ struct PoolRaceTests {
             let statistics = database.pool.statistics()
             let backends = try await server.superuserScript("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'healthd'")
             let after = database.pool.statistics()
-            left = "leased \(after.leased), recovering \(after.recovering), connecting \(after.connecting), waiting \(after.waiting), "
+            left = "leased \(after.leased), recovering \(after.recovering), retiring \(after.retiring), connecting \(after.connecting), waiting \(after.waiting), "
             left += "idle \(statistics.idle) and then \(after.idle), backends \(backends)"
-            if after.leased + after.recovering + after.connecting + after.waiting == 0, after.idle == statistics.idle, backends == "\(after.total)" {
+            if after.leased + after.recovering + after.retiring + after.connecting + after.waiting == 0, after.idle == statistics.idle, backends == "\(after.total)" {
                 #expect(database.pool.inconsistencies == [])
                 #expect(try await database.query("SELECT 7 AS n", for: "after").first?.int("n") == 7)
                 return
@@ -229,18 +229,20 @@ extension Pool {
             let phases = Dictionary(grouping: state.connections, by: { "\($0.phase)" }).mapValues(\.count)
             for (phase, count) in [
                 ("idle", counts.idle), ("leased", counts.leased), ("connecting", counts.connecting), ("recovering", counts.recovering),
+                ("retiring", counts.retiring),
             ] where phases[phase] ?? 0 != count {
                 found.append("\(count) \(phase) counted, \(phases[phase] ?? 0) are")
             }
-            if counts.idle + counts.leased + counts.connecting + counts.recovering != state.total { found.append("the total is not the sum") }
+            let sum = counts.idle + counts.leased + counts.connecting + counts.recovering + counts.retiring
+            if sum != state.total { found.append("the total is not the sum") }
             if state.total > configuration.max + configuration.reserved { found.append("\(state.total) connections") }
             for slot in state.connections.indices {
-                let stands = [.idle, .leased, .recovering].contains(state.connections[slot].phase)
+                let stands = [.idle, .leased, .recovering, .retiring].contains(state.connections[slot].phase)
                 if stands != (guarded.connections[slot] != nil), state.connections[slot].phase != .connecting {
                     found.append("slot \(slot) is \(state.connections[slot].phase), its connection is \(stands ? "not there" : "there")")
                 }
             }
-            if guarded.waiting.count(where: { $0 != nil }) != state.waiting { found.append("\(state.waiting) wait, others are known") }
+            if state.line.waiters.count != state.waiting { found.append("\(state.waiting) counted as waiting, \(state.line.waiters.count) wait") }
             return found
         }
     }

@@ -24,7 +24,7 @@ struct PoolStateTests {
     }
 
     @discardableResult
-    private func wait(_ state: inout PoolState, at now: MonotonicInstant, deadline: Int = 2_000) -> PoolState.WaiterID {
+    private func wait(_ state: inout PoolState, at now: MonotonicInstant, deadline: Int = 2_000) -> Waiter {
         state.enqueue(caller(at: now, deadline: deadline), now: now)
     }
 
@@ -71,12 +71,13 @@ struct PoolStateTests {
         open(&state, 1, at: at(0))
         #expect(leased(checkout(&state, at: at(1))) == 0)
         let ids = (1...3).map { _ in wait(&state, at: at(1)) }
-        #expect(state.leave(ids[1], now: at(2)) != nil)
-        #expect(state.leave(ids[1], now: at(2)) == nil)
+        let (first, second) = (state.leave(ids[1], now: at(2)), state.leave(ids[1], now: at(2)))
+        #expect(first && !second)
         // Its place may be taken by another; the old name of the place still opens nothing.
         let newcomer = wait(&state, at: at(2))
-        #expect(newcomer.place == ids[1].place)
-        #expect(state.leave(ids[1], now: at(2)) == nil)
+        #expect(newcomer.position.place == ids[1].position.place)
+        let third = state.leave(ids[1], now: at(2))
+        #expect(!third)
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(3)) == .hand(to: ids[0]))
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(4)) == .hand(to: ids[2]))
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(5)) == .hand(to: newcomer))
@@ -94,7 +95,7 @@ struct PoolStateTests {
         open(&other, 1, at: at(0))
         _ = checkout(&other, at: at(1))
         let late = wait(&other, at: at(1), deadline: 100)
-        #expect(other.expire(now: at(100)).map(\.id) == [late])
+        #expect(other.expire(now: at(100)) == [late])
         #expect(other.giveBack(0, reusable: true, lost: false, now: at(100)) == .park)
     }
 
@@ -296,7 +297,7 @@ struct PoolStateTests {
         var leases: Set<Int> = []
         var recovering: Set<Int> = []
         var connecting: Set<Int> = []
-        var waiting: Set<PoolState.WaiterID> = []
+        var waiting: Set<Waiter> = []
         func apply(_ next: PoolState.GiveBack, _ slot: Int) {
             switch next {
             case .hand(let id):
@@ -312,8 +313,7 @@ struct PoolStateTests {
             case 0, 1, 2:
                 switch checkout(&state, at: now, deadline: step * 7 + Int.random(in: 0..<200, using: &generator)) {
                 case .lease(let slot): #expect(leases.insert(slot).inserted, "one connection, two leases")
-                case .wait:
-                    waiting.insert(wait(&state, at: now, deadline: step * 7 + 100))
+                case .wait(let waiter): waiting.insert(waiter)
                 case .refuse: break
                 }
             case 3, 4:
@@ -333,10 +333,11 @@ struct PoolStateTests {
                 guard let slot = recovering.popFirst() else { continue }
                 apply(state.recovered(slot, usable: Bool.random(using: &generator), now: now), slot)
             default:
-                for (id, _) in state.expire(now: now) { #expect(waiting.remove(id) != nil) }
+                for id in state.expire(now: now) { #expect(waiting.remove(id) != nil) }
                 if let id = waiting.randomElement(using: &generator) {
                     waiting.remove(id)
-                    #expect(state.leave(id, now: now) != nil)
+                    let left = state.leave(id, now: now)
+                    #expect(left)
                 }
                 _ = state.sweep(now: now)
             }

@@ -18,7 +18,7 @@ enum HTTPSamples {
 
     static func pool(leased: Int = 2, max: Int = 2, waiting: Int = 1) -> PoolStatistics {
         PoolStatistics(
-            max: max, min: 1, idle: max - leased, leased: leased, connecting: 0, recovering: 0, waiting: waiting,
+            max: max, min: 1, idle: max - leased, leased: leased, connecting: 0, recovering: 0, retiring: 0, waiting: waiting,
             waitingPeak: waiting,
             oldestWait: waiting > 0 ? .milliseconds(400) : nil, oldestLeaseAge: leased > 0 ? .seconds(2) : nil, unavailable: nil,
             busySeconds: 12.5, exhaustedSeconds: 0.25, opened: 3,

@@ -4,7 +4,7 @@ import Vitals
 /// Statements of several callers in one round trip, and what each of them waits for.
 final class Batch: Sendable {
     /// What a caller is told.
-    enum Landing: Sendable {
+    enum Outcome: Sendable {
         case rows(Rows)
         case failure(any Error)
         /// Its statement did not take effect, through no fault of its own: it runs again, on a connection of its own.
@@ -26,15 +26,13 @@ final class Batch: Sendable {
     }
 
     let riders: [Rider]
-    let slot: PoolState.Slot
-    let connection: PostgresConnection
+    let pooled: PooledConnection
     let sentAt: MonotonicInstant
     private let state = Mutex(State())
 
-    init(_ riders: [Rider], on granted: Granted, sentAt: MonotonicInstant) {
+    init(_ riders: [Rider], on pooled: PooledConnection, sentAt: MonotonicInstant) {
         self.riders = riders
-        slot = granted.slot
-        connection = granted.connection
+        self.pooled = pooled
         self.sentAt = sentAt
     }
 
@@ -50,7 +48,7 @@ final class Batch: Sendable {
             return (state.wasCancelled, !state.isCancelling)
         }
         for (index, rider) in riders.enumerated() {
-            tell(rider, Self.landing(index, answer, wasCancelled: wasCancelled), now: now, meters: meters)
+            tell(rider, Self.outcome(index, answer, wasCancelled: wasCancelled), now: now, meters: meters)
         }
         return mayGiveBack
     }
@@ -68,9 +66,9 @@ final class Batch: Sendable {
     }
 
     /// Counts what the caller gets; what runs again is counted there.
-    private func tell(_ rider: Rider, _ landing: Landing, now: MonotonicInstant, meters: PoolMeters) {
-        guard rider.seat.tell(landing) else { return }
-        switch landing {
+    private func tell(_ rider: Rider, _ outcome: Outcome, now: MonotonicInstant, meters: PoolMeters) {
+        guard rider.seat.tell(outcome) else { return }
+        switch outcome {
         case .rows: meters.recordQuery(rider.sql.operation, since: rider.caller.since, now: now, error: nil)
         case .failure(let error as PostgresError):
             meters.recordQuery(rider.sql.operation, since: rider.caller.since, now: now, error: error)
@@ -78,9 +76,11 @@ final class Batch: Sendable {
         }
     }
 
+    var connection: PostgresConnection { pooled.connection }
+
     var isAnswered: Bool { state.withLock(\.isAnswered) }
 
-    static func landing(_ index: Int, _ answer: Operation.Answer, wasCancelled: Bool) -> Landing {
+    static func outcome(_ index: Int, _ answer: Operation.Answer, wasCancelled: Bool) -> Outcome {
         guard let error = answer.error else { return .rows(answer.rows[index]) }
         // What is not the server's answer to a statement leaves open whether the transaction ended well.
         guard case .server(let server) = error else { return .failure(error) }

@@ -8,7 +8,7 @@ import Vitals
 /// like everybody else, so whoever waits for a connection gets it in turn; what comes while it queues rides with it.
 final class Batcher: Sendable {
     /// How far the batch is that takes up whoever comes now.
-    private enum Boarding {
+    private enum Departure {
         /// Nothing is planned: it leaves when there are enough, or with the return of another.
         case waiting
         /// The turn of one of the loop's threads ends soon. Leads to queueing.
@@ -21,7 +21,7 @@ final class Batcher: Sendable {
         var plan = BatchPlan()
         var lanes: BatchLanes
         var gathered: [Batch.Rider] = []
-        var boarding = Boarding.waiting
+        var departure = Departure.waiting
         /// Batches without an answer for too long: nothing is gathered until they are cleared.
         var stalled: Set<ObjectIdentifier> = []
 
@@ -59,7 +59,7 @@ final class Batcher: Sendable {
     /// Runs a statement together with others.
     ///
     /// - Returns: how it ended; `alone` when it is not for a batch, and nothing was sent.
-    func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Landing {
+    func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Outcome {
         // The critical class does not wait for anybody, and what nobody waits for must not take the interactive class's turn.
         // What cannot be sent at all must not keep its neighbours from it.
         guard caller.workClass == .interactive, caller.deadline.remaining(at: caller.since) > Self.stall, !sql.hasZeroByte else {
@@ -85,11 +85,11 @@ final class Batcher: Sendable {
         state.withLock { state in
             guard state.stalled.isEmpty else { return .refused }
             // It is told at its first caller's deadline if no connection comes free.
-            if case .queueing(let end) = state.boarding, rider.caller.deadline < end { return .refused }
+            if case .queueing(let end) = state.departure, rider.caller.deadline < end { return .refused }
             guard state.plan.admits(rider.sql) else { return .refused }
             state.gathered.append(rider)
-            guard case .waiting = state.boarding, state.lanes.mayLeave(state.gathered.count) else { return .gathered }
-            state.boarding = .turnEnd
+            guard case .waiting = state.departure, state.lanes.mayLeave(state.gathered.count) else { return .gathered }
+            state.departure = .turnEnd
             return isOnLoop ? .leaveAtTurnEnd : .leave
         }
     }
@@ -104,7 +104,7 @@ final class Batcher: Sendable {
     private func queue(_ pool: Pool) {
         let (first, hurried) = state.withLock { state -> (Caller?, [Batch.Rider]) in
             guard let first = state.gathered.first?.caller else {
-                state.boarding = .waiting
+                state.departure = .waiting
                 return (nil, [])
             }
             // Whoever has less time than the first asks for itself, as those do who come while the batch queues.
@@ -113,21 +113,21 @@ final class Batcher: Sendable {
                 state.gathered.removeAll { $0.caller.deadline < first.deadline }
                 state.plan.left(hurried.count)
             }
-            state.boarding = .queueing(until: first.deadline)
+            state.departure = .queueing(until: first.deadline)
             return (first, hurried)
         }
-        if let first { pool.lend(first) { [self] grant in depart(with: grant, pool) } }
+        if let first { pool.checkout(first) { [self] answer in depart(with: answer, pool) } }
         for rider in hurried { rider.seat.tell(.alone) }
     }
 
-    private func depart(with grant: Result<Granted, PoolError>, _ pool: Pool) {
+    private func depart(with answer: Waiter.Answer, _ pool: Pool) {
         let riders = state.withLock { state in
-            state.boarding = .waiting
-            guard case .success = grant else { return state.take(state.gathered.count) }
+            state.departure = .waiting
+            guard case .success = answer else { return state.take(state.gathered.count) }
             return state.take(state.lanes.leave(state.gathered.count))
         }
         let now = MonotonicInstant.now()
-        switch grant {
+        switch answer {
         case .failure(let error):
             for rider in riders {
                 let isLate = rider.caller.deadline.hasPassed(at: now)
@@ -135,17 +135,17 @@ final class Batcher: Sendable {
                 // Whoever has time left asks for itself.
                 rider.seat.tell(isLate ? .failure(error) : .alone)
             }
-        case .success(let granted):
+        case .success(let pooled):
             // Nothing is sent for those who have gone, or whose time is up: they learn that where there is no time left for anybody.
             let present = riders.filter { rider in
                 if rider.caller.deadline.hasPassed(at: now) { rider.seat.tell(.alone) }
                 return rider.seat.isTaken
             }
             if present.isEmpty {
-                pool.giveBack(granted.slot, granted.connection, now)
+                pool.giveBack(pooled, now)
                 ended(nil, pool)
             } else {
-                send(Batch(present, on: granted, sentAt: now), pool)
+                send(Batch(present, on: pooled, sentAt: now), pool)
                 proceed(pool)
             }
         }
@@ -194,13 +194,13 @@ final class Batcher: Sendable {
         proceed(pool)
     }
 
-    /// Whoever waits leaves with the next batch that does, or when all have returned that were under way when he came: within `stall`.
+    /// Whoever waits leaves with the next batch that does, or when all have returned that were under way when it came: within `stall`.
     ///
     /// At the end of the turn: those who were just answered ask again until then, and small groups that follow each other become one.
     private func proceed(_ pool: Pool) {
         let mustLeave = state.withLock { state in
-            guard case .waiting = state.boarding, state.lanes.mayLeave(state.gathered.count) else { return false }
-            state.boarding = .turnEnd
+            guard case .waiting = state.departure, state.lanes.mayLeave(state.gathered.count) else { return false }
+            state.departure = .turnEnd
             return true
         }
         if mustLeave { loop.atTurnEnd { [self] in queue(pool) } }

@@ -5,14 +5,14 @@ import Synchronization
 final class Seat: Sendable {
     private enum State {
         case empty
-        case taken(CheckedContinuation<Batch.Landing, Never>)
+        case taken(CheckedContinuation<Batch.Outcome, Never>)
         case left
     }
 
     private let state = Mutex(State.empty)
 
     /// - Returns: false when the caller was cancelled on its way here.
-    func take(_ continuation: CheckedContinuation<Batch.Landing, Never>) -> Bool {
+    func take(_ continuation: CheckedContinuation<Batch.Outcome, Never>) -> Bool {
         state.withLock { state in
             guard case .empty = state else { return false }
             state = .taken(continuation)
@@ -25,13 +25,13 @@ final class Seat: Sendable {
 
     /// - Returns: whether this was what the caller got.
     @discardableResult
-    func tell(_ landing: Batch.Landing) -> Bool {
+    func tell(_ outcome: Batch.Outcome) -> Bool {
         let before = state.withLock { state in
             defer { state = .left }
             return state
         }
         guard case .taken(let continuation) = before else { return false }
-        continuation.resume(returning: landing)
+        continuation.resume(returning: outcome)
         return true
     }
 }

@@ -1,0 +1,5 @@
+/// A connection, and the slot of the pool that it is in.
+struct PooledConnection: Sendable {
+    var slot: PoolState.Slot
+    var connection: PostgresConnection
+}
