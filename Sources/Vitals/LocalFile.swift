@@ -80,7 +80,7 @@ struct LocalFile: Sendable {
             (path, Self.configuration("PRAGMA locking_mode = EXCLUSIVE")),
             (path, Self.configuration(readonly: true)),
             // Without the write-ahead log, for a medium that nothing can be written to.
-            ("file:\(path)?immutable=1", Self.configuration(readonly: true)),
+            ("file:\(PercentEncoding.encoded(path: path))?immutable=1", Self.configuration(readonly: true)),
         ]
         for (path, configuration) in ways {
             guard let queue = try? DatabaseQueue(path: path, configuration: configuration) else { continue }
@@ -123,6 +123,13 @@ extension LocalFile {
         case .SQLITE_CONSTRAINT, .SQLITE_TOOBIG, .SQLITE_RANGE, .SQLITE_MISUSE, .SQLITE_INTERRUPT, .SQLITE_ABORT, .SQLITE_NOMEM: false
         default: true
         }
+    }
+
+    /// Whether another process has the file just now: what it holds is not ours to tell.
+    static func isInUse(_ error: any Error) -> Bool {
+        if error is LocalStore.InUse { return true }
+        let code = (error as? DatabaseError)?.resultCode
+        return code == .SQLITE_BUSY || code == .SQLITE_LOCKED
     }
 
     /// Whether the file will never do, however much room and rights there are.

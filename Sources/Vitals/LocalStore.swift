@@ -22,6 +22,13 @@ public final class LocalStore: Sendable {
         var generation = 0
     }
 
+    /// What `prepare` throws when another process has the file: its rows are that one's, and stay unread.
+    public struct InUse: Error, CustomStringConvertible {
+        public var description: String
+
+        public init(_ description: String) { self.description = description }
+    }
+
     /// How long a damaged file is told of after another has taken its place: a look that comes each ten seconds sees it. Of rarer ones, the log tells.
     static let damageIsNews = Duration.seconds(15)
     /// A medium that damages what is written to it must not be filled with files that were set aside.
@@ -37,7 +44,8 @@ public final class LocalStore: Sendable {
     /// Opens or creates the file and applies what `migrator` still lacks; where that cannot be done, the memory takes its place.
     ///
     /// - Parameters:
-    ///   - prepare: what must be done before the file may be opened, such as making its folder; asked before each opening.
+    ///   - prepare: what must be done before the file may be used, such as making its folder; asked before each opening, and with each
+    ///     look whether the file can still be written to.
     /// - Throws: only when `migrator` itself is wrong.
     public init(
         path: String, migrator: DatabaseMigrator, time: any TimeSource = SystemTime(), logger: Logger = Logger(label: "local store"),
@@ -110,6 +118,7 @@ extension LocalStore {
     private func tryFile() {
         let (queue, identity) = state.withLock { ($0.queue, $0.file) }
         do {
+            try prepare()
             guard file.identity == identity else { throw LocalFile.Unusable("the file is gone, or another has its place") }
             try file.tryWriting(to: queue)
         } catch {
@@ -154,8 +163,9 @@ extension LocalStore {
             if before != nil { logger.notice("the local state is written to disk again", metadata: ["file": "\(file.path)"]) }
         } catch {
             let words = file.words(for: error)
-            // A file that cannot be written to may be readable all the same.
-            if !state.withLock({ $0.knowsFile || $0.isTouched }), file.salvage(into: memory) { rowsCameToLight() }
+            // A file that cannot be written to may be readable all the same. What another process has, it sends itself.
+            let isNew = state.withLock { !$0.knowsFile && !$0.isTouched }
+            if isNew, !LocalFile.isInUse(error), file.salvage(into: memory) { rowsCameToLight() }
             state.withLock { $0.trouble = words }
             if before == nil { tell(words) }
         }

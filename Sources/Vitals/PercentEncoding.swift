@@ -1,4 +1,4 @@
-/// What `%41` and its like stand for in a URL (RFC 3986, section 2.1).
+/// `%41` and its like in a URL: what they stand for, and how a byte is written that may not stand there itself (RFC 3986, section 2.1).
 public enum PercentEncoding {
     public enum Fault: Error, Hashable {
         /// A `%` that no two hexadecimal digits follow.
@@ -24,5 +24,29 @@ public enum PercentEncoding {
         }
         guard let decoded = String(validating: bytes, as: UTF8.self) else { throw .notUTF8 }
         return decoded
+    }
+
+    /// The bytes of `text`, those escaped that are not to be kept.
+    public static func encoded(_ text: some StringProtocol, keeping isKept: (UInt8) -> Bool) -> String {
+        var result = ""
+        for byte in text.utf8 {
+            if isKept(byte) {
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                let digits = String(byte, radix: 16, uppercase: true)
+                result += digits.count == 1 ? "%0\(digits)" : "%\(digits)"
+            }
+        }
+        return result
+    }
+
+    /// A path as a URL has it: what is reserved there for something else is escaped, `/` is not.
+    public static func encoded(path: String) -> String {
+        encoded(path) { byte in
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+            default: "-._~/".utf8.contains(byte)
+            }
+        }
     }
 }

@@ -60,11 +60,11 @@ enum Lifecycle {
     }
 
     /// Nil where the disk takes nothing and no private servers need it: alerts then go on in memory, and the verdict says so.
-    private static func stateFolder(_ configuration: Configuration) throws(EmbeddedServerError) -> StateFolder? {
-        do throws(EmbeddedServerError) {
-            return try StateFolder(configuration.state, mode: configuration.startsServers ? 0o711 : 0o700)
+    private static func stateFolder(_ configuration: Configuration) throws(StateFolderError) -> StateFolder? {
+        do throws(StateFolderError) {
+            return try StateFolder(configuration.state, mode: configuration.stateFolderMode)
         } catch {
-            guard error.isOfTheDisk, !configuration.startsServers else { throw error }
+            guard error.cause == .disk, !configuration.startsServers else { throw error }
             return nil
         }
     }
@@ -74,10 +74,9 @@ enum Lifecycle {
     ) throws -> LocalStore {
         var migrations = DatabaseMigrator()
         Outbox.registerMigrations(in: &migrations)
-        let folder = LateStateFolder(configuration.state, state)
-        return try LocalStore(
-            path: "\(state?.path ?? configuration.state)/healthd.sqlite", migrator: migrations, time: time, logger: logger
-        ) { try folder.take() }
+        let path = state?.path ?? configuration.state
+        let folder = LateStateFolder(path, mode: configuration.stateFolderMode, state)
+        return try LocalStore(path: "\(path)/healthd.sqlite", migrator: migrations, time: time, logger: logger) { try folder.take() }
     }
 
     private static func serve(

@@ -13,6 +13,9 @@ extension Configuration {
 
     var startsServers: Bool { !embeddedServers.isEmpty }
 
+    /// Private servers run as a user of their own, which must be able to pass through.
+    var stateFolderMode: UInt32 { startsServers ? 0o711 : 0o700 }
+
     var embeddedServers: EmbeddedServers.Kinds {
         var kinds: EmbeddedServers.Kinds = []
         if database == .embedded { kinds.insert(.postgres) }

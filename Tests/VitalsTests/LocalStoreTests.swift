@@ -1,5 +1,6 @@
 import FoundationEssentials
 import GRDB
+import Glibc
 import TestServers
 import Testing
 
@@ -60,12 +61,13 @@ import Testing
     }
 
     enum Fault: String, CaseIterable, Sendable {
-        case full, readOnly, locked, gone, replaced
+        case full, readOnly, locked, gone, replaced, folderGone
     }
 
     @Test(arguments: Fault.allCases)
     func `A7: goes on in memory with all it had, and returns to the file with all that came`(_ fault: Fault) async throws {
-        let store = try self.store()
+        let folder = self.folder
+        let store = try self.store { mkdir(folder, 0o755) }
         try await add("a", "b", to: store)
         try await store.write { try $0.execute(sql: "DELETE FROM things WHERE name = 'a'") }
         var other: DatabaseQueue?
@@ -80,11 +82,12 @@ import Testing
             try await queue.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
             other = queue
         case .gone: try FileManager.default.removeItem(atPath: file)
+        case .folderGone: try FileManager.default.removeItem(atPath: folder)
         case .replaced:
             try FileManager.default.removeItem(atPath: file)
             try Data().write(to: URL(filePath: file))
         }
-        if fault == .gone || fault == .replaced { await store.tend() }
+        if [.gone, .replaced, .folderGone].contains(fault) { await store.tend() }
         try await store.write { try $0.execute(sql: "INSERT INTO things (name) VALUES (?)", arguments: [String(repeating: "c", count: 100_000)]) }
         try await add("d", to: store)
         #expect(store.isInMemory)
@@ -114,6 +117,7 @@ import Testing
     /// A file that was closed a moment ago may still be locked.
     private static var patient: Configuration {
         var configuration = Configuration()
+        configuration.allowsUnsafeTransactions = true
         configuration.busyMode = .timeout(30)
         return configuration
     }
@@ -188,6 +192,43 @@ import Testing
         #expect(try await names(in: store) == ["a", "b"], "in their order")
         #expect(store.generation > before && !store.isInMemory)
         try FileManager.default.removeItem(atPath: folder)
+    }
+
+    @Test func `A7: rows that another process has are not taken over: they are its to send`() async throws {
+        try await add("a", to: self.store())
+        let isTaken = Counter()
+        let store = try self.store { guard isTaken.value > 0 else { throw LocalStore.InUse("another healthd uses the state folder") } }
+        #expect(store.isInMemory && store.trouble == "\(file): another healthd uses the state folder")
+        #expect(try await names(in: store) == [])
+        isTaken.add()
+        await store.tend()
+        #expect(try await names(in: store) == ["a"])
+
+        // And while another program writes to it.
+        let other = try DatabaseQueue(path: file, configuration: Self.patient)
+        try await other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE; UPDATE things SET name = 'b'") }
+        let late = try self.store()
+        #expect(late.isInMemory && late.trouble?.contains("another program has it open") == true)
+        #expect(try await names(in: late) == [])
+        try await other.writeWithoutTransaction { try $0.execute(sql: "COMMIT") }
+        await late.tend()
+        #expect(try await names(in: late) == ["b"])
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
+    @Test func `A7: a file that can only be read without its log is read, whatever its folder is called`() throws {
+        let folder = "\(self.folder)/a?b#c%41 d"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let file = LocalFile(path: "\(folder)/healthd.sqlite", migrator: Self.migrator)
+        let queue = try file.open()
+        try queue.write { try $0.execute(sql: "INSERT INTO things (name) VALUES ('a')") }
+        try queue.close()
+        // What stands in the log's place is none: only who asks for no log can open the file.
+        try FileManager.default.createDirectory(atPath: file.path + "-wal", withIntermediateDirectories: false)
+        let memory = try file.memory()
+        #expect(file.salvage(into: memory))
+        #expect(try memory.read { try String.fetchAll($0, sql: "SELECT name FROM things") } == ["a"])
+        try FileManager.default.removeItem(atPath: self.folder)
     }
 
     @Test func `A7: a statement that is wrong itself is an error, and no fault of the file`() async throws {

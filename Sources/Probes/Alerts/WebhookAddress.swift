@@ -127,15 +127,6 @@ struct WebhookAddress {
 
     /// What a request line cannot hold, as its bytes; brackets as well, which Foundation's URL takes for a reason to encode all else anew.
     private static func encoded(_ text: String) -> String {
-        var result = ""
-        for byte in text.utf8 {
-            if byte > 0x20, byte < 0x7F, !"\"<>[]\\^`{|}".utf8.contains(byte) {
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            } else {
-                let hex = String(byte, radix: 16, uppercase: true)
-                result += hex.count == 1 ? "%0\(hex)" : "%\(hex)"
-            }
-        }
-        return result
+        PercentEncoding.encoded(text) { byte in byte > 0x20 && byte < 0x7F && !"\"<>[]\\^`{|}".utf8.contains(byte) }
     }
 }

@@ -40,7 +40,7 @@ extension ProgramEnd {
         case let failed as CheckFailed: self.init(status: 1, message: failed.description)
         case let silent as DaemonClient.NoAnswer: self.init(status: 1, message: silent.description)
         // What an operator can mend is no error of the program.
-        case is EmbeddedServerError, is PoolError, is PostgresError, is SchemaError, is EventLoopError, is ListenError,
+        case is EmbeddedServerError, is StateFolderError, is PoolError, is PostgresError, is SchemaError, is EventLoopError, is ListenError,
             is TooFewDescriptors:
             self.init(status: 1, message: "healthd: \(error)")
         case let stray as StrayVerb: self.init(status: Self.usage, message: stray.text)

@@ -81,11 +81,6 @@ struct EmbeddedPostgres: Sendable {
         logger.error("a process of the private PostgreSQL could not be ended", metadata: ["folder": "\(folder.path)"])
     }
 
-    /// Asks for an end without waiting for it: for a program that must leave now. The next start recovers what was not written.
-    func abandon() {
-        postmaster()?.signal(SIGQUIT)
-    }
-
     // MARK: - Who runs there
 
     /// The master whose pid file lies in our data folder and whose command line names that folder.

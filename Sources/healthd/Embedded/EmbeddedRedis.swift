@@ -49,10 +49,6 @@ struct EmbeddedRedis: Sendable {
         logger.error("the private Redis could not be ended", metadata: ["folder": "\(folder.path)", "pid": "\(server.pid)"])
     }
 
-    func abandon() {
-        server()?.signal(SIGKILL)
-    }
-
     /// The process of the pid file, if it is a Redis that works in our folder or names our socket.
     private func server() -> RunningProcess? {
         guard let line = folder.read("redis.pid")?.split(separator: "\n").first, let pid = Int32(line),

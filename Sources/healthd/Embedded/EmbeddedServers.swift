@@ -75,10 +75,4 @@ struct EmbeddedServers: Sendable {
         await postgresServer?.stop()
         _ = await redis
     }
-
-    /// Tells both to end and does not wait: for the second Ctrl-C. What was not written is recovered at the next start.
-    func abandon() {
-        redisServer?.abandon()
-        postgresServer?.abandon()
-    }
 }

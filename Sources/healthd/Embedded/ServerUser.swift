@@ -85,11 +85,6 @@ extension ServerUser {
 /// Why no private server could be started or stopped, for an operator.
 struct EmbeddedServerError: Error, Sendable, Hashable, CustomStringConvertible {
     var description: String
-    /// The disk takes nothing, or not from us: that may pass, while a folder that cannot be is a wrong setting.
-    var isOfTheDisk = false
 
-    init(_ description: String, isOfTheDisk: Bool = false) {
-        self.description = description
-        self.isOfTheDisk = isOfTheDisk
-    }
+    init(_ description: String) { self.description = description }
 }

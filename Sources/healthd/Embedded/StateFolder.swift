@@ -1,4 +1,5 @@
 import Synchronization
+import Vitals
 
 #if canImport(Glibc)
     import Glibc
@@ -13,26 +14,28 @@ final class StateFolder: Sendable {
     /// Creates the folder where it is missing, and locks it. The lock ends with the process, however that ends.
     ///
     /// - Parameter mode: of a folder created now. `0o711` lets the servers' user pass through without letting it look around.
-    /// - Throws: `EmbeddedServerError` when it cannot be made, or another healthd has it.
-    init(_ path: String, mode: UInt32 = 0o700) throws(EmbeddedServerError) {
+    init(_ path: String, mode: UInt32 = 0o700) throws(StateFolderError) {
         try Self.create(path, mode: mode)
         guard let resolved = realpath(path, nil) else {
-            throw EmbeddedServerError("the state folder \(path) cannot be found: \(Self.reason())")
+            throw StateFolderError("the state folder \(path) cannot be found: \(Self.reason())")
         }
         self.path = String(cString: resolved)
         free(resolved)
-        let file = "\(self.path)/healthd.lock"
+        let file = Self.lockFile(in: self.path)
         lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard lock >= 0 else { throw EmbeddedServerError("the state folder \(path) cannot be written to: \(Self.reason())", isOfTheDisk: true) }
+        guard lock >= 0 else {
+            let reason = Self.reason()
+            // A disk that takes no more writes still shows whose the folder is.
+            let reader = open(file, O_RDONLY | O_CLOEXEC)
+            defer { if reader >= 0 { close(reader) } }
+            if reader >= 0, flock(reader, LOCK_SH | LOCK_NB) != 0, errno == EWOULDBLOCK { throw Self.isTaken(path, lockFile: file) }
+            throw StateFolderError("the state folder \(path) cannot be written to: \(reason)", .disk)
+        }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
             let number = errno
-            var holder = ""
-            if case .text(let text) = readFile(file, limit: 32) { holder = text.filter(\.isNumber) }
             close(lock)
-            throw EmbeddedServerError(
-                number == EWOULDBLOCK
-                    ? "another healthd\(holder.isEmpty ? "" : " (process \(holder))") uses the state folder \(path); give this one a folder of its own (state, HEALTHD_STATE)"
-                    : "the state folder \(path) cannot be locked: \(String(cString: strerror(number)))", isOfTheDisk: number != EWOULDBLOCK)
+            if number == EWOULDBLOCK { throw Self.isTaken(path, lockFile: file) }
+            throw StateFolderError("the state folder \(path) cannot be locked: \(String(cString: strerror(number)))", .disk)
         }
         let text = "\(getpid())\n"
         ftruncate(lock, 0)
@@ -41,7 +44,24 @@ final class StateFolder: Sendable {
 
     deinit { close(lock) }
 
-    private static func create(_ path: String, mode: UInt32) throws(EmbeddedServerError) {
+    /// Whether the folder and its lock are still those that were taken: somebody may have deleted them.
+    var isThere: Bool {
+        var (ours, present) = (stat(), stat())
+        guard fstat(lock, &ours) == 0, stat(Self.lockFile(in: path), &present) == 0 else { return false }
+        return ours.st_dev == present.st_dev && ours.st_ino == present.st_ino
+    }
+
+    private static func lockFile(in path: String) -> String { "\(path)/healthd.lock" }
+
+    private static func isTaken(_ path: String, lockFile: String) -> StateFolderError {
+        var process = ""
+        if case .text(let text) = readFile(lockFile, limit: 32) { process = text.filter(\.isNumber) }
+        return StateFolderError(
+            "another healthd\(process.isEmpty ? "" : " (process \(process))") uses the state folder \(path); give this one a folder of its own (state, HEALTHD_STATE)",
+            .anotherProcess)
+    }
+
+    private static func create(_ path: String, mode: UInt32) throws(StateFolderError) {
         var folder = ""
         for part in path.split(separator: "/") {
             folder += "/\(part)"
@@ -49,10 +69,9 @@ final class StateFolder: Sendable {
                 // The umask has had its say in mkdir; this folder's mode is meant.
                 if folder == path { chmod(folder, mode) }
             } else if errno != EEXIST {
-                let isOfTheDisk = [EROFS, ENOSPC, EDQUOT, EIO].contains(errno)
-                throw EmbeddedServerError(
+                throw StateFolderError(
                     "the state folder \(path) cannot be made: \(folder): \(reason()); choose another (state, HEALTHD_STATE)",
-                    isOfTheDisk: isOfTheDisk)
+                    [EROFS, ENOSPC, EDQUOT, EIO].contains(errno) ? .disk : .setting)
             }
         }
     }
@@ -60,20 +79,46 @@ final class StateFolder: Sendable {
     private static func reason() -> String { String(cString: strerror(errno)) }
 }
 
-/// The state folder of a daemon that can do without it for a while: taken as soon as it can be had, and kept.
+/// Why the state folder cannot be had, for an operator.
+struct StateFolderError: Error, Sendable, Hashable, CustomStringConvertible {
+    enum Cause: Sendable, Hashable {
+        /// The disk takes nothing, or not from us. That may pass.
+        case disk
+        case anotherProcess
+        /// There can be no such folder: a wrong setting.
+        case setting
+    }
+
+    var description: String
+    var cause: Cause
+
+    init(_ description: String, _ cause: Cause = .setting) {
+        self.description = description
+        self.cause = cause
+    }
+}
+
+/// The state folder of a daemon that can do without it for a while: taken as soon as it can be had, and again when somebody deleted it.
 final class LateStateFolder: Sendable {
     private let path: String
+    private let mode: UInt32
     private let folder: Mutex<StateFolder?>
 
-    init(_ path: String, _ folder: StateFolder? = nil) {
+    init(_ path: String, mode: UInt32, _ folder: StateFolder?) {
         self.path = path
+        self.mode = mode
         self.folder = Mutex(folder)
     }
 
     /// - Throws: what stands in the way; another healthd may have taken the folder meanwhile.
-    func take() throws(EmbeddedServerError) {
-        guard folder.withLock({ $0 == nil }) else { return }
-        let taken = try StateFolder(path)
-        folder.withLock { $0 = taken }
+    func take() throws {
+        if folder.withLock({ $0?.isThere ?? false }) { return }
+        do throws(StateFolderError) {
+            let taken = try StateFolder(path, mode: mode)
+            folder.withLock { $0 = taken }
+        } catch {
+            if error.cause == .anotherProcess { throw LocalStore.InUse(error.description) }
+            throw error
+        }
     }
 }

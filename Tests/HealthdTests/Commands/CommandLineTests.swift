@@ -112,7 +112,8 @@ import Testing
 
     @Test func `what an operator can mend is no error of the program`() {
         let errors: [(any Error, Int32, String)] = [
-            (EmbeddedServerError("the state folder /x cannot be made"), 1, "/x"),
+            (StateFolderError("the state folder /x cannot be made"), 1, "/x"),
+            (EmbeddedServerError("no PostgreSQL is installed"), 1, "PostgreSQL"),
             (EventLoopError(call: "epoll_create1", errno: 24), 1, "LimitNOFILE="),
             (PostgresError.connectFailed("connection refused", sqlState: nil), 1, "refused"),
             (SchemaError.unknown(file: "9999.sql"), 1, "9999.sql"),

@@ -132,10 +132,7 @@ extension String {
             }
             let third = try await start(state)
             #expect(try await psql(third, "SELECT x FROM t") == "2")
-            third.abandon()
-            let time = SystemTime()
-            let giveUpAt = time.now() + .seconds(30)
-            while !strays(path).isEmpty, time.now() < giveUpAt { await nap() }
+            await third.stop()
             #expect(strays(path).isEmpty)
         }
     }
@@ -167,26 +164,71 @@ extension String {
 }
 
 @Suite struct `The state folder` {
-    @Test func `belongs to one daemon at a time`() throws {
+    private func withFolder(_ body: (String) throws -> Void) rethrows {
         let path = "/tmp/healthd-state-\(UInt32.random(in: 0...UInt32.max))/a/b"
         defer { removeFolder(String(path.dropLast(4))) }
-        do {
-            let first = try StateFolder(path)
-            let error = #expect(throws: EmbeddedServerError.self) { try StateFolder(path) }
-            #expect(
-                error?.description
-                    == "another healthd (process \(getpid())) uses the state folder \(path); give this one a folder of its own (state, HEALTHD_STATE)"
-            )
-            #expect(first.path == path)
+        try body(path)
+    }
+
+    private func inUse(_ path: String) -> String {
+        "another healthd (process \(getpid())) uses the state folder \(path); give this one a folder of its own (state, HEALTHD_STATE)"
+    }
+
+    @Test func `belongs to one daemon at a time`() throws {
+        try withFolder { path in
+            do {
+                let first = try StateFolder(path)
+                let error = #expect(throws: StateFolderError.self) { try StateFolder(path) }
+                #expect(error?.description == inUse(path) && error?.cause == .anotherProcess)
+                #expect(first.path == path)
+            }
+            _ = try StateFolder(path)
         }
-        _ = try StateFolder(path)
     }
 
     @Test func `that cannot be made is named`() {
-        let error = #expect(throws: EmbeddedServerError.self) { try StateFolder("/proc/healthd/state") }
+        let error = #expect(throws: StateFolderError.self) { try StateFolder("/proc/healthd/state") }
         #expect(
             error?.description
                 == "the state folder /proc/healthd/state cannot be made: /proc/healthd: No such file or directory; choose another (state, HEALTHD_STATE)"
         )
     }
+
+    @Test(arguments: ["", "/healthd.lock"]) func `A7: that somebody deleted is made and locked again`(deleted: String) throws {
+        try withFolder { path in
+            let late = LateStateFolder(path, mode: 0o711, try StateFolder(path, mode: 0o711))
+            removeFolder(path + deleted)
+            unlink(path + deleted)
+            #expect(!isFile("\(path)/healthd.lock"))
+            try late.take()
+            #expect((ServerUser.access(path)?.mode ?? 0) & 0o777 == 0o711)
+            #expect(throws: StateFolderError.self) { try StateFolder(path) }
+        }
+    }
+
+    @Test func `A7: that another daemon took meanwhile is its own`() throws {
+        try withFolder { path in
+            let late = LateStateFolder(path, mode: 0o700, nil)
+            let other = try StateFolder(path)
+            let error = #expect(throws: LocalStore.InUse.self) { try late.take() }
+            #expect(error?.description == inUse(path) && other.isThere)
+        }
+    }
+
+    @Test func `A7: on a disk that takes no writes is another daemon's all the same while that one has the lock`() throws {
+        try withFolder { path in
+            do { _ = try StateFolder(path) }
+            // Nobody can open a folder for writing, root neither; and it can be locked.
+            let lock = "\(path)/healthd.lock"
+            unlink(lock)
+            mkdir(lock, 0o755)
+            #expect(throws: StateFolderError("the state folder \(path) cannot be written to: Is a directory", .disk)) { try StateFolder(path) }
+            let other = open(lock, O_RDONLY)
+            defer { close(other) }
+            #expect(flock(other, LOCK_EX | LOCK_NB) == 0)
+            #expect(#expect(throws: StateFolderError.self) { try StateFolder(path) }?.cause == .anotherProcess)
+        }
+    }
+
+    private func isFile(_ path: String) -> Bool { access(path, F_OK) == 0 }
 }
