@@ -52,8 +52,8 @@ struct BoardState {
         let present = Set(rules.map(\.component))
         components = components.filter { present.contains($0.key) }
         for id in present where components[id] == nil { components[id] = Component(since: now, sinceWall: wall) }
-        for id in present { _ = settle(id, now: now, wall: wall) }
-        settleOverall(wall: wall)
+        for id in present { _ = update(id, now: now, wall: wall) }
+        updateOverall(wall: wall)
     }
 
     /// Judges what `sample` concerns, or every rule when there is none (a tick).
@@ -72,7 +72,7 @@ struct BoardState {
             guard verdict.state != was.state else { continue }
             transitions.append(change(index, from: was, to: verdict, now: now, wall: wall))
         }
-        if !transitions.isEmpty { settleOverall(wall: wall) }
+        if !transitions.isEmpty { updateOverall(wall: wall) }
         return transitions
     }
 
@@ -84,7 +84,7 @@ struct BoardState {
         if verdict.state.isBad, verdict.state > was.state, let first = tracked[index].firstBadAt {
             components[rule.component]?.detection.record(now - first)
         }
-        let (from, to) = settle(rule.component, now: now, wall: wall)
+        let (from, to) = update(rule.component, now: now, wall: wall)
         count += 1
         let (unit, measured): (Unit, [String: Double]) =
             if case .value(let value) = rule.condition {
@@ -102,7 +102,7 @@ struct BoardState {
     }
 
     /// A component is as its worst rule.
-    private mutating func settle(_ id: ComponentID, now: MonotonicInstant, wall: WallTime) -> (HealthState, HealthState) {
+    private mutating func update(_ id: ComponentID, now: MonotonicInstant, wall: WallTime) -> (HealthState, HealthState) {
         guard var component = components[id] else { return (.unknown, .unknown) }
         let state = worst(of: id)?.verdict.state ?? .unknown
         let from = component.state
@@ -116,7 +116,7 @@ struct BoardState {
         return (from, state)
     }
 
-    private mutating func settleOverall(wall: WallTime) {
+    private mutating func updateOverall(wall: WallTime) {
         let worst = components.values.map(\.state).max() ?? .unknown
         guard worst != overall else { return }
         overall = worst

@@ -15,7 +15,7 @@ import Vitals
 public struct NetworkFailure: Sendable, Hashable {
     /// What it was, for who reacts in different ways.
     public enum Kind: Sendable, Hashable {
-        case unknownName, refused, timeout, broken, untrusted, noTLS, noHTTP, cancelled, other
+        case unknownName, unreachable, timeout, broken, untrusted, noTLS, noHTTP, cancelled, other
     }
 
     public var kind: Kind
@@ -73,10 +73,10 @@ public struct NetworkFailure: Sendable, Hashable {
         let reason = String(cString: strerror(code))
         let words = reason.prefix(1).lowercased() + reason.dropFirst()
         switch code {
-        case ECONNREFUSED: self.init(.refused, "\(words); does it run, and does it listen on that port?")
+        case ECONNREFUSED: self.init(.unreachable, "\(words); does it run, and does it listen on that port?")
         case ECONNRESET, EPIPE: self.init(.broken, "\(words) before there was an answer; its log may say why")
         case ETIMEDOUT: self.init(.timeout, "\(words); is it running, or a firewall between us?")
-        case EHOSTUNREACH, ENETUNREACH, ENETDOWN, EHOSTDOWN: self.init(.refused, "\(words); see the routes and the firewall of this host")
+        case EHOSTUNREACH, ENETUNREACH, ENETDOWN, EHOSTDOWN: self.init(.unreachable, "\(words); see the routes and the firewall of this host")
         case EMFILE, ENFILE: self.init(.other, "\(words) in this process; see LimitNOFILE= of its unit")
         default: self.init(.other, words)
         }

@@ -3,8 +3,8 @@ public enum ProbeOutcome: String, Sendable, Hashable, Codable, CaseIterable {
     case ok
     /// Nothing came within the probe's timeout.
     case timeout
-    /// Nobody listens there.
-    case refused
+    /// No connection to it: nobody listens there, or no way leads to it.
+    case unreachable
     case auth
     /// Something answered, but not what was asked.
     case `protocol`
@@ -36,7 +36,7 @@ extension ProbeOutcome {
         switch self {
         case .ok: "answering"
         case .timeout, .skipped: "not answering"
-        case .refused: "down"
+        case .unreachable: "down"
         case .auth: "locked out"
         case .protocol: "answering wrongly"
         case .full: "full"

@@ -20,12 +20,12 @@ public struct Verdict: Sendable, Hashable {
 /// - Without a sample for `staleAfter` the state is unknown; coming back from there, a bad state is resumed or recovers by its dwell.
 public func verdict(for samples: SampleWindow, by rule: Rule, was standing: Standing, now: MonotonicInstant) -> Verdict {
     guard let newest = samples.newest else {
-        return settled(.unknown, standing, "\(rule.title): no sample yet", now: now)
+        return concluded(.unknown, standing, "\(rule.title): no sample yet", now: now)
     }
     let staleAfter = rule.staleAfter ?? newest.interval * 3
     guard now - newest.at <= staleAfter else {
         let reason = "\(rule.title): no sample for \((now - newest.at).text), stale after \(staleAfter.text)"
-        return settled(.unknown, standing, reason, now: now)
+        return concluded(.unknown, standing, reason, now: now)
     }
 
     let base = standing.state == .unknown ? standing.lastKnown : standing.state
@@ -54,14 +54,15 @@ public func verdict(for samples: SampleWindow, by rule: Rule, was standing: Stan
         if undecided { decided = .unknown }
     }
     if base == .critical && decided < .critical && decided != .unknown { next.countFrom = newest.at }
-    var verdict = settled(decided, next, "", now: now)
+    var verdict = concluded(decided, next, "", now: now)
     verdict.value = reading.value
     verdict.threshold = rule.threshold(for: decided, reading: reading)
     verdict.reason = reason(rule, decided, reading, verdict.standing, base: base, newest: newest)
     return verdict
 }
 
-private func settled(_ state: HealthState, _ standing: Standing, _ reason: String, now: MonotonicInstant) -> Verdict {
+/// The verdict with what the rule is to remember of it.
+private func concluded(_ state: HealthState, _ standing: Standing, _ reason: String, now: MonotonicInstant) -> Verdict {
     var next = standing
     if state != standing.state {
         if standing.state != .unknown { next.lastKnown = standing.state }

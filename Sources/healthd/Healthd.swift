@@ -24,7 +24,7 @@ struct Healthd: AsyncParsableCommand {
 
     static func main() async {
         // From here on a reader that stops is an error of that write: `healthd --help | head -1`.
-        Surroundings.settle()
+        Surroundings.putRight()
         ProgramLog.begin()
         let end = await run(Array(CommandLine.arguments.dropFirst()))
         if end.stream == .output, !end.message.isEmpty { print(end.message) }

@@ -30,23 +30,23 @@ extension Program {
             connections: { connections.snapshot() }, process: { process.reading() })
     }
 
-    private var liveness: [ReadinessCheck] {
+    private var liveness: [SelfCheck] {
         [
-            ReadinessCheck("event-loop") { stalled("event loop", loop.lastTurned, cycle: Self.loopBeat * 5) },
-            ReadinessCheck("http-event-loop") { stalled("HTTP event loop", httpLoops.lastTurned, cycle: HTTPLoops.cycle) },
-            ReadinessCheck("http-connections") { stalled("HTTP connections", connections.lastSweep, cycle: Connections.cycle) },
+            SelfCheck("event-loop") { stalled("event loop", loop.lastTurned, cycle: Self.loopBeat * 5) },
+            SelfCheck("http-event-loop") { stalled("HTTP event loop", httpLoops.lastTurned, cycle: HTTPLoops.cycle) },
+            SelfCheck("http-connections") { stalled("HTTP connections", connections.lastSweep, cycle: Connections.cycle) },
         ]
             + runners.map { runner in
-                ReadinessCheck("probe-\(runner.probe.id)") {
+                SelfCheck("probe-\(runner.probe.id)") {
                     stalled("probe \(runner.probe.id)", runner.progress, cycle: runner.longestSilence * 3)
                 }
             }
     }
 
-    private var readiness: [ReadinessCheck] {
+    private var readiness: [SelfCheck] {
         [
-            ReadinessCheck("migrations") { schema.problem },
-            ReadinessCheck("database", isRequired: false) {
+            SelfCheck("migrations") { schema.problem },
+            SelfCheck("database", isRequired: false) {
                 reading.current().unavailable.map { "unavailable for \($0.since.text): \($0.cause)" }
             },
         ]

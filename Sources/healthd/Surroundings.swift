@@ -5,7 +5,7 @@
 /// What whoever started us left us with, put right before anything else is done.
 enum Surroundings {
     /// For every verb, as the very first thing: before a descriptor is opened and before anything is written.
-    static func settle() {
+    static func putRight() {
         openStandardDescriptors()
         // A peer that closes its end is an error of that write, never the end of this process: hiredis writes without MSG_NOSIGNAL.
         signal(SIGPIPE, SIG_IGN)

@@ -72,10 +72,10 @@ extension AlertPlay {
     }
 
     func redisFails(_ line: AlertLine) {
-        for _ in 0..<2 { line.redis(ProbeFailure(.refused, "connection refused"), time: time) }
+        for _ in 0..<2 { line.redis(ProbeFailure(.unreachable, "connection refused"), time: time) }
     }
 
-    func awayAnswer() -> DeliveryAnswer { .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil) }
+    func awayAnswer() -> DeliveryAnswer { .tryAgain(.unreachable, reason: "no delivery to example.org: connection refused", after: nil) }
 }
 
 /// A delivery that was given up.

@@ -149,7 +149,7 @@ import Vitals
         for _ in 0..<10 { book.failed(delivery("a", 1), retryAfter: nil, now: .start, using: &random) }
         #expect(book.next(among: [delivery("a", 2)], now: .start) == .send(delivery("a", 2)))
         // Nor is it remembered for ever what has ended otherwise.
-        book.keep(only: [])
+        book.forgetAll(but: [])
         #expect(book.next(among: [delivery("a", 1)], now: .start) == .send(delivery("a", 1)))
     }
 

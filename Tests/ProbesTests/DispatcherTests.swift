@@ -55,7 +55,7 @@ import Vitals
     }
 
     @Test func `tries again with the same id, and keeps firing before resolved`() async throws {
-        sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
+        sender.answer(then: .tryAgain(.unreachable, reason: "no delivery to example.org: connection refused", after: nil))
         try await running(line()) { line in
             line.pool(1.5, time: time)
             try await untilAttempts(1)
@@ -75,12 +75,12 @@ import Vitals
     }
 
     @Test func `that was killed delivers what was stored, in order, with the same ids`() async throws {
-        sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
+        sender.answer(then: .tryAgain(.unreachable, reason: "no delivery to example.org: connection refused", after: nil))
         try await running(line()) { line in
             line.pool(1.5, time: time)
             line.pool(0.1, time: time)
-            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
-            line.redis(ProbeFailure(.refused, "connection refused"), time: time)
+            line.redis(ProbeFailure(.unreachable, "connection refused"), time: time)
+            line.redis(ProbeFailure(.unreachable, "connection refused"), time: time)
             try await until("both alerts were tried") {
                 Set(sender.attempts()) == ["pool-saturation firing", "redis-down firing"]
             }
@@ -159,7 +159,7 @@ import Vitals
     }
 
     @Test func `after a reload keeps queues, starts new ones with what is open, and gives up those of receivers that went`() async throws {
-        sender.answer(then: .tryAgain(.refused, reason: "no delivery to example.org: connection refused", after: nil))
+        sender.answer(then: .tryAgain(.unreachable, reason: "no delivery to example.org: connection refused", after: nil))
         let second = try Receiver(name: "second", url: "https://example.com/hook")
         try await running(line()) { line in
             line.pool(1.5, time: time)

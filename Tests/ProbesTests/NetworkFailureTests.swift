@@ -22,7 +22,7 @@ import Vitals
 
     private func expect(_ url: String, says words: String...) async throws {
         let answer = try await answer(of: url)
-        guard case .tryAgain(.refused, let reason, nil) = answer else {
+        guard case .tryAgain(.unreachable, let reason, nil) = answer else {
             Issue.record("\(url): \(answer)")
             return
         }
@@ -67,7 +67,7 @@ import Vitals
         (HTTPClientError.remoteConnectionClosed, .broken, "closed the connection"), (HTTPClientError.uncleanShutdown, .broken, "before the answer was whole"),
         (HTTPClientError.cancelled, .cancelled, "given up"), (HTTPClientError.invalidHeaderFieldValues(["a"]), .other, "the HTTP client refuses it: "),
         (ChannelError.connectTimeout(.seconds(5)), .timeout, "no connection within 5 s"), (ChannelError.eof, .broken, "closed"),
-        (ChannelError.ioOnClosedChannel, .broken, "closed"), (IOError(errnoCode: 113, reason: "connect"), .refused, "no route to host; see the routes"),
+        (ChannelError.ioOnClosedChannel, .broken, "closed"), (IOError(errnoCode: 113, reason: "connect"), .unreachable, "no route to host; see the routes"),
         (IOError(errnoCode: 110, reason: "connect"), .timeout, "connection timed out"), (IOError(errnoCode: 32, reason: "write"), .broken, "broken pipe"),
         (IOError(errnoCode: 24, reason: "socket"), .other, "too many open files in this process; see LimitNOFILE="),
         (NIOSSLExtraError.failedToValidateHostname, .untrusted, "certificate is for another name"), (NIOSSLError.uncleanShutdown, .broken, "TLS connection was closed"),

@@ -141,7 +141,7 @@ import Vitals
         let probe = Probe(id: "postgres", component: "postgres") {
             if broken.withLock({ $0 }) {
                 if frozen { try await time.sleep(for: .seconds(3_600)) }
-                throw ProbeFailure(.refused, "connection refused")
+                throw ProbeFailure(.unreachable, "connection refused")
             }
             good.add(time.now())
             return Measurement()

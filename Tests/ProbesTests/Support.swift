@@ -14,7 +14,7 @@ func samples(_ word: String, every interval: Duration = .seconds(1), from start:
                 ? .success(Measurement())
                 : .failure(
                     letter == "t"
-                        ? ProbeFailure(.timeout, "no reply within 500 ms") : ProbeFailure(.refused, "connection refused")))
+                        ? ProbeFailure(.timeout, "no reply within 500 ms") : ProbeFailure(.unreachable, "connection refused")))
     }
 }
 

@@ -26,7 +26,7 @@ import Vitals
     }
 
     @Test(arguments: [
-        (ProbeFailure(.refused, "connection refused"), "postgres down: connection refused (2 of the last 2 probes failed)"),
+        (ProbeFailure(.unreachable, "connection refused"), "postgres down: connection refused (2 of the last 2 probes failed)"),
         (ProbeFailure(.timeout, "no reply within 500 ms"), "postgres not answering: no reply within 500 ms (2 of the last 2 probes failed)"),
         (ProbeFailure(.full, "100 of 100 connections in use"), "postgres full: 100 of 100 connections in use (2 of the last 2 probes failed)"),
         (ProbeFailure(.auth, "password refused for app"), "postgres locked out: password refused for app (2 of the last 2 probes failed)"),

@@ -100,7 +100,7 @@ import Vitals
                 logger: lines.logger)
             try await running(line) { line in
                 line.pool(1.5, time: time)
-                try await until("three attempts were refused") { line.dispatcher.snapshot().receivers[0].attempts[.refused] ?? 0 >= 3 }
+                try await until("three attempts were refused") { line.dispatcher.snapshot().receivers[0].attempts[.unreachable] ?? 0 >= 3 }
                 line.pool(0.1, time: time)
                 try await until("both are queued") { line.dispatcher.snapshot().receivers[0].queued == 2 }
             }
@@ -215,7 +215,7 @@ import Vitals
         try await gone.stop()
         let receiver = try Receiver(name: "oncall", url: "http://127.0.0.1:\(gone.port)/canary")
         try await withSender { sender in
-            guard case .tryAgain(.refused, let reason, nil) = await sender.send([], id: "a", to: receiver) else {
+            guard case .tryAgain(.unreachable, let reason, nil) = await sender.send([], id: "a", to: receiver) else {
                 Issue.record("expected another attempt")
                 return
             }

@@ -73,7 +73,7 @@ final class AlertBook: Sendable {
             state.inbox.append(.transition(transition))
             return dropped
         }
-        if dropped { suppressed.add(for: .rateLimit) }
+        if dropped { suppressed.add(for: .tooMany) }
         bell.ring()
     }
 
@@ -254,7 +254,7 @@ final class AlertBook: Sendable {
         let recipients = state.withLock { $0.recipients }
         let notice = why.map { record.notice(id: "healthd_\(UUID().uuidString.lowercased())", why: $0, at: wall) }
         let dropped = try await outbox.commit(record, notice: notice, to: recipients)
-        if dropped > 0 { suppressed.add(dropped, for: .rateLimit) }
+        if dropped > 0 { suppressed.add(dropped, for: .tooMany) }
         state.withLock { $0.alerts[record.rule] = record }
         guard let notice else { return }
         logger.log(

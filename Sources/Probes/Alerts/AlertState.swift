@@ -50,16 +50,16 @@ public struct AlertState: Sendable, Hashable, Codable {
         next.value = value
         next.threshold = threshold
         let bad = state >= rule.from
-        let turned = bad != isBad
+        let crossed = bad != isBad
         // Getting worse and better over and over is flapping as well.
-        let changed = turned || (bad && state != severity)
+        let changed = crossed || (bad && state != severity)
         next.isBad = bad
         if bad {
             next.goodSince = nil
             next.severity = state
             next.confirmed = true
         }
-        if !bad && (turned || goodSince == nil) { next.goodSince = wall }
+        if !bad && (crossed || goodSince == nil) { next.goodSince = wall }
         let worst = [isOpen ? peak : nil, bad ? value : nil].compactMap { $0 }
         next.peak = lowerIsWorse ? worst.min() : worst.max()
 

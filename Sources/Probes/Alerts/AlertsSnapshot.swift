@@ -42,8 +42,8 @@ public struct OpenAlert: Sendable, Hashable {
 public enum Suppression: String, Sendable, Hashable, CaseIterable {
     /// Held because the alert flaps.
     case flapping
-    /// The bound on undelivered notices of one alert was reached.
-    case rateLimit = "rate_limit"
+    /// More changes, or undelivered notices of one alert, than are kept.
+    case tooMany = "too_many"
     /// An open alert was seen bad again, after a start or from unknown.
     case dedup
 }

@@ -1,12 +1,12 @@
 import Vitals
 
-/// What came of one attempt.
+/// How one attempt ended.
 public enum DeliveryAnswer: Sendable, Hashable {
     /// Taken: any 2xx.
     case accepted(status: Int)
     /// Try again, not before `after` if the receiver named a time.
     case tryAgain(AttemptResult, reason: String, after: Duration?)
-    /// Not taken, and that may stay so until somebody acts: any other answer.
+    /// The receiver answered, and did not take it: any other status but 410. That may stay so until somebody acts.
     case refused(reason: String)
     /// 410: the receiver wants nothing more.
     case gone(reason: String)
@@ -14,10 +14,14 @@ public enum DeliveryAnswer: Sendable, Hashable {
 
 /// The `result` label of `healthd_alert_notifications_total`.
 public enum AttemptResult: String, Sendable, Hashable, Codable, CaseIterable {
+    /// Accepted: a 2xx.
     case ok
+    /// Any other answer; a refusal is one.
     case httpError = "http_error"
+    /// No answer in time.
     case timeout
-    case refused
+    /// No answer at all: no connection, or one that broke.
+    case unreachable
 }
 
 extension DeliveryAnswer {

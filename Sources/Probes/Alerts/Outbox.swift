@@ -68,7 +68,7 @@ public struct Outbox: Sendable {
             var dropped = 0
             for recipient in recipients {
                 try Self.queue(sequence, notice.fingerprint, notice.episode, for: recipient, at: notice.at, in: database)
-                dropped += try settle(recipient.address, notice.fingerprint, at: notice.at, in: database)
+                dropped += try releaseNoLongerOwed(recipient.address, notice.fingerprint, at: notice.at, in: database)
             }
             return dropped
         }
@@ -89,7 +89,7 @@ public struct Outbox: Sendable {
     ///
     /// - Returns: how many to stay within the bound.
     @discardableResult
-    func settle(_ address: String, _ fingerprint: String, at wall: WallTime, in database: Database) throws -> Int {
+    func releaseNoLongerOwed(_ address: String, _ fingerprint: String, at wall: WallTime, in database: Database) throws -> Int {
         let line = try Row.fetchAll(
             database,
             sql: """

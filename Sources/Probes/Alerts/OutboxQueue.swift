@@ -103,7 +103,7 @@ extension Outbox {
                     WHERE notice = ? AND address = ?
                     """,
                 arguments: [answer, wasRefused, wall.microsecondsSince1970, delivery.sequence, delivery.recipient.address])
-            try settle(delivery.recipient.address, delivery.notice.fingerprint, at: wall, in: database)
+            try releaseNoLongerOwed(delivery.recipient.address, delivery.notice.fingerprint, at: wall, in: database)
         }
     }
 

@@ -94,7 +94,7 @@ extension Outbox {
         }
         let waiting = try String.fetchAll(
             database, sql: "SELECT DISTINCT fingerprint FROM alert_deliveries WHERE address = ? AND state = 'queued'", arguments: [recipient.address])
-        for fingerprint in waiting { try settle(recipient.address, fingerprint, at: wall, in: database) }
+        for fingerprint in waiting { try releaseNoLongerOwed(recipient.address, fingerprint, at: wall, in: database) }
     }
 
     /// Ended notices are kept this long, for those who ask what was sent; and no more than `historyLimit` of them.

@@ -132,7 +132,7 @@ final class ReceiverQueue: Sendable {
             let ids = Set(queue.waiting.map(\.id))
             state.sights = state.sights.filter { ids.contains($0.key) }
             state.tried.formIntersection(ids)
-            state.book.keep(only: ids)
+            state.book.forgetAll(but: ids)
             for waiting in queue.waiting where state.sights[waiting.id] == nil {
                 state.sights[waiting.id] = Sight(at: now, age: wall - waiting.created)
             }

@@ -66,8 +66,8 @@ struct RetryBook: Sendable {
         if let retryAfter { notBefore = now + retryAfter }
     }
 
-    /// Whatever else does not wait any more.
-    mutating func keep(only ids: Set<String>) { keys = keys.filter { ids.contains($0.key) } }
+    /// - Parameter ids: of the notices that wait.
+    mutating func forgetAll(but ids: Set<String>) { keys = keys.filter { ids.contains($0.key) } }
 
     mutating func disable() { isDisabled = true }
 

@@ -124,7 +124,7 @@ public final class WebhookSender: NoticeSender {
     private func answer(for error: any Error, to receiver: Receiver) async -> DeliveryAnswer {
         var failure = NetworkFailure(error)
         if failure.kind == .untrusted, let reason = await CertificateLook.reason(against: receiver.url.reveal()) { failure.words = reason }
-        return .tryAgain(failure.kind == .timeout ? .timeout : .refused, reason: Self.noDelivery(to: receiver, failure.words), after: nil)
+        return .tryAgain(failure.kind == .timeout ? .timeout : .unreachable, reason: Self.noDelivery(to: receiver, failure.words), after: nil)
     }
 
     private static func noDelivery(to receiver: Receiver, _ words: String) -> String { "no delivery to \(receiver.host): \(words)" }

@@ -2,12 +2,13 @@ extension Catalogue {
     /// The probes and what they reach.
     public enum Probing {
         public static let targetUp = MetricDefinition(
-            "healthd_target_up", .gauge, ["target", "kind"], help: "1 when the last probe of the target succeeded.")
+            "healthd_target_up", .gauge, ["target"], help: "1 when the last probe of the target succeeded.")
         public static let targetInfo = MetricDefinition(
-            "healthd_target_info", .info, ["target", "kind", "version", "role"], help: "Facts about a target.")
+            "healthd_target_info", .info, ["target", "version", "role"], help: "Facts about a target.")
         public static let runs = MetricDefinition(
             "healthd_probe_runs_total", .counter, ["probe", "target", "result"],
-            help: "Probe runs by result: tells down from hung from locked out from full.")
+            help:
+                "Probe runs by result: ok, unreachable (down), timeout (hung), auth (locked out), full, protocol (a wrong answer), error, skipped (the run before is not back).")
         public static let duration = MetricDefinition(
             "healthd_probe_duration_seconds", .histogram, ["probe", "target"], help: "Time of a probe.")
         public static let lastSuccess = MetricDefinition(
@@ -58,7 +59,7 @@ extension Catalogue {
         public static let alerts = MetricDefinition(
             "healthd_alerts", .gauge, ["severity", "state"], help: "Open alerts: firing, or held back because they flap.")
         public static let notifications = MetricDefinition(
-            "healthd_alert_notifications_total", .counter, ["receiver", "result"], help: "Notification attempts.")
+            "healthd_alert_notifications_total", .counter, ["receiver", "result"], help: "Notification attempts by result: ok, http_error (an answer that is no 2xx), timeout, unreachable (no connection, or it broke).")
         public static let deliveryLag = MetricDefinition(
             "healthd_alert_delivery_lag_seconds", .histogram, ["receiver"],
             help: "Time from state change to accepted delivery.")
@@ -68,7 +69,7 @@ extension Catalogue {
         public static let deadLetters = MetricDefinition(
             "healthd_alert_dead_letters_total", .counter, ["receiver"], help: "Notifications given up after the last retry.")
         public static let suppressed = MetricDefinition(
-            "healthd_alert_suppressed_total", .counter, ["reason"], help: "Notifications not sent, by reason.")
+            "healthd_alert_suppressed_total", .counter, ["reason"], help: "Notifications not sent by reason: flapping, dedup (told already), too_many (more than are kept).")
 
         static let all = [alerts, notifications, deliveryLag, queueLength, deadLetters, suppressed]
     }

@@ -9,55 +9,14 @@ struct HoldersCommand: AsyncParsableCommand {
     @OptionGroup var daemon: DaemonOptions
     @OptionGroup var output: JSONOption
 
-    struct Holders: Decodable {
-        struct Holder: Decodable {
-            var purpose: String
-            var detail: String?
-            var statement: String?
-            var batched: Int?
-            var callSite: String
-            var ageSeconds: Double
-            var inTransaction: Bool
-            var backendPid: Int?
-            /// Not told by a daemon of an earlier version; nor is what follows.
-            var `class`: String?
-            var backend: Backend?
-
-            var statementText: String? {
-                guard let statement, let batched, batched > 1 else { return statement }
-                return "\(statement) and \(batched - 1) more"
-            }
-        }
-
-        struct Backend: Decodable {
-            var state: String?
-            var waitsFor: String?
-            var blockedBy: [Int]
-            var ageSeconds: Double
-        }
-
-        struct Waiter: Decodable {
-            var purpose: String
-            var `class`: String?
-            var detail: String?
-            var callSite: String
-            var ageSeconds: Double
-            var deadlineInSeconds: Double
-        }
-
-        var max: Int
-        var holders: [Holder]
-        var waiters: [Waiter]
-    }
-
     func run() async throws {
         let client = try daemon.client()
         let answer = try await client.get("/api/health/pool/holders")
-        let holders = try client.decode(Holders.self, from: answer)
+        let holders = try client.decode(PoolHoldersDocument.self, from: answer)
         print(output.json ? answer.text : Self.text(holders))
     }
 
-    static func text(_ picture: Holders) -> String {
+    static func text(_ picture: PoolHoldersDocument) -> String {
         var parts = ["\(picture.holders.count) of \(picture.max) connections are held, \(picture.waiters.count) callers wait"]
         if !picture.holders.isEmpty {
             var table = TextTable("HOLDS FOR", "PURPOSE", "CLASS", "OF", "BACKEND", "TRANSACTION", "SERVER", "STATEMENT", "FROM")
@@ -81,9 +40,16 @@ struct HoldersCommand: AsyncParsableCommand {
     }
 }
 
-extension HoldersCommand.Holders.Backend {
+extension PoolHoldersDocument.Holder {
+    fileprivate var statementText: String? {
+        guard let statement, let batched, batched > 1 else { return statement }
+        return "\(statement) and \(batched - 1) more"
+    }
+}
+
+extension PoolHoldersDocument.Backend {
     /// `Lock:transactionid, held by 4711, 400 ms ago`; its state while it waits for nothing.
-    var text: String {
+    fileprivate var text: String {
         var parts = [waitsFor ?? state ?? "not visible"]
         if !blockedBy.isEmpty { parts.append("held by \(blockedBy.map(String.init).joined(separator: " "))") }
         return (parts + ["\(Duration.seconds(ageSeconds).text) ago"]).joined(separator: ", ")

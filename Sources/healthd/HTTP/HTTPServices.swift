@@ -15,9 +15,9 @@ struct HTTPServices: Sendable {
     var tasks: AgentTaskStore
     var hub: EventHub
     /// What makes a restart useful: a stalled part of our own, never a database.
-    var liveness: [ReadinessCheck]
+    var liveness: [SelfCheck]
     /// What must hold before requests are sent here.
-    var readiness: [ReadinessCheck]
+    var readiness: [SelfCheck]
     /// Reads the configuration again; answers with a line for the person who asked, throws what is wrong with it.
     var reload: @Sendable () async throws -> String
     /// nil unless the program runs as a demo.

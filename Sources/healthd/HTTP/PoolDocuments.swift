@@ -16,8 +16,9 @@ struct PoolHealthDocument: Sendable {
 }
 
 /// `/api/health/pool/holders`: who holds and who waits, oldest first. Made from memory alone, also while PostgreSQL is frozen.
-struct PoolHoldersDocument: Encodable, Sendable {
-    struct Holder: Encodable {
+/// `healthd holders` reads it, also from a daemon of an earlier version: what that did not tell is optional.
+struct PoolHoldersDocument: Codable, Sendable {
+    struct Holder: Codable {
         var purpose: String
         var detail: String?
         var statement: String?
@@ -29,12 +30,12 @@ struct PoolHoldersDocument: Encodable, Sendable {
         var ageSeconds: Double
         var inTransaction: Bool
         var backendPid: Int?
-        var `class`: WorkClass.RawValue
+        var `class`: WorkClass.RawValue?
         /// What the backend does, as PostgreSQL itself told the probe; absent when this lease has not been looked at yet.
         var backend: Backend?
     }
 
-    struct Backend: Encodable {
+    struct Backend: Codable {
         var state: String?
         /// `Lock:transactionid`; absent while it waits for nothing.
         var waitsFor: String?
@@ -44,9 +45,9 @@ struct PoolHoldersDocument: Encodable, Sendable {
         var ageSeconds: Double
     }
 
-    struct Waiter: Encodable {
+    struct Waiter: Codable {
         var purpose: String
-        var `class`: WorkClass.RawValue
+        var `class`: WorkClass.RawValue?
         var detail: String?
         var callSite: String
         var since: WallTime

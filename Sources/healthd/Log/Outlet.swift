@@ -53,7 +53,7 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
         var flushing: [DispatchSemaphore] = []
     }
 
-    private enum Turn {
+    private enum Step {
         case send(Queue.Item)
         case wait(flushed: [DispatchSemaphore])
         case end
@@ -127,7 +127,7 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
         sigaddset(&pipe, SIGPIPE)
         pthread_sigmask(SIG_BLOCK, &pipe, nil)
         while true {
-            switch turn() {
+            switch next() {
             case .send(let item): send(item)
             case .wait(let flushed):
                 for drained in flushed { drained.signal() }
@@ -137,7 +137,7 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
         }
     }
 
-    private func turn() -> Turn {
+    private func next() -> Step {
         let now = time.now()
         return state.withLock { state in
             if let item = state.queue.next(now: now) {

@@ -59,10 +59,8 @@ func families(of probes: [ProbeStatistics], targets: Set<ComponentID>) -> [Metri
         overruns.add(probe.overruns, id, target)
         // A target is up when the probe of its own name says so; another looks at one side of it.
         guard targets.contains(probe.component), id == target else { continue }
-        up.add(probe.up.map { $0 ? 1 : 0 }, target, target)
-        if let version = probe.facts["version"] {
-            info.add(info: target, target, version, probe.facts["role"] ?? "")
-        }
+        up.add(probe.up.map { $0 ? 1 : 0 }, target)
+        if let version = probe.facts["version"] { info.add(info: target, version, probe.facts["role"] ?? "") }
     }
     return [up, info, runs, duration, lastSuccess, staleness, interval, overruns]
 }

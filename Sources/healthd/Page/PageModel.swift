@@ -15,8 +15,8 @@ struct PageModel: Sendable {
 
     var figures: [Figure] = []
     var components: [Component] = []
-    var holders: [Holder] = []
-    var waiters: [Waiter] = []
+    var holders: [HolderRow] = []
+    var waiters: [WaiterRow] = []
     /// Beyond those listed.
     var omittedHolders = 0
     var omittedWaiters = 0
@@ -57,7 +57,7 @@ struct PageModel: Sendable {
         var state: HealthState
     }
 
-    struct Holder: Sendable {
+    struct HolderRow: Sendable {
         var purpose: String
         var detail: String?
         var statement: String?
@@ -70,7 +70,7 @@ struct PageModel: Sendable {
         var wait: String?
     }
 
-    struct Waiter: Sendable {
+    struct WaiterRow: Sendable {
         var purpose: String
         var workClass = ""
         var detail: String?

@@ -43,13 +43,13 @@ extension PageModel {
                 recent: sources.recent[component.id] ?? [])
         }
         holders = sources.holders.holders.prefix(Self.rowLimit).map { holder in
-            Holder(
+            HolderRow(
                 purpose: holder.purpose, detail: holder.detail, statement: holder.statement, callSite: holder.callSite,
                 age: holder.age, inTransaction: holder.inTransaction, backendPID: holder.backendPID > 0 ? holder.backendPID : nil,
                 workClass: holder.workClass.rawValue, wait: sources.look?.wait(of: holder)?.text)
         }
         waiters = sources.holders.waiters.prefix(Self.rowLimit).map { waiter in
-            Waiter(
+            WaiterRow(
                 purpose: waiter.purpose, workClass: waiter.workClass.rawValue, detail: waiter.detail, age: waiter.age,
                 deadlineIn: waiter.deadlineIn)
         }

@@ -122,19 +122,19 @@ final class SystemdNotifier: Sendable {
 
     /// Pings as long as every part makes progress, keeps the status line true, and returns when cancelled.
     ///
-    /// - Parameter parts: read on each turn; must not block.
+    /// - Parameter parts: read at each look; must not block.
     func run(parts: @escaping @Sendable () -> [WatchdogGate.Part]) async {
         var gate = watchdogTimeout.map(WatchdogGate.init)
         let interval = min(gate?.interval ?? .seconds(1), .seconds(1))
         while !Task.isCancelled {
-            turn(&gate, parts: parts)
+            look(at: parts, by: &gate)
             do { try await time.sleep(for: interval) } catch { return }
         }
     }
 
-    private func turn(_ gate: inout WatchdogGate?, parts: () -> [WatchdogGate.Part]) {
+    private func look(at parts: () -> [WatchdogGate.Part], by gate: inout WatchdogGate?) {
         guard isActive else { return }
-        switch gate?.turn(parts: parts(), now: time.now()) {
+        switch gate?.look(at: parts(), now: time.now()) {
         case nil: flushStatus()
         case .ping?:
             if let stall = shared.state.withLock({ $0.stall }) {

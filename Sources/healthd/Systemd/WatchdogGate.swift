@@ -31,7 +31,7 @@ struct WatchdogGate: Sendable {
 
     /// WATCHDOG_USEC: silence for this long, and systemd kills us.
     let timeout: Duration
-    private var lastTurn: MonotonicInstant?
+    private var lastLook: MonotonicInstant?
     private var wokenAt: MonotonicInstant?
 
     init(timeout: Duration) {
@@ -39,14 +39,14 @@ struct WatchdogGate: Sendable {
         self.timeout = timeout
     }
 
-    /// Time between two turns: a quarter, so that one late turn still leaves a ping within half the time.
+    /// Time between two looks: a quarter, so that one late look still leaves a ping within half the time.
     var interval: Duration { max(timeout / 4, .milliseconds(1)) }
 
-    /// One turn: the part that has been silent longest beyond its limit decides.
-    mutating func turn(parts: [Part], now: MonotonicInstant) -> Answer {
+    /// One look: the part that has been silent longest beyond its limit decides.
+    mutating func look(at parts: [Part], now: MonotonicInstant) -> Answer {
         // We ourselves were stopped (SIGSTOP, a frozen machine): all parts look old at once, so they are given their time anew.
-        if let lastTurn, now - lastTurn > timeout / 2 { wokenAt = now }
-        lastTurn = now
+        if let lastLook, now - lastLook > timeout / 2 { wokenAt = now }
+        lastLook = now
         let stalls = parts.compactMap { part -> Stall? in
             let since = max(part.lastProgress, wokenAt ?? part.lastProgress)
             let limit = max(part.cycle, timeout / 2)

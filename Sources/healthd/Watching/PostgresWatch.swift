@@ -104,7 +104,7 @@ enum PostgresWatch {
         case .deadlineExceeded, .cancelled: ProbeFailure(.timeout, "no reply within \(timeout.text)")
         case .connectTimedOut: ProbeFailure(.timeout, reason(error))
         case .connectFailed(_, let sqlState): ProbeFailure(outcome(ofConnecting: sqlState), reason(error))
-        case .connectionLost: ProbeFailure(.refused, reason(error))
+        case .connectionLost: ProbeFailure(.unreachable, reason(error))
         case .server(let server): ProbeFailure(outcome(of: server.meaning), reason(error))
         case .decoding: ProbeFailure(.protocol, reason(error))
         case .notSent, .transactionRolledBack, .unsupported: ProbeFailure(.error, reason(error))
@@ -117,16 +117,16 @@ enum PostgresWatch {
         case .denied?: .auth
         // A database that takes nobody.
         case _ where sqlState == "55000": .auth
-        default: .refused
+        default: .unreachable
         }
     }
 
     private static func outcome(of meaning: SQLState.Meaning) -> ProbeOutcome {
         switch meaning {
-        case .away: .refused
+        case .away: .unreachable
         case .full: .full
         case .busy: .timeout
-        // To be refused a statement is the watcher's trouble, not a locked door.
+        // The server answers, and denies the watcher one statement: it is not locked out.
         case .denied, .conflict, .readOnly, .schema, .stalePlan, .constraint, .text, .statement: .error
         }
     }

@@ -70,7 +70,7 @@ enum RedisWatch {
     private static func failure(_ kind: RedisError.Kind, _ reason: String) -> ProbeFailure {
         let reason = reason.oneLine(limit: 300)
         return switch kind {
-        case .refused: ProbeFailure(.refused, reason)
+        case .refused: ProbeFailure(.unreachable, reason)
         case .timeout: ProbeFailure(.timeout, reason)
         case .auth: ProbeFailure(.auth, reason)
         case .full: ProbeFailure(.full, reason)

@@ -22,7 +22,7 @@ import Testing
 
     @Test(arguments: [
         (DeliveryAnswer.accepted(status: 204), "accepted"),
-        (.tryAgain(.refused, reason: "connection refused", after: nil), "not accepted this time: connection refused"),
+        (.tryAgain(.unreachable, reason: "connection refused", after: nil), "not accepted this time: connection refused"),
         (.tryAgain(.httpError, reason: "HTTP 503", after: .seconds(20)), "not accepted this time, and asked for again in 20 s: HTTP 503"),
         (.refused(reason: "HTTP 404 Not Found"), "refused: HTTP 404 Not Found"),
         (.gone(reason: "HTTP 410 Gone"), "refused for good: HTTP 410 Gone"),

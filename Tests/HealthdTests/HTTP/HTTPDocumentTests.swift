@@ -78,7 +78,7 @@ import Vitals
         #expect(alerts[0]["state"]?.stringValue == "firing")
         #expect(alerts[0]["ageSeconds"]?.doubleValue == 5)
         #expect(receivers[0]["host"]?.stringValue == "example.org")
-        #expect(receivers[0]["attempts"]?["refused"]?.intValue == 1)
+        #expect(receivers[0]["attempts"]?["unreachable"]?.intValue == 1)
         #expect(receivers[0]["isWell"] == false)
     }
 
@@ -98,7 +98,7 @@ import Vitals
     func `readiness in lines`(checks: [String], excluded: [String], verbose: Bool, isGood: Bool, text: String) {
         let checks = checks.map { check in
             let name = check.filter { $0.isLetter }
-            return ReadinessCheck(name, isRequired: !check.hasPrefix("?")) { check == name ? nil : "broken" }
+            return SelfCheck(name, isRequired: !check.hasPrefix("?")) { check == name ? nil : "broken" }
         }
         let report = CheckReport("readyz", checks: checks, excluded: excluded, verbose: verbose)
         #expect(report.isGood == isGood)

@@ -91,7 +91,7 @@ import Vitals
         let time = ManualTime(wall: HTTPSamples.wall)
         let snapshots = Self.snapshots(time)
         var text = String(decoding: PrometheusText.render(snapshots.families()), as: UTF8.self)
-        #expect(text.contains("healthd_target_up{target=\"postgres\",kind=\"postgres\"} 1\n"))
+        #expect(text.contains("healthd_target_up{target=\"postgres\"} 1\n"))
         #expect(!text.contains("healthd_target_up{target=\"pool\""))
         #expect(text.contains("healthd_postgres_backends{target=\"postgres\",state=\"idle\"} 2\n"))
         #expect(text.contains("healthd_saturation_ratio{resource=\"pool\",target=\"main\"} 1.5\n"))

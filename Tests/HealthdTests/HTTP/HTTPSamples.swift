@@ -79,7 +79,7 @@ enum HTTPSamples {
             ],
             receivers: [
                 ReceiverStatus(
-                    name: "oncall", host: "example.org", queued: 1, oldest: .seconds(4), attempts: [.ok: 2, .refused: 1],
+                    name: "oncall", host: "example.org", queued: 1, oldest: .seconds(4), attempts: [.ok: 2, .unreachable: 1],
                     lastSuccess: wall + .seconds(-90), lastError: "connection refused", lastErrorAt: wall, deadLetters: 0,
                     failingFor: .seconds(4), isDisabled: false, lag: histogram(1))
             ],

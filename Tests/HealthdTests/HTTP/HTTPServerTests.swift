@@ -173,8 +173,8 @@ import Vitals
             addAlertRoutes(to: &routes, alerts: snapshots.alerts, time: time)
             addPageRoutes(to: &routes, assets: Assets()) { snapshots.page() }
             addProbeRoutes(
-                to: &routes, liveness: [ReadinessCheck("event-loop") { nil }],
-                readiness: [ReadinessCheck("migrations") { "0001_core.sql is not applied" }])
+                to: &routes, liveness: [SelfCheck("event-loop") { nil }],
+                readiness: [SelfCheck("migrations") { "0001_core.sql is not applied" }])
         } _: { server in
             let health = try await server.send(.GET, "/api/health")
             #expect(health.status == 503)

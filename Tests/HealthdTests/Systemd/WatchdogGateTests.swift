@@ -32,7 +32,7 @@ private func stall(_ name: String, age: Double, limit: Double = 10) -> WatchdogG
         ] as [(parts: [WatchdogGate.Part], answer: WatchdogGate.Answer)])
     func `answers for a watchdog of 20 s at second 100`(parts: [WatchdogGate.Part], answer: WatchdogGate.Answer) {
         var gate = WatchdogGate(timeout: .seconds(20))
-        #expect(gate.turn(parts: parts, now: at(100)) == answer)
+        #expect(gate.look(at: parts, now: at(100)) == answer)
     }
 
     @Test(arguments: [20.0, 0.5, 4]) func `turns at least twice within the time`(timeout: Double) {
@@ -41,16 +41,16 @@ private func stall(_ name: String, age: Double, limit: Double = 10) -> WatchdogG
 
     @Test func `pings again once the part is back`() {
         var gate = WatchdogGate(timeout: .seconds(20))
-        #expect(gate.turn(parts: [part("event loop", 85)], now: at(100)) == .withhold(stall("event loop", age: 15)))
-        #expect(gate.turn(parts: [part("event loop", 104)], now: at(105)) == .ping)
+        #expect(gate.look(at: [part("event loop", 85)], now: at(100)) == .withhold(stall("event loop", age: 15)))
+        #expect(gate.look(at: [part("event loop", 104)], now: at(105)) == .ping)
     }
 
     @Test func `gives every part its time anew after the whole process was stopped`() {
         var gate = WatchdogGate(timeout: .seconds(20))
-        #expect(gate.turn(parts: [part("event loop", 100)], now: at(100)) == .ping)
-        #expect(gate.turn(parts: [part("event loop", 100)], now: at(160)) == .ping)
-        #expect(gate.turn(parts: [part("event loop", 100)], now: at(165)) == .ping)
-        guard case .trigger = gate.turn(parts: [part("event loop", 100)], now: at(171)) else {
+        #expect(gate.look(at: [part("event loop", 100)], now: at(100)) == .ping)
+        #expect(gate.look(at: [part("event loop", 100)], now: at(160)) == .ping)
+        #expect(gate.look(at: [part("event loop", 100)], now: at(165)) == .ping)
+        guard case .trigger = gate.look(at: [part("event loop", 100)], now: at(171)) else {
             Issue.record("a part that never came back must not be forgiven twice")
             return
         }

@@ -68,7 +68,7 @@ import Vitals
         #expect(told[0]["backend"]?["ageSeconds"]?.doubleValue == 0.4)
         #expect(told[1]["backend"] == nil)
 
-        let decoded = try RequestProblem.decode(HoldersCommand.Holders.self, from: document)
+        let decoded = try RequestProblem.decode(PoolHoldersDocument.self, from: document)
         let text = HoldersCommand.text(decoded)
         #expect(text.contains("background") && text.contains("Lock:transactionid, held by 8, 400 ms ago"), "\(text)")
 
@@ -82,10 +82,11 @@ import Vitals
 
     @Test func `what an earlier daemon tells is still understood`() throws {
         let old = """
-            {"asOf":"x","max":2,"pool":"main","holders":[{"purpose":"p","callSite":"A:1","ageSeconds":1,"inTransaction":false}],
-             "waiters":[{"purpose":"p","callSite":"A:1","ageSeconds":1,"deadlineInSeconds":1}]}
+            {"asOf":"2026-11-24T03:12:45Z","max":2,"pool":"main",
+             "holders":[{"purpose":"p","callSite":"A:1","since":"2026-11-24T03:12:44Z","ageSeconds":1,"inTransaction":false}],
+             "waiters":[{"purpose":"p","callSite":"A:1","since":"2026-11-24T03:12:44Z","ageSeconds":1,"deadlineInSeconds":1}]}
             """
-        let text = HoldersCommand.text(try RequestProblem.decode(HoldersCommand.Holders.self, from: old.utf8))
+        let text = HoldersCommand.text(try RequestProblem.decode(PoolHoldersDocument.self, from: old.utf8))
         #expect(text.contains("1 of 2 connections are held"))
     }
 

@@ -44,7 +44,7 @@ struct FreshLookTests {
         let probe = Probe(id: "postgres", component: "postgres", interval: .seconds(3_600), timeout: .seconds(60)) {
             switch manner.withLock({ $0 }) {
             case "well": return Measurement()
-            case "refused": throw ProbeFailure(.refused, "sorry")
+            case "refused": throw ProbeFailure(.unreachable, "sorry")
             default:
                 try await time.sleep(for: .seconds(600))
                 return Measurement()

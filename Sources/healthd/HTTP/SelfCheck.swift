@@ -1,7 +1,7 @@
 import Vitals
 
-/// One thing that must hold for the program to serve, and how to find out.
-struct ReadinessCheck: Sendable {
+/// One thing about healthd itself that must hold for it to be left running (`/livez`) or to be sent requests (`/readyz`).
+struct SelfCheck: Sendable {
     /// `migrations`; what `?exclude=` names.
     var name: String
     /// False: told to people, without a say in the status.
@@ -25,7 +25,7 @@ struct CheckReport: Sendable {
     var text: String
 
     /// - Parameter title: `readyz`.
-    init(_ title: String, checks: [ReadinessCheck], excluded: [String], verbose: Bool) {
+    init(_ title: String, checks: [SelfCheck], excluded: [String], verbose: Bool) {
         var lines: [String] = []
         var failed = false
         for check in checks {
