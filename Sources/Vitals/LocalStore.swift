@@ -83,7 +83,8 @@ public final class LocalStore: Sendable {
     /// Whether what is written now would be lost with the process.
     public var isInMemory: Bool { state.withLock { $0.file == nil } }
 
-    /// Counts up when rows came to light that no reader has seen: those of a file that could not be read before.
+    /// Counts up when the rows may be others than those written here: some came to light, with a file that could not be read before, or some
+    /// were lost, with one that cannot be read any more.
     public var generation: Int { state.withLock { $0.generation } }
 
     /// Tries whether the file can be written to, or can be again. To be called every now and then, by one task.
@@ -136,6 +137,7 @@ extension LocalStore {
             state.knowsFile = knowsFile
             state.isTouched = true
             state.trouble = words
+            state.generation += 1
         }
         try? queue.close()
         tell(words)

@@ -95,6 +95,31 @@ import Vitals
         #expect(Set(sender.ids()).count == sender.ids().count, "nothing twice")
     }
 
+    @Test func `A7: when the file is lost while an alert is open, a line says what is lost with it, and who is not told the end`() async throws {
+        let outbox = try scratch.outbox(time: time, logger: lines.logger)
+        let line = AlertLine(outbox: outbox, receivers: [oncall], sender: sender, time: time, logger: lines.logger)
+        try await running(line) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await untilQueued(0, line)
+            sender.answer(then: awayAnswer())
+            redisFails(line)
+            try await untilQueued(1, line)
+            // Nothing of it can be read any more, neither by this connection.
+            try await outbox.store.write { try $0.execute(sql: "DROP TABLE alert_deliveries; DROP TABLE alert_notices; DROP TABLE alert_states") }
+            sender.answer()
+            line.pool(0.1, time: time)
+            try await until("it is said") { lines.all.contains { $0.contains("is not told that an alert is over") } }
+            try await until("so is what waited") { lines.all.contains { $0.hasPrefix("error a notice was lost with the file") } }
+            try await untilOpen(1, line)
+            try await passing("all is well again", step: .seconds(1)) { line.dispatcher.snapshot().outboxProblem == nil }
+            try await until("the new file knows what is open") { try await outbox.number("SELECT count(*) FROM alert_states") == 1 }
+        }
+        #expect(
+            lines.all.filter { $0.contains("is not told that an alert is over") }
+                == ["warning a receiver is not told that an alert is over: it is not known to have been told that it began alert=pool-saturation receiver=oncall"])
+    }
+
     @Test func `A7: a file full of nonsense is set aside, and the verdict has time to say so`() async throws {
         try Data("this was a database once".utf8 + Data(repeating: 7, count: 9_000)).write(to: URL(filePath: scratch.file))
         try await running(line()) { line in

@@ -3,7 +3,9 @@ import Logging
 import Synchronization
 import Vitals
 
-/// Turns transitions into alert states and notices, one after the other, each stored before the next is looked at.
+/// Makes alert states and notices of transitions, one after the other, each stored before the next is looked at.
+///
+/// `run` is the whole of it: what is in the inbox is judged, and what that changes is stored.
 final class AlertBook: Sendable {
     private let outbox: Outbox
     private let instance: String
@@ -24,7 +26,19 @@ final class AlertBook: Sendable {
 
     private enum Entry: Sendable {
         case transition(Transition)
+        /// Other rules, or other alerts to hold against them.
         case rulesChanged
+    }
+
+    /// What an alert becomes, and why a notice is due, if one is.
+    private struct Change {
+        var record: AlertRecord
+        var why: NoticeReason?
+        var at: WallTime
+        /// Why no notice is due though the verdict on an open alert changed.
+        var suppression: Suppression?
+        /// Its rule is gone, and it goes as well.
+        var isRemoval = false
     }
 
     private struct State {
@@ -35,7 +49,7 @@ final class AlertBook: Sendable {
         var alerts: [String: AlertRecord] = [:]
         /// By rule, what was said of it last: a stored alert that comes to light later is judged by it.
         var latest: [String: Transition] = [:]
-        /// Of the store, when its rows were last looked at.
+        /// That of the store when its rows were last looked at; nil before the first look.
         var generation: Int?
         var lastTended: MonotonicInstant
         var lastPruned: MonotonicInstant?
@@ -43,10 +57,11 @@ final class AlertBook: Sendable {
         var isStopping = false
     }
 
-    /// Transitions kept while the disk refuses; beyond it the middle ones of a rule go, never its latest.
+    /// Transitions that wait for the store; beyond it the earlier ones of a rule go, never its latest.
     static let inboxLimit = 1_000
-    /// How often it is tried whether the disk takes what it is given, and while it does not.
+    /// How often it is tried whether the disk takes what it is given: while it does, and while it does not.
     static let tending = (well: Duration.seconds(15), ill: Duration.seconds(1))
+    /// How often what is over is forgotten.
     static let pruning = Duration.seconds(3_600)
 
     init(outbox: Outbox, rules: Rules, recipients: [Recipient], instance: String, time: any TimeSource, logger: Logger) {
@@ -96,15 +111,22 @@ final class AlertBook: Sendable {
     }
 
     /// - Parameters:
-    ///   - stored: called after each commit that left something to deliver.
-    ///   - cameToLight: called when the store had rows that nobody could read at the start: what they owe is not yet on its way.
+    ///   - stored: called whenever a notice was stored: the receivers' queues have something to do.
+    ///   - cameToLight: called when the store has other rows than those written here: what they owe is not yet on its way.
     func run(stored: @Sendable () -> Void, cameToLight: @Sendable () -> Void) async {
         while !Task.isCancelled {
             do {
                 try await upkeep()
                 if try await load() { cameToLight() }
-                try await drain(stored: stored)
-                try await calm(stored: stored)
+                while let entry = state.withLock({ $0.inbox.first }) {
+                    for change in changes(by: entry) {
+                        if try await store(change) { stored() }
+                    }
+                    done(entry)
+                }
+                for change in changesOfQuiet() {
+                    if try await store(change) { stored() }
+                }
                 report(nil)
                 if state.withLock({ $0.isStopping && $0.inbox.isEmpty }) {
                     if outbox.store.isInMemory { await outbox.store.tend() }
@@ -119,17 +141,21 @@ final class AlertBook: Sendable {
         }
     }
 
-    /// Alerts left open by an earlier process: they are neither told again nor forgotten, the board's next verdict decides; or its last one,
-    /// where they come to light later, since it tells of changes alone.
+    /// Reads the alerts that are stored, at the start and whenever the store has other rows than it had.
     ///
-    /// - Returns: whether rows came to light later.
+    /// Those left open by an earlier process are neither told again nor forgotten: the board's next verdict decides; or its last one, where
+    /// they come to light later, since the board tells of changes alone. Those that the store has lost are stored again.
+    ///
+    /// - Returns: whether it was not the first time.
     private func load() async throws -> Bool {
         let generation = outbox.store.generation
         guard state.withLock({ $0.generation != generation }) else { return false }
         let (open, unreadable) = try await outbox.openAlerts()
         let now = time.now()
-        let isLater = state.withLock { state in
+        let (isLater, lost) = state.withLock { state -> (Bool, [AlertRecord]) in
             defer { state.generation = generation }
+            let stored = Set(open.map(\.fingerprint) + unreadable)
+            let lost = state.alerts.values.filter { $0.state.isOpen && !stored.contains($0.fingerprint) }
             var known: [Entry] = []
             for var record in open where state.alerts[record.rule]?.state.isOpen != true {
                 record.state = record.state.restored(rule: state.rules.alert(record.rule), now: now)
@@ -137,8 +163,9 @@ final class AlertBook: Sendable {
                 if let latest = state.latest[record.rule] { known.append(.transition(latest)) }
             }
             state.inbox.insert(contentsOf: [.rulesChanged] + known, at: 0)
-            return state.generation != nil
+            return (state.generation != nil, lost)
         }
+        for record in lost { try await outbox.commit(record, notice: nil, to: []) }
         for fingerprint in unreadable {
             logger.error(
                 "a stored alert cannot be read by this version and is left out; its end will not be told",
@@ -182,66 +209,62 @@ final class AlertBook: Sendable {
         }
     }
 
-    private func drain(stored: @Sendable () -> Void) async throws {
-        while let entry = state.withLock({ $0.inbox.first }) {
-            switch entry {
-            case .transition(let transition): try await apply(transition, stored: stored)
-            case .rulesChanged: try await closeRemoved(stored: stored)
-            }
-            // Removed only now: what could not be stored is looked at again.
-            state.withLock { state in
-                if !state.inbox.isEmpty { state.inbox.removeFirst() }
-            }
+    private func changes(by entry: Entry) -> [Change] {
+        switch entry {
+        case .transition(let transition): [change(by: transition)]
+        case .rulesChanged: changesOfRemoval()
         }
     }
 
-    private func apply(_ transition: Transition, stored: @Sendable () -> Void) async throws {
-        let (record, rules) = state.withLock { state in
-            (
-                state.alerts[transition.rule]
-                    ?? AlertRecord(
-                        rule: transition.rule, component: transition.component, instance: instance, unit: transition.unit,
-                        state: AlertState()),
-                state.rules
-            )
-        }
+    private func change(by transition: Transition) -> Change {
+        let (known, rules) = state.withLock { ($0.alerts[transition.rule], $0.rules) }
+        var record =
+            known
+            ?? AlertRecord(
+                rule: transition.rule, component: transition.component, instance: instance, unit: transition.unit, state: AlertState())
         let (next, why) = record.state.advanced(
             by: transition.to, reason: transition.reason, value: transition.value, threshold: transition.threshold,
             lowerIsWorse: rules.lowerIsWorse[transition.rule] ?? false, rule: rules.alert(transition.rule), now: transition.at,
             wall: transition.wall)
-        var advanced = record
-        advanced.state = next
-        if transition.to.isBad, let evidence = transition.evidence { advanced.evidence = evidence }
-        try await commit(advanced, why, at: transition.wall, stored: stored)
-        state.withLock { $0.latest[transition.rule] = transition }
-        if why == nil, next.isOpen, transition.to != .unknown {
-            suppressed.add(for: next.phase == .held ? .flapping : .dedup)
-        }
+        record.state = next
+        if transition.to.isBad, let evidence = transition.evidence { record.evidence = evidence }
+        let isSuppressed = why == nil && next.isOpen && transition.to != .unknown
+        return Change(
+            record: record, why: why, at: transition.wall, suppression: isSuppressed ? (next.phase == .held ? .flapping : .dedup) : nil)
     }
 
-    private func closeRemoved(stored: @Sendable () -> Void) async throws {
-        let gone = state.withLock { state in state.alerts.values.filter { state.rules.lowerIsWorse[$0.rule] == nil } }
-        for record in gone {
-            let (next, why) = record.state.removed()
-            var closed = record
-            closed.state = next
-            try await commit(closed, why, at: time.wallNow(), stored: stored)
-            state.withLock { state in
-                state.alerts[record.rule] = nil
-                state.latest[record.rule] = nil
+    /// Of alerts whose rules are no longer on the board.
+    private func changesOfRemoval() -> [Change] {
+        let wall = time.wallNow()
+        return state.withLock { state in
+            state.alerts.values.filter { state.rules.lowerIsWorse[$0.rule] == nil }.map { record -> Change in
+                let (next, why) = record.state.removed()
+                var closed = record
+                closed.state = next
+                return Change(record: closed, why: why, at: wall, isRemoval: true)
             }
         }
     }
 
-    private func calm(stored: @Sendable () -> Void) async throws {
-        let now = time.now()
-        let (held, rules) = state.withLock { state in (state.alerts.values.filter { $0.state.phase == .held }, state.rules) }
-        for record in held {
-            let (next, why) = record.state.calmed(rule: rules.alert(record.rule), now: now)
-            guard why != nil else { continue }
-            var calmed = record
-            calmed.state = next
-            try await commit(calmed, why, at: time.wallNow(), stored: stored)
+    /// Of alerts that were held, and have been quiet for long enough.
+    private func changesOfQuiet() -> [Change] {
+        let (now, wall) = (time.now(), time.wallNow())
+        return state.withLock { state in
+            state.alerts.values.filter { $0.state.phase == .held }.compactMap { record -> Change? in
+                let (next, why) = record.state.calmed(rule: state.rules.alert(record.rule), now: now)
+                guard why != nil else { return nil }
+                var calmed = record
+                calmed.state = next
+                return Change(record: calmed, why: why, at: wall)
+            }
+        }
+    }
+
+    /// Removes the first entry of the inbox, which is looked at again for as long as it could not be stored.
+    private func done(_ entry: Entry) {
+        state.withLock { state in
+            state.inbox.removeFirst()
+            if case .transition(let transition) = entry { state.latest[transition.rule] = transition }
         }
     }
 
@@ -250,20 +273,29 @@ final class AlertBook: Sendable {
     }
 
     /// The state in memory moves on only after the disk has it.
-    private func commit(_ record: AlertRecord, _ why: NoticeReason?, at wall: WallTime, stored: @Sendable () -> Void) async throws {
+    ///
+    /// - Returns: whether a notice was stored.
+    private func store(_ change: Change) async throws -> Bool {
+        let record = change.record
         let recipients = state.withLock { $0.recipients }
-        let notice = why.map { record.notice(id: "healthd_\(UUID().uuidString.lowercased())", why: $0, at: wall) }
-        let dropped = try await outbox.commit(record, notice: notice, to: recipients)
-        if dropped > 0 { suppressed.add(dropped, for: .tooMany) }
-        state.withLock { $0.alerts[record.rule] = record }
-        guard let notice else { return }
+        let notice = change.why.map { record.notice(id: "healthd_\(UUID().uuidString.lowercased())", why: $0, at: change.at) }
+        let released = try await outbox.commit(record, notice: notice, to: recipients)
+        state.withLock { state in
+            state.alerts[record.rule] = change.isRemoval ? nil : record
+            if change.isRemoval { state.latest[record.rule] = nil }
+        }
+        let tooMany = released.count { $0.why == .tooMany }
+        if tooMany > 0 { suppressed.add(tooMany, for: .tooMany) }
+        if let suppression = change.suppression { suppressed.add(for: suppression) }
+        guard let notice else { return false }
         logger.log(
             level: notice.status == .firing ? .warning : .notice, "alert changed",
             metadata: [
                 "alert": "\(record.rule)", "component": "\(record.component)", "notice": "\(notice.why.rawValue)",
                 "severity": "\(record.state.severity.rawValue)", "reason": "\(notice.reason)", "id": "\(notice.id)",
             ])
-        stored()
+        logger.tell(released)
+        return true
     }
 
     func snapshot() -> (open: [OpenAlert], suppressed: [Suppression: Int], problem: String?) {

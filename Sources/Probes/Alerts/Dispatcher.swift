@@ -193,6 +193,7 @@ public final class Dispatcher: Sendable {
                     "a receiver was told of an alert and will not be told of its end: its address is no longer configured",
                     metadata: ["receiver": "\(unended.receiver)", "alert": "\(unended.alert)"])
             }
+            logger.tell(reconciled.released)
             wakeAll()
         } catch {
             logger.error("alert outbox cannot be read", metadata: ["error": "\("\(error)".oneLine(limit: 300))"])

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import GRDB
+import Logging
 public import Vitals
 
 /// What is still to be told, and to whom: stored before anything is sent, so that `kill -9` at any moment loses nothing.
@@ -44,9 +45,9 @@ public struct Outbox: Sendable {
 
     /// Stores the alert's state, and the notice with a delivery for each recipient, in one transaction.
     ///
-    /// - Returns: how many deliveries were dropped to stay within the bound.
+    /// - Returns: what is not owed any more because of it.
     @discardableResult
-    func commit(_ record: AlertRecord, notice: Notice?, to recipients: [Recipient]) async throws -> Int {
+    func commit(_ record: AlertRecord, notice: Notice?, to recipients: [Recipient]) async throws -> [Released] {
         let recordText = try Self.text(record)
         let noticeText = try notice.map { try Self.text($0) }
         return try await store.write { database in
@@ -57,7 +58,7 @@ public struct Outbox: Sendable {
             } else {
                 try database.execute(sql: "DELETE FROM alert_states WHERE fingerprint = ?", arguments: [record.fingerprint])
             }
-            guard let notice, let noticeText else { return 0 }
+            guard let notice, let noticeText else { return [] }
             try database.execute(
                 sql: "INSERT INTO alert_notices (id, fingerprint, episode, status, notice, created) VALUES (?, ?, ?, ?, ?, ?)",
                 arguments: [
@@ -65,12 +66,12 @@ public struct Outbox: Sendable {
                     notice.at.microsecondsSince1970,
                 ])
             let sequence = database.lastInsertedRowID
-            var dropped = 0
+            var released: [Released] = []
             for recipient in recipients {
                 try Self.queue(sequence, notice.fingerprint, notice.episode, for: recipient, at: notice.at, in: database)
-                dropped += try releaseNoLongerOwed(recipient.address, notice.fingerprint, at: notice.at, in: database)
+                released += try releaseNoLongerOwed(to: recipient, of: notice.fingerprint, at: notice.at, in: database)
             }
-            return dropped
+            return released
         }
     }
 
@@ -85,11 +86,8 @@ public struct Outbox: Sendable {
             arguments: [sequence, recipient.address, recipient.name, fingerprint, episode, wall.microsecondsSince1970])
     }
 
-    /// Takes back what is not owed any more of one alert to one recipient.
-    ///
-    /// - Returns: how many to stay within the bound.
-    @discardableResult
-    func releaseNoLongerOwed(_ address: String, _ fingerprint: String, at wall: WallTime, in database: Database) throws -> Int {
+    /// Asks the policy about all notices of one alert for one recipient, and ends those that are not owed any more.
+    func releaseNoLongerOwed(to recipient: Recipient, of fingerprint: String, at wall: WallTime, in database: Database) throws -> [Released] {
         let line = try Row.fetchAll(
             database,
             sql: """
@@ -98,15 +96,16 @@ public struct Outbox: Sendable {
                 WHERE d.address = :address AND d.fingerprint = :fingerprint AND d.episode IN (
                     SELECT episode FROM alert_deliveries WHERE address = :address AND fingerprint = :fingerprint AND state = 'queued')
                 ORDER BY d.notice
-                """, arguments: ["address": address, "fingerprint": fingerprint]
+                """, arguments: ["address": recipient.address, "fingerprint": fingerprint]
         ).compactMap(Owed.init)
-        let releases = policy.releases(of: line)
-        for (sequence, why) in releases {
+        return try policy.releases(of: line).map { sequence, why in
             try database.execute(
                 sql: "UPDATE alert_deliveries SET state = 'superseded', answer = ?, updated = ? WHERE notice = ? AND address = ?",
-                arguments: [why.rawValue, wall.microsecondsSince1970, sequence, address])
+                arguments: [why.rawValue, wall.microsecondsSince1970, sequence, recipient.address])
+            let alert = try String.fetchOne(
+                database, sql: "SELECT \(Self.alertName("n")) FROM alert_notices n WHERE n.sequence = ?", arguments: [sequence])
+            return Released(receiver: recipient.name, alert: alert ?? "?", why: why)
         }
-        return releases.values.count { $0 == .tooMany }
     }
 
     static func text(_ value: some Encodable) throws -> String {
@@ -114,10 +113,47 @@ public struct Outbox: Sendable {
     }
 }
 
+// Pieces of statements.
+extension Outbox {
+    /// Whether a firing of the episode stands with the address in one of these states. What is given is SQL: a column, or `?`.
+    static func hasFiring(of episode: String, at address: String, _ states: DeliveryState...) -> String {
+        """
+        EXISTS (
+            SELECT 1 FROM alert_deliveries has JOIN alert_notices fired ON fired.sequence = has.notice
+            WHERE has.episode = \(episode) AND has.address = \(address) AND fired.status = 'firing'
+            AND has.state IN (\(states.map { "'\($0.rawValue)'" }.joined(separator: ", "))))
+        """
+    }
+
+    /// The alert that a row of `alert_notices` is about; `?` where this version cannot read it.
+    static func alertName(_ row: String) -> String {
+        "CASE WHEN json_valid(\(row).notice) THEN coalesce(json_extract(\(row).notice, '$.labels.alertname'), '?') ELSE '?' END"
+    }
+}
+
+/// A notice that a receiver was to get and will not.
+struct Released: Sendable, Hashable {
+    var receiver: String
+    var alert: String
+    var why: OutboxPolicy.Release
+}
+
+extension Logger {
+    /// Says who is not told of an alert's end. The other reasons are no news: something later is told instead, or the policy's bound was reached,
+    /// which is counted.
+    func tell(_ released: [Released]) {
+        for one in released where one.why == .neverTold {
+            warning(
+                "a receiver is not told that an alert is over: it is not known to have been told that it began",
+                metadata: ["receiver": "\(one.receiver)", "alert": "\(one.alert)"])
+        }
+    }
+}
+
 extension Owed {
     /// Nil for a status or a state of another version.
     fileprivate init?(_ row: Row) {
-        guard let status = Notice.Status(rawValue: row["status"]), let state = State(rawValue: row["state"]) else { return nil }
+        guard let status = Notice.Status(rawValue: row["status"]), let state = DeliveryState(rawValue: row["state"]) else { return nil }
         self.init(sequence: row["sequence"], episode: row["episode"], status: status, state: state, wasRefused: row["refused"])
     }
 }

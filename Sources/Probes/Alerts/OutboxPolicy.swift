@@ -1,21 +1,22 @@
 import Vitals
 
-/// One notice as it stands with one receiver.
-struct Owed: Sendable, Hashable {
-    enum State: String, Sendable, Hashable {
-        /// Waits to be taken.
-        case queued
-        case delivered
-        /// Given up, with a line in the log.
-        case dead
-        /// Not owed any more: see `OutboxPolicy.Release`.
-        case superseded
-    }
+/// How a notice stands with one receiver. Each of the last three is an end.
+enum DeliveryState: String, Sendable, Hashable {
+    /// Waits to be taken.
+    case queued
+    case delivered
+    /// Given up, with a line in the log.
+    case dead
+    /// Not owed any more: see `OutboxPolicy.Release`.
+    case superseded
+}
 
+/// One notice as it stands with one receiver, for the policy.
+struct Owed: Sendable, Hashable {
     var sequence: Int64
     var episode: String
     var status: Notice.Status
-    var state: State
+    var state: DeliveryState
     /// The receiver has answered, and did not take it.
     var wasRefused = false
 }
@@ -35,6 +36,7 @@ struct OutboxPolicy: Sendable, Hashable {
 
     /// Why a notice that waits is not owed any more. The text is stored beside it.
     enum Release: String, Sendable, Hashable {
+        /// A resolved whose firing the receiver is not known to have taken: a line in the log says that it goes untold.
         case neverTold = "its firing was never delivered"
         case outdated = "it was refused, and there is a later one"
         case tooMany = "one of too many undelivered notices of this alert"

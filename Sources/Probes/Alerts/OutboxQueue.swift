@@ -33,11 +33,6 @@ struct DeliveryQueue: Sendable {
     var told: Set<String> = []
 }
 
-/// How a delivery ended.
-enum DeliveryEnd: String, Sendable {
-    case delivered, dead, superseded
-}
-
 extension Outbox {
     func queue(of recipient: Recipient) async throws -> DeliveryQueue {
         try await store.read { database in
@@ -67,20 +62,15 @@ extension Outbox {
                 }
             }
             queue.told = try String.fetchSet(
-                database,
-                sql: """
-                    SELECT s.episode FROM alert_states s
-                    WHERE EXISTS (
-                        SELECT 1 FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
-                        WHERE d.episode = s.episode AND d.address = ? AND d.state = 'delivered' AND n.status = 'firing')
-                    """, arguments: [recipient.address])
+                database, sql: "SELECT s.episode FROM alert_states s WHERE \(Self.hasFiring(of: "s.episode", at: "?", .delivered))",
+                arguments: [recipient.address])
             return queue
         }
     }
 
     /// - Parameter wasTried: whether this is the outcome of an attempt.
     func end(
-        _ sequence: Int64, for recipient: Recipient, as end: DeliveryEnd, answer: String, wasTried: Bool = true, at wall: WallTime
+        _ sequence: Int64, for recipient: Recipient, as end: DeliveryState, answer: String, wasTried: Bool = true, at wall: WallTime
     ) async throws {
         try await store.write { database in
             try database.execute(
@@ -95,7 +85,8 @@ extension Outbox {
     /// Counts a failed attempt; the delivery stays queued, unless it is not owed any more.
     ///
     /// - Parameter wasRefused: the receiver answered, and did not take it.
-    func noteAttempt(_ delivery: Delivery, answer: String, wasRefused: Bool, at wall: WallTime) async throws {
+    /// - Returns: what is not owed any more because of it.
+    func noteAttempt(_ delivery: Delivery, answer: String, wasRefused: Bool, at wall: WallTime) async throws -> [Released] {
         try await store.write { database in
             try database.execute(
                 sql: """
@@ -103,7 +94,7 @@ extension Outbox {
                     WHERE notice = ? AND address = ?
                     """,
                 arguments: [answer, wasRefused, wall.microsecondsSince1970, delivery.sequence, delivery.recipient.address])
-            try releaseNoLongerOwed(delivery.recipient.address, delivery.notice.fingerprint, at: wall, in: database)
+            return try releaseNoLongerOwed(to: delivery.recipient, of: delivery.notice.fingerprint, at: wall, in: database)
         }
     }
 
@@ -111,12 +102,7 @@ extension Outbox {
     func wasTold(_ recipient: Recipient, of episode: String) async throws -> Bool {
         try await store.read { database in
             try Bool.fetchOne(
-                database,
-                sql: """
-                    SELECT EXISTS (
-                        SELECT 1 FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
-                        WHERE d.episode = ? AND d.address = ? AND n.status = 'firing' AND d.state = 'delivered')
-                    """, arguments: [episode, recipient.address]) ?? false
+                database, sql: "SELECT \(Self.hasFiring(of: "?", at: "?", .delivered))", arguments: [episode, recipient.address]) ?? false
         }
     }
 }

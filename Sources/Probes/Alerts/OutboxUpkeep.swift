@@ -12,6 +12,7 @@ struct Reconciled: Sendable, Hashable {
     /// By receiver, how many notices nobody will get.
     var abandoned: [String: Int] = [:]
     var unended: [Unended] = []
+    var released: [Released] = []
 }
 
 extension Outbox {
@@ -29,8 +30,8 @@ extension Outbox {
                     sql: "UPDATE OR IGNORE alert_deliveries SET address = ? WHERE address = 'name:' || ?",
                     arguments: [recipient.address, recipient.name])
             }
-            let reconciled = try partWithStrangers(recipients, at: wall, in: database)
-            for recipient in recipients { try welcome(recipient, at: wall, in: database) }
+            var reconciled = try partWithStrangers(recipients, at: wall, in: database)
+            for recipient in recipients { reconciled.released += try welcome(recipient, at: wall, in: database) }
             return reconciled
         }
     }
@@ -51,7 +52,7 @@ extension Outbox {
             let alerts = try String.fetchAll(
                 database,
                 sql: """
-                    SELECT DISTINCT CASE WHEN json_valid(n.notice) THEN coalesce(json_extract(n.notice, '$.labels.alertname'), '?') ELSE '?' END
+                    SELECT DISTINCT \(Self.alertName("n"))
                     FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
                     WHERE d.address = :address AND d.receiver = :name AND d.state = 'delivered' AND n.status = 'firing' AND d.answer IS NOT :gone
                     AND (d.episode IN (SELECT episode FROM alert_states)
@@ -78,15 +79,13 @@ extension Outbox {
     }
 
     /// Of each open alert the latest firing, unless it has taken one, or one waits.
-    private func welcome(_ recipient: Recipient, at wall: WallTime, in database: Database) throws {
+    private func welcome(_ recipient: Recipient, at wall: WallTime, in database: Database) throws -> [Released] {
         let untold = try Row.fetchAll(
             database,
             sql: """
                 SELECT max(n.sequence) AS sequence, n.fingerprint AS fingerprint, n.episode AS episode
                 FROM alert_states s JOIN alert_notices n ON n.episode = s.episode
-                WHERE n.status = 'firing' AND NOT EXISTS (
-                    SELECT 1 FROM alert_deliveries d JOIN alert_notices m ON m.sequence = d.notice
-                    WHERE d.episode = s.episode AND d.address = ? AND m.status = 'firing' AND d.state IN ('queued', 'delivered'))
+                WHERE n.status = 'firing' AND NOT \(Self.hasFiring(of: "s.episode", at: "?", .queued, .delivered))
                 GROUP BY n.episode
                 """, arguments: [recipient.address])
         for row in untold {
@@ -94,7 +93,7 @@ extension Outbox {
         }
         let waiting = try String.fetchAll(
             database, sql: "SELECT DISTINCT fingerprint FROM alert_deliveries WHERE address = ? AND state = 'queued'", arguments: [recipient.address])
-        for fingerprint in waiting { try releaseNoLongerOwed(recipient.address, fingerprint, at: wall, in: database) }
+        return try waiting.flatMap { try releaseNoLongerOwed(to: recipient, of: $0, at: wall, in: database) }
     }
 
     /// Ended notices are kept this long, for those who ask what was sent; and no more than `historyLimit` of them.

@@ -23,6 +23,8 @@ final class ReceiverQueue: Sendable {
         var unmarked: Set<String> = []
         /// Of what waits, by id.
         var sights: [String: Sight] = [:]
+        /// That of the store when its rows were last read; nil before.
+        var generation: Int?
         /// Tried by this process, of what waits.
         var tried: Set<String> = []
         /// Episodes of open alerts of which the receiver took a firing.
@@ -97,10 +99,13 @@ final class ReceiverQueue: Sendable {
 
     func run() async {
         while !Task.isCancelled {
-            let recipient = recipient
+            // Before the rows are read: "nothing more comes" is no news of those that came in between.
+            let (recipient, ending) = state.withLock { ($0.recipient, $0.ending) }
+            let generation = outbox.store.generation
             do {
                 let queue = try await outbox.queue(of: recipient)
-                switch next(queue, now: time.now()) {
+                reportLost(queue, generation, outbox.store.generation, for: recipient)
+                switch next(queue, ending, now: time.now()) {
                 case .end: return
                 case .setAside(let waiting): try await setAside(waiting)
                 case .expire(let stretch, let head): try await expire(stretch, head)
@@ -115,6 +120,25 @@ final class ReceiverQueue: Sendable {
         }
     }
 
+    /// What waited, and is not among the rows of a store that lost some: nobody will get it.
+    ///
+    /// - Parameters:
+    ///   - before: the store's generation before the rows were read.
+    ///   - after: its generation now. The reading itself may be what the rows were lost at.
+    private func reportLost(_ queue: DeliveryQueue, _ before: Int, _ after: Int, for recipient: Recipient) {
+        let present = Set(queue.waiting.map(\.id))
+        let lost = state.withLock { state -> [String] in
+            defer { state.generation = before }
+            guard let known = state.generation, known != after else { return [] }
+            let lost = state.sights.keys.filter { !present.contains($0) }.sorted()
+            state.deadLetters += lost.count
+            return lost
+        }
+        for id in lost {
+            logger.error("a notice was lost with the file that it waited in", metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
+        }
+    }
+
     private enum Next {
         case end
         /// This version cannot read it.
@@ -125,7 +149,7 @@ final class ReceiverQueue: Sendable {
         case wait(MonotonicInstant?)
     }
 
-    private func next(_ queue: DeliveryQueue, now: MonotonicInstant) -> Next {
+    private func next(_ queue: DeliveryQueue, _ ending: Ending, now: MonotonicInstant) -> Next {
         let wall = time.wallNow()
         return state.withLock { state in
             state.told = queue.told
@@ -149,9 +173,9 @@ final class ReceiverQueue: Sendable {
                 nextExpiry = min(nextExpiry ?? end, end)
             }
             switch state.book.next(among: queue.heads, now: now) {
-            case .send(let delivery) where state.ending == .no || outbox.store.isInMemory: return .send(delivery)
-            case .send: return state.ending == .last ? .end : .wait(nil)
-            case .wait(let instant): return state.ending == .last ? .end : .wait([instant, nextExpiry].compactMap { $0 }.min())
+            case .send(let delivery) where ending == .no || outbox.store.isInMemory: return .send(delivery)
+            case .send: return ending == .last ? .end : .wait(nil)
+            case .wait(let instant): return ending == .last ? .end : .wait([instant, nextExpiry].compactMap { $0 }.min())
             }
         }
     }
@@ -161,9 +185,10 @@ final class ReceiverQueue: Sendable {
         if state.withLock({ $0.unmarked.contains(notice.id) }) { return try await mark(delivery) }
         // Its firing was taken back after it was queued, or taken by another address: an answer to a question never asked.
         if notice.status == .resolved, try await !outbox.wasTold(delivery.recipient, of: notice.episode) {
-            return try await outbox.end(
+            try await outbox.end(
                 delivery.sequence, for: delivery.recipient, as: .superseded, answer: OutboxPolicy.Release.neverTold.rawValue, wasTried: false,
                 at: time.wallNow())
+            return logger.tell([Released(receiver: delivery.recipient.name, alert: notice.labels["alertname"] ?? "?", why: .neverTold)])
         }
         let (receiver, externalURL) = state.withLock { ($0.receiver, $0.externalURL) }
         let body = try WebhookBody(notice, receiver: receiver.name, externalURL: externalURL).bytes()
@@ -181,7 +206,7 @@ final class ReceiverQueue: Sendable {
             logger.error(
                 "alert receiver wants nothing more and is disabled until a reload or a start",
                 metadata: ["receiver": "\(receiver.name)", "host": "\(receiver.host)", "answer": "\(reason)"])
-            try await outbox.noteAttempt(delivery, answer: reason, wasRefused: true, at: time.wallNow())
+            logger.tell(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: true, at: time.wallNow()))
         }
     }
 
@@ -227,7 +252,7 @@ final class ReceiverQueue: Sendable {
         logger.log(
             level: isFirstRefusal ? .error : isFirst ? .warning : .debug, "alert not delivered, will be tried again",
             metadata: ["receiver": "\(delivery.recipient.name)", "host": "\(receiver.host)", "reason": "\(reason)"])
-        try await outbox.noteAttempt(delivery, answer: reason, wasRefused: wasRefused, at: time.wallNow())
+        logger.tell(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: wasRefused, at: time.wallNow()))
     }
 
     private func expire(_ stretch: [DeliveryQueue.Waiting], _ head: Delivery) async throws {
