@@ -24,6 +24,8 @@ final class Reloader: Sendable {
     private let notifier: SystemdNotifier
     private let logger: Logger
     private let state: Mutex<State>
+    /// One reload after the other, from reading to effect: of two at once (SIGHUP and a request) the older must not have the last word.
+    private let turnstile = Mutex(())
 
     init(_ configuration: Configuration, source: ConfigurationSource, program: Program, notifier: SystemdNotifier, logger: Logger) {
         self.source = source
@@ -40,6 +42,10 @@ final class Reloader: Sendable {
     /// - Throws: `ConfigurationProblems`; the last good configuration stays in force.
     @discardableResult
     func reload() throws -> String {
+        try turnstile.withLock { _ in try reloadAlone() }
+    }
+
+    private func reloadAlone() throws -> String {
         notifier.reloading()
         defer { notifier.ready() }
         do {

@@ -85,6 +85,11 @@ struct DeadLetter: Sendable, Hashable {
 }
 
 extension Outbox {
+    @discardableResult
+    func commit(_ record: AlertRecord, notice: Notice?, to recipients: [Recipient]) async throws -> [Released] {
+        try await commit(record, notice: notice) { recipients }
+    }
+
     /// Newest first.
     func deadLetters() async throws -> [DeadLetter] {
         try await store.read { database in

@@ -215,7 +215,7 @@ import Vitals
             sender.attempts().map { $0.split(separator: " ")[1] } == ["firing", "resolved", "firing", "resolved", "flapping", "resolved"])
     }
 
-    @Test func `gives up a day after the end, the whole stretch`() async throws {
+    @Test func `gives up a day after the end, the whole episode`() async throws {
         sender.answer(then: awayAnswer())
         try await running(line()) { line in
             line.pool(1.5, time: time)
@@ -247,7 +247,7 @@ import Vitals
         #expect(lines.all.contains { $0.contains("example.org") })
     }
 
-    @Test func `bounds what waits for one alert by whole stretches`() async throws {
+    @Test func `bounds what waits for one alert by whole episodes`() async throws {
         let outbox = try scratch.outbox()
         var record = AlertRecord(rule: "a", component: "pool", instance: "i", unit: .ratio, state: AlertState())
         var superseded = 0
@@ -258,7 +258,7 @@ import Vitals
             let notice = record.notice(id: "n\(turn)", why: turn % 2 == 0 ? .firing : .resolved, at: wall)
             superseded += try await outbox.commit(record, notice: notice, to: [named("oncall")]).count { $0.why == .tooMany }
         }
-        // The 17th and the 29th are one too many: each time all goes that was over, but for the first and the latest stretch.
+        // The 17th and the 29th are one too many: each time all goes that was over, but for the first and the latest episode.
         #expect(outbox.policy.depth == 16)
         #expect(superseded == 24)
         var left: [String] = []

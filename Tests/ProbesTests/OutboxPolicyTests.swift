@@ -7,18 +7,18 @@ import Vitals
 /// What one receiver is owed of one alert.
 @Suite struct `What is owed` {
     /// A line as it is written here: `F` a firing that waits, `f` one that was delivered, `!` one that waits and was refused, `x` one given up;
-    /// `R`, `r` and `X` a resolved that waits, was delivered, waits and was refused; `|` between two stretches.
+    /// `R`, `r` and `X` a resolved that waits, was delivered, waits and was refused; `|` between two episodes.
     private func line(_ word: String) -> [Owed] {
         var owed: [Owed] = []
-        var stretch = 1
+        var episode = 1
         for letter in word {
             if letter == "|" {
-                stretch += 1
+                episode += 1
                 continue
             }
             owed.append(
                 Owed(
-                    sequence: Int64(owed.count), episode: "\(stretch)", status: "RrX".contains(letter) ? .resolved : .firing,
+                    sequence: Int64(owed.count), episode: "\(episode)", status: "RrX".contains(letter) ? .resolved : .firing,
                     state: letter == "x" ? .dead : letter.isLowercase ? .delivered : .queued, wasRefused: "!X".contains(letter)))
         }
         return owed
@@ -41,15 +41,15 @@ import Vitals
         ("F", "F"), ("FR", "FR"), ("f", "f"), ("fR", "fR"), ("fFR", "fFR"), ("!", "!"), ("!R", "!R"),
         // Nobody was told, so nobody is told of its end.
         ("R", "-"), ("xR", "x-"), ("xFR", "xFR"), ("fxR", "fxR"),
-        // A refused one keeps nothing waiting: a later firing takes its place, and a stretch that is over by then goes whole.
+        // A refused one keeps nothing waiting: a later firing takes its place, and an episode that is over by then goes whole.
         ("!F", "-F"), ("!FR", "-FR"), ("!R|F", "--|F"), ("f!R", "f!R"), ("fX|F", "f-|F"), ("!R|!", "--|!"), ("f!F", "f-F"),
         // Sixteen may wait.
         ("FR|FR|FR|FR|FR|FR|FR|FR", "FR|FR|FR|FR|FR|FR|FR|FR"),
-        // The seventeenth is one too many: stretches that are over go, but for the first and the latest.
+        // The seventeenth is one too many: episodes that are over go, but for the first and the latest.
         ("FR|FR|FR|FR|FR|FR|FR|FR|F", "FR|--|--|--|--|--|--|FR|F"),
         ("fR|FR|FR|FR|FR|FR|FR|FR|FR", "fR|--|--|--|--|--|--|--|FR"),
         ("fR|FR|FR|FR|FR|FR|FR|FR|FR|F", "fR|--|--|--|--|--|--|--|FR|F"),
-        // Of a stretch that does not end, the firings between the first and the latest.
+        // Of an episode that does not end, the firings between the first and the latest.
         ("FFFFFFFFFFFFFFFFF", "F---------------F"), ("fFFFFFFFFFFFFFFFFF", "fF---------------F"),
         ("FFFFFFFFFFFFFFFFR", "F--------------FR"), ("FR|FFFFFFFFFFFFFFF", "FR|F-------------F"),
     ])
@@ -62,19 +62,19 @@ import Vitals
         var random = Seeded(seed)
         let policy = OutboxPolicy()
         var line: [Owed] = []
-        var stretch = 0
+        var episode = 0
         var isOpen = false
         for step in 0..<600 {
             let ends = isOpen && Int.random(in: 0..<(seed.isMultiple(of: 3) ? 60 : 4), using: &random) == 0
-            if !isOpen { stretch += 1 }
+            if !isOpen { episode += 1 }
             isOpen = !ends
-            line.append(Owed(sequence: Int64(step), episode: "\(stretch)", status: ends ? .resolved : .firing, state: .queued))
+            line.append(Owed(sequence: Int64(step), episode: "\(episode)", status: ends ? .resolved : .firing, state: .queued))
             for (sequence, _) in policy.releases(of: line) {
                 guard let index = line.firstIndex(where: { $0.sequence == sequence }) else { continue }
                 line[index].state = .superseded
             }
             #expect(line.count { $0.state == .queued } <= policy.depth)
-            let own = line.filter { $0.episode == "\(stretch)" }
+            let own = line.filter { $0.episode == "\(episode)" }
             if isOpen {
                 #expect(own.last?.state == .queued, "the latest firing is owed")
             } else {
@@ -98,7 +98,7 @@ import Vitals
         #expect(policy.owedUntil([Sight(at: now, age: .seconds(80_000))]) == now + .seconds(6_400))
         #expect(policy.owedUntil([Sight(at: now, age: .seconds(1_800_000_000))]) == now + .seconds(3_600), "a clock that was set right")
         #expect(policy.owedUntil([Sight(at: now, age: .seconds(-1_800_000_000))]) == now + .seconds(86_400), "or wrong")
-        // The end of a stretch decides for all of it.
+        // The end of an episode decides for all of it.
         let end = Sight(at: now + .seconds(50_000), age: .zero)
         #expect(policy.owedUntil([fresh, end]) == now + .seconds(136_400))
         #expect(policy.owedUntil([]) == nil)

@@ -39,7 +39,7 @@ def ends(state):
         state, "SELECT n.id, d.state, d.answer FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice")}
 
 
-def stretches(written):
+def episodes(written):
     """The notices from each firing to its all-clear, the last of an alert perhaps without one: lists of ids, and whether it is over."""
     open_ones, whole = {}, []
     for id, fingerprint, status in written:
@@ -50,8 +50,8 @@ def stretches(written):
 
 
 def torn(written, dropped):
-    """The stretches of which a part was dropped, or all although they are not over."""
-    return [ids for ids, is_over in stretches(written) if set(ids) & dropped and not (is_over and set(ids) <= dropped)]
+    """The episodes of which a part was dropped, or all although they are not over."""
+    return [ids for ids, is_over in episodes(written) if set(ids) & dropped and not (is_over and set(ids) <= dropped)]
 
 
 def hold(daemon):
@@ -118,11 +118,11 @@ receivers:
         states, how = deliveries(state), ends(state)
         lost = [row for row in written if row[0] not in accepted_ids]
         report.check("a notice once written is never forgotten", set(seen) <= {row[0] for row in written}, f"{len(seen)} seen")
-        # A receiver that is away for long gets the first and the newest of each alert: stretches in between are dropped whole, and say so.
+        # A receiver that is away for long gets the first and the newest of each alert: episodes in between are dropped whole, and say so.
         dropped = {id for id, (end, answer) in how.items() if end == "superseded" and "undelivered notices" in (answer or "")}
         report.check("every notice was accepted, or dropped by the bound on what may be undelivered",
                      {row[0] for row in lost} <= dropped, f"{len(written)} written, {len(lost)} not accepted, {len(dropped)} dropped, deliveries {states}")
-        report.check("what was dropped are whole stretches, from a firing to its all-clear", not torn(written, dropped), torn(written, dropped))
+        report.check("what was dropped are whole episodes, from a firing to its all-clear", not torn(written, dropped), torn(written, dropped))
         by_id = {}
         for delivery in receiver.deliveries:
             by_id.setdefault(delivery["id"], set()).add(delivery["body"]["status"])

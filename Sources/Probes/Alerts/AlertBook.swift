@@ -8,21 +8,11 @@ import Vitals
 /// `run` is the whole of it: what is in the inbox is judged, and what that changes is stored.
 final class AlertBook: Sendable {
     private let outbox: Outbox
-    private let instance: String
     private let time: any TimeSource
     private let logger: Logger
     private let bell = Doorbell()
     private let state: Mutex<State>
     private let suppressed = LabelledCounter<Suppression>(known: Suppression.allCases)
-
-    struct Rules: Sendable {
-        /// Of the rules on the board, by name.
-        var lowerIsWorse: [String: Bool]
-        var defaults: AlertRule
-        var byName: [String: AlertRule]
-
-        func alert(_ name: String) -> AlertRule { byName[name] ?? defaults }
-    }
 
     private enum Entry: Sendable {
         case transition(Transition)
@@ -30,25 +20,10 @@ final class AlertBook: Sendable {
         case rulesChanged
     }
 
-    /// What an alert becomes, and why a notice is due, if one is.
-    private struct Change {
-        var record: AlertRecord
-        var why: NoticeReason?
-        var at: WallTime
-        /// Why no notice is due though the verdict on an open alert changed.
-        var suppression: Suppression?
-        /// Its rule is gone, and it goes as well.
-        var isRemoval = false
-    }
-
     private struct State {
-        var rules: Rules
+        var alerts: KnownAlerts
         var recipients: [Recipient]
         var inbox: [Entry] = []
-        /// By rule; open ones, and those seen since the start.
-        var alerts: [String: AlertRecord] = [:]
-        /// By rule, what was said of it last: a stored alert that comes to light later is judged by it.
-        var latest: [String: Transition] = [:]
         /// That of the store when its rows were last looked at; nil before the first look.
         var generation: Int?
         var lastTended: MonotonicInstant
@@ -64,12 +39,13 @@ final class AlertBook: Sendable {
     /// How often what is over is forgotten.
     static let pruning = Duration.seconds(3_600)
 
-    init(outbox: Outbox, rules: Rules, recipients: [Recipient], instance: String, time: any TimeSource, logger: Logger) {
+    init(
+        outbox: Outbox, rules: KnownAlerts.Rules, recipients: [Recipient], instance: String, time: any TimeSource, logger: Logger
+    ) {
         self.outbox = outbox
-        self.instance = instance
         self.time = time
         self.logger = logger
-        state = Mutex(State(rules: rules, recipients: recipients, lastTended: time.now()))
+        state = Mutex(State(alerts: KnownAlerts(rules: rules, instance: instance), recipients: recipients, lastTended: time.now()))
     }
 
     /// Takes a transition in; never blocks. Any thread.
@@ -92,9 +68,9 @@ final class AlertBook: Sendable {
         bell.ring()
     }
 
-    func replace(rules: Rules) {
+    func replace(rules: KnownAlerts.Rules) {
         state.withLock { state in
-            state.rules = rules
+            state.alerts.rules = rules
             state.inbox.append(.rulesChanged)
         }
         bell.ring()
@@ -124,7 +100,7 @@ final class AlertBook: Sendable {
                     }
                     done(entry)
                 }
-                for change in changesOfQuiet() {
+                for change in changesByQuiet() {
                     if try await store(change) { stored() }
                 }
                 report(nil)
@@ -132,7 +108,7 @@ final class AlertBook: Sendable {
                     if outbox.store.isInMemory { await outbox.store.tend() }
                     return
                 }
-                await bell.wait(until: [nextCalm(), nextUpkeep()].compactMap { $0 }.min(), time: time)
+                await bell.wait(until: [state.withLock { $0.alerts.nextCalm }, nextUpkeep()].compactMap { $0 }.min(), time: time)
             } catch {
                 guard !Task.isCancelled else { return }
                 report(error)
@@ -154,18 +130,12 @@ final class AlertBook: Sendable {
         let now = time.now()
         let (isLater, lost) = state.withLock { state -> (Bool, [AlertRecord]) in
             defer { state.generation = generation }
-            let stored = Set(open.map(\.fingerprint) + unreadable)
-            let lost = state.alerts.values.filter { $0.state.isOpen && !stored.contains($0.fingerprint) }
-            var known: [Entry] = []
-            for var record in open where state.alerts[record.rule]?.state.isOpen != true {
-                record.state = record.state.restored(rule: state.rules.alert(record.rule), now: now)
-                state.alerts[record.rule] = record
-                if let latest = state.latest[record.rule] { known.append(.transition(latest)) }
-            }
+            let lost = state.alerts.open(without: open.map(\.fingerprint) + unreadable)
+            let known = state.alerts.adopt(open, now: now).map { Entry.transition($0) }
             state.inbox.insert(contentsOf: [.rulesChanged] + known, at: 0)
             return (state.generation != nil, lost)
         }
-        for record in lost { try await outbox.commit(record, notice: nil, to: []) }
+        for record in lost { try await outbox.commit(record, notice: nil) { [] } }
         for fingerprint in unreadable {
             logger.error(
                 "a stored alert cannot be read by this version and is left out; its end will not be told",
@@ -209,81 +179,37 @@ final class AlertBook: Sendable {
         }
     }
 
-    private func changes(by entry: Entry) -> [Change] {
-        switch entry {
-        case .transition(let transition): [change(by: transition)]
-        case .rulesChanged: changesOfRemoval()
-        }
-    }
-
-    private func change(by transition: Transition) -> Change {
-        let (known, rules) = state.withLock { ($0.alerts[transition.rule], $0.rules) }
-        var record =
-            known
-            ?? AlertRecord(
-                rule: transition.rule, component: transition.component, instance: instance, unit: transition.unit, state: AlertState())
-        let (next, why) = record.state.advanced(
-            by: transition.to, reason: transition.reason, value: transition.value, threshold: transition.threshold,
-            lowerIsWorse: rules.lowerIsWorse[transition.rule] ?? false, rule: rules.alert(transition.rule), now: transition.at,
-            wall: transition.wall)
-        record.state = next
-        if transition.to.isBad, let evidence = transition.evidence { record.evidence = evidence }
-        let isSuppressed = why == nil && next.isOpen && transition.to != .unknown
-        return Change(
-            record: record, why: why, at: transition.wall, suppression: isSuppressed ? (next.phase == .held ? .flapping : .dedup) : nil)
-    }
-
-    /// Of alerts whose rules are no longer on the board.
-    private func changesOfRemoval() -> [Change] {
+    private func changes(by entry: Entry) -> [KnownAlerts.Change] {
         let wall = time.wallNow()
         return state.withLock { state in
-            state.alerts.values.filter { state.rules.lowerIsWorse[$0.rule] == nil }.map { record -> Change in
-                let (next, why) = record.state.removed()
-                var closed = record
-                closed.state = next
-                return Change(record: closed, why: why, at: wall, isRemoval: true)
+            switch entry {
+            case .transition(let transition): [state.alerts.change(by: transition)]
+            case .rulesChanged: state.alerts.changesByRemoval(wall: wall)
             }
         }
     }
 
-    /// Of alerts that were held, and have been quiet for long enough.
-    private func changesOfQuiet() -> [Change] {
+    private func changesByQuiet() -> [KnownAlerts.Change] {
         let (now, wall) = (time.now(), time.wallNow())
-        return state.withLock { state in
-            state.alerts.values.filter { $0.state.phase == .held }.compactMap { record -> Change? in
-                let (next, why) = record.state.calmed(rule: state.rules.alert(record.rule), now: now)
-                guard why != nil else { return nil }
-                var calmed = record
-                calmed.state = next
-                return Change(record: calmed, why: why, at: wall)
-            }
-        }
+        return state.withLock { $0.alerts.changesByQuiet(now: now, wall: wall) }
     }
 
     /// Removes the first entry of the inbox, which is looked at again for as long as it could not be stored.
     private func done(_ entry: Entry) {
         state.withLock { state in
             state.inbox.removeFirst()
-            if case .transition(let transition) = entry { state.latest[transition.rule] = transition }
+            if case .transition(let transition) = entry { state.alerts.note(transition) }
         }
-    }
-
-    private func nextCalm() -> MonotonicInstant? {
-        state.withLock { state in state.alerts.values.compactMap { $0.state.calmAt(rule: state.rules.alert($0.rule)) }.min() }
     }
 
     /// The state in memory moves on only after the disk has it.
     ///
     /// - Returns: whether a notice was stored.
-    private func store(_ change: Change) async throws -> Bool {
+    private func store(_ change: KnownAlerts.Change) async throws -> Bool {
         let record = change.record
-        let recipients = state.withLock { $0.recipients }
         let notice = change.why.map { record.notice(id: "healthd_\(UUID().uuidString.lowercased())", why: $0, at: change.at) }
-        let released = try await outbox.commit(record, notice: notice, to: recipients)
-        state.withLock { state in
-            state.alerts[record.rule] = change.isRemoval ? nil : record
-            if change.isRemoval { state.latest[record.rule] = nil }
-        }
+        let released = try await outbox.commit(record, notice: notice) { [self] in state.withLock { $0.recipients } }
+        state.withLock { $0.alerts.apply(change) }
         let tooMany = released.count { $0.why == .tooMany }
         if tooMany > 0 { suppressed.add(tooMany, for: .tooMany) }
         if let suppression = change.suppression { suppressed.add(for: suppression) }
@@ -299,19 +225,9 @@ final class AlertBook: Sendable {
     }
 
     func snapshot() -> (open: [OpenAlert], suppressed: [Suppression: Int], problem: String?) {
-        let now = time.now()
-        let wall = time.wallNow()
+        let (now, wall) = (time.now(), time.wallNow())
         return state.withLock { state in
-            let open = state.alerts.values.filter { $0.state.isOpen }.map { record in
-                OpenAlert(
-                    rule: record.rule, component: record.component, fingerprint: record.fingerprint,
-                    severity: record.state.severity, phase: record.state.phase, since: record.state.startsAt ?? wall,
-                    reason: record.state.reason, value: record.state.value, threshold: record.state.threshold,
-                    peak: record.state.peak, unit: record.unit, evidence: record.evidence,
-                    heldUntil: record.state.calmAt(rule: state.rules.alert(record.rule)).map { wall + ($0 - now) },
-                    episode: record.episode)
-            }
-            return (open.sorted { ($0.since, $0.rule) < ($1.since, $1.rule) }, suppressed.values, outbox.store.trouble ?? state.problem)
+            (state.alerts.open(now: now, wall: wall), suppressed.values, outbox.store.trouble ?? state.problem)
         }
     }
 }

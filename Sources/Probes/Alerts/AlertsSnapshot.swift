@@ -32,7 +32,7 @@ public struct OpenAlert: Sendable, Hashable {
     public var evidence: Evidence?
     /// When a hold ends if nothing changes until then.
     public var heldUntil: WallTime?
-    /// This opening of it: what was told of an earlier one does not count.
+    /// Which opening of the alert this is: whoever was told of an earlier one does not know of this.
     var episode = ""
     /// Names of the receivers that have accepted a firing of it.
     public var told: [String] = []

@@ -3,7 +3,14 @@ public import Logging
 import Synchronization
 public import Vitals
 
-/// From transitions to accepted notices: the alert states, the outbox, and a queue for each receiver.
+/// From transitions to accepted notices. What happens to one notice:
+///
+/// 1. `observe` puts a transition into the inbox of the `AlertBook`. Its `run` judges it: a notice may be due. The alert's new state, the notice,
+///    and a row for each receiver that is to get it are stored in one transaction (`Outbox.commit`).
+/// 2. Each receiver has a `ReceiverQueue`. Its `run` reads what waits for that receiver, and sends it (`attempt`) until it is accepted, or not owed
+///    any more: how long that is, `OutboxPolicy` says.
+/// 3. After a start the book reads which alerts were open, `reconcile` brings the rows in line with the receivers that there are now, and each queue
+///    goes on with the rows that wait.
 ///
 /// PostgreSQL is nowhere on this way.
 public final class Dispatcher: Sendable {
@@ -94,6 +101,7 @@ public final class Dispatcher: Sendable {
         stopBell.ring()
     }
 
+    /// The book, and a queue for each receiver; a queue that a reload brings is started here as well.
     private func work() async {
         await withDiscardingTaskGroup { group in
             group.addTask {
@@ -179,6 +187,7 @@ public final class Dispatcher: Sendable {
         state.withLock { $0.queues }.forEach { $0.wake() }
     }
 
+    /// At the start, after a change of the receivers, and when the store has other rows.
     private func reconcile() async {
         let receivers = state.withLock { $0.queues.map(\.recipient) }
         do {
@@ -200,11 +209,11 @@ public final class Dispatcher: Sendable {
         }
     }
 
-    private static func bookRules(_ rules: [Rule], _ defaults: AlertRule, _ byName: [String: AlertRule]) -> AlertBook.Rules {
+    private static func bookRules(_ rules: [Rule], _ defaults: AlertRule, _ byName: [String: AlertRule]) -> KnownAlerts.Rules {
         let directions = rules.map { rule -> (String, Bool) in
             if case .value(let value) = rule.condition { (rule.name, value.direction == .lowerIsWorse) } else { (rule.name, false) }
         }
-        return AlertBook.Rules(
+        return KnownAlerts.Rules(
             lowerIsWorse: Dictionary(directions) { first, _ in first }, defaults: defaults, byName: byName)
     }
 }

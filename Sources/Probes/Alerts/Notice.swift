@@ -51,9 +51,12 @@ public struct Notice: Sendable, Hashable, Codable {
     /// When the verdict changed.
     public var at: WallTime
 
+    /// The rule that it is about.
+    var alertName: String { labels["alertname"] ?? "?" }
+
     /// From first firing to resolved.
     public var duration: Duration? { endsAt.map { $0 - startsAt } }
 
-    /// One firing to its resolved: what must stay in order.
+    /// One opening of one alert, from its firing to its resolved: its notices are sent in order.
     var episode: String { "\(fingerprint)@\(startsAt.microsecondsSince1970)" }
 }

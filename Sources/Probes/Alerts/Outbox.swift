@@ -45,9 +45,13 @@ public struct Outbox: Sendable {
 
     /// Stores the alert's state, and the notice with a delivery for each recipient, in one transaction.
     ///
+    /// - Parameter recipients: asked within the transaction. Whoever it names is known to each `reconcile` that comes after, and nobody is left out
+    ///   who was known to one before.
     /// - Returns: what is not owed any more because of it.
     @discardableResult
-    func commit(_ record: AlertRecord, notice: Notice?, to recipients: [Recipient]) async throws -> [Released] {
+    func commit(
+        _ record: AlertRecord, notice: Notice?, to recipients: @escaping @Sendable () -> [Recipient]
+    ) async throws -> [Released] {
         let recordText = try Self.text(record)
         let noticeText = try notice.map { try Self.text($0) }
         return try await store.write { database in
@@ -67,7 +71,7 @@ public struct Outbox: Sendable {
                 ])
             let sequence = database.lastInsertedRowID
             var released: [Released] = []
-            for recipient in recipients {
+            for recipient in recipients() {
                 try Self.queue(sequence, notice.fingerprint, notice.episode, for: recipient, at: notice.at, in: database)
                 released += try releaseNoLongerOwed(to: recipient, of: notice.fingerprint, at: notice.at, in: database)
             }

@@ -25,7 +25,7 @@ struct Owed: Sendable, Hashable {
 ///
 /// - A firing is owed to every receiver for as long as its alert is open, whatever the receiver answers; also to one that came later.
 /// - A resolved is owed to whoever was told of its firing, or is about to be.
-/// - What is over is owed for a day, counted while we run and try. Then the stretch, from its firing to its resolved, is given up whole.
+/// - What is over is owed for a day, counted while we run and try. Then all that waits of its episode, from the firing to the resolved, is given up.
 /// - A refused notice keeps no later firing waiting.
 /// - Of one alert no more than `depth` wait for one receiver: what is dropped is never the only firing or the only resolved.
 struct OutboxPolicy: Sendable, Hashable {
@@ -42,7 +42,7 @@ struct OutboxPolicy: Sendable, Hashable {
         case tooMany = "one of too many undelivered notices of this alert"
     }
 
-    /// - Parameter line: the notices of one alert for one receiver, in their order; of a stretch all or none.
+    /// - Parameter line: the notices of one alert for one receiver, in their order: of each episode all, or none.
     func releases(of line: [Owed]) -> [Int64: Release] {
         var releases: [Int64: Release] = [:]
         func waiting() -> [Owed] { line.filter { $0.state == .queued && releases[$0.sequence] == nil } }
@@ -57,44 +57,30 @@ struct OutboxPolicy: Sendable, Hashable {
         let aboutToBe = Set(waiting().filter { $0.status == .firing }.map(\.episode))
         release(waiting().filter { $0.status == .resolved && !told.contains($0.episode) && !aboutToBe.contains($0.episode) }, .neverTold)
 
-        if waiting().count > depth { release(stretchesInBetween(waiting()), .tooMany) }
+        if waiting().count > depth { release(episodesInBetween(waiting()), .tooMany) }
         if waiting().count > depth { release(firingsInBetween(waiting()), .tooMany) }
         return releases
     }
 
-    /// Whole stretches that are over, but for the first, of which the receiver may have the firing, or be about to take it, and the latest.
-    private func stretchesInBetween(_ waiting: [Owed]) -> ArraySlice<Owed> {
+    /// Whole episodes that are over, except the first, whose firing the receiver may have or be taking just now, and the latest.
+    private func episodesInBetween(_ waiting: [Owed]) -> ArraySlice<Owed> {
         let begun = waiting.prefix { $0.episode == waiting[0].episode }.count
         guard let cut = waiting.dropFirst(begun).dropLast(2).lastIndex(where: { $0.status == .resolved }) else { return [] }
         return waiting[begun...cut]
     }
 
-    /// Of each stretch the firings between its first and its latest: an alert that got worse and better over and over.
+    /// The firings of an episode between its first and its latest: of an alert that got worse and better over and over.
     private func firingsInBetween(_ waiting: [Owed]) -> [Owed] {
         let firings = Dictionary(grouping: waiting.filter { $0.status == .firing }, by: \.episode)
         return firings.values.flatMap { $0.dropFirst().dropLast() }
     }
 }
 
-/// When this process first saw a notice waiting, and how old it was then by the wall clock. From there on its age is the monotonic clock's.
-struct Sight: Sendable, Hashable {
-    var at: MonotonicInstant
-    var age: Duration
-
-    init(at: MonotonicInstant, age: Duration) {
-        self.at = at
-        // The wall clock may have been set back since.
-        self.age = max(.zero, age)
-    }
-
-    func age(at now: MonotonicInstant) -> Duration { age + (now - at) }
-}
-
 extension OutboxPolicy {
-    /// Until when a stretch that is over is owed.
+    /// Until when an episode that is over is owed.
     ///
-    /// - Parameter stretch: what waits of it; the latest decides.
-    func owedUntil(_ stretch: some Sequence<Sight>) -> MonotonicInstant? {
-        stretch.map { $0.at + max(expiry - $0.age, min(grace, expiry)) }.max()
+    /// - Parameter episode: when what waits of it was seen; the latest decides.
+    func owedUntil(_ episode: some Sequence<Sight>) -> MonotonicInstant? {
+        episode.map { $0.at + max(expiry - $0.age, min(grace, expiry)) }.max()
     }
 }

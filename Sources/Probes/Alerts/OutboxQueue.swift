@@ -34,6 +34,7 @@ struct DeliveryQueue: Sendable {
 }
 
 extension Outbox {
+    /// What waits for a recipient, as it stands now.
     func queue(of recipient: Recipient) async throws -> DeliveryQueue {
         try await store.read { database in
             let rows = try Row.fetchAll(
@@ -68,6 +69,23 @@ extension Outbox {
         }
     }
 
+    /// Those of the notices that stand with the recipient in any state.
+    func known(_ ids: [String], for recipient: Recipient) async throws -> Set<String> {
+        try await store.read { database in
+            try ids.reduce(into: []) { known, id in
+                let isThere = try Bool.fetchOne(
+                    database,
+                    sql: """
+                        SELECT EXISTS (
+                            SELECT 1 FROM alert_notices n JOIN alert_deliveries d ON d.notice = n.sequence WHERE n.id = ? AND d.address = ?)
+                        """, arguments: [id, recipient.address])
+                if isThere == true { known.insert(id) }
+            }
+        }
+    }
+
+    /// Ends a delivery.
+    ///
     /// - Parameter wasTried: whether this is the outcome of an attempt.
     func end(
         _ sequence: Int64, for recipient: Recipient, as end: DeliveryState, answer: String, wasTried: Bool = true, at wall: WallTime

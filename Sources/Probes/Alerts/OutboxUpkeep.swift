@@ -78,7 +78,7 @@ extension Outbox {
         return reconciled
     }
 
-    /// Of each open alert the latest firing, unless it has taken one, or one waits.
+    /// Queues the latest firing of each open alert for a recipient that has taken none of it, and for which none waits.
     private func welcome(_ recipient: Recipient, at wall: WallTime, in database: Database) throws -> [Released] {
         let untold = try Row.fetchAll(
             database,
@@ -102,7 +102,7 @@ extension Outbox {
 
     /// Forgets what ended before the retention.
     ///
-    /// Never what waits, nor of a stretch that is not over for everybody what shows who was told, and its latest firing.
+    /// Never what waits. And as long as an episode is open, or its end waits for somebody: neither what shows who was told of it, nor its latest firing.
     func prune(at wall: WallTime) async throws {
         let before = (wall + (.zero - Self.retention)).microsecondsSince1970
         try await store.write { database in

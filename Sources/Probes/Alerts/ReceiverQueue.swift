@@ -2,7 +2,10 @@ import Logging
 import Synchronization
 import Vitals
 
-/// One receiver's own queue and budget: a dead receiver neither delays nor repeats what another gets.
+/// Sends one receiver what waits for it: a dead receiver neither delays nor repeats what another gets.
+///
+/// `run` looks at the rows, takes one step, and looks again. So a notice that waits is, after as many steps as it takes, delivered, given up, or
+/// released because it is not owed any more; and after a restart it goes on where the rows say.
 final class ReceiverQueue: Sendable {
     private let outbox: Outbox
     private let sender: any NoticeSender
@@ -16,17 +19,13 @@ final class ReceiverQueue: Sendable {
         var receiver: Receiver
         var recipient: Recipient
         var externalURL: String
-        var book: RetryBook
+        var schedule: DeliverySchedule
         var isRetired = false
         var ending = Ending.no
-        /// Accepted, but not yet marked: never sent again by this process.
+        /// Accepted, and not yet marked as delivered, since the store failed: never sent again by this process.
         var unmarked: Set<String> = []
-        /// Of what waits, by id.
-        var sights: [String: Sight] = [:]
         /// That of the store when its rows were last read; nil before.
         var generation: Int?
-        /// Tried by this process, of what waits.
-        var tried: Set<String> = []
         /// Episodes of open alerts of which the receiver took a firing.
         var told: Set<String> = []
         var attempts: [AttemptResult: Int] = Dictionary(uniqueKeysWithValues: AttemptResult.allCases.map { ($0, 0) })
@@ -40,9 +39,9 @@ final class ReceiverQueue: Sendable {
 
     private enum Ending {
         case no
-        /// Nothing more is begun, unless it would be lost with the process.
+        /// Nothing more is sent, except what would be lost with the process.
         case asked
-        /// And nothing more comes.
+        /// The same, and no other notices will come.
         case last
     }
 
@@ -54,7 +53,8 @@ final class ReceiverQueue: Sendable {
         self.sender = sender
         self.time = time
         self.logger = logger
-        state = Mutex(State(receiver: receiver, recipient: recipient, externalURL: externalURL, book: RetryBook(policy: policy)))
+        state = Mutex(
+            State(receiver: receiver, recipient: recipient, externalURL: externalURL, schedule: DeliverySchedule(outbox.policy, policy)))
     }
 
     var receiver: Receiver { state.withLock { $0.receiver } }
@@ -66,10 +66,10 @@ final class ReceiverQueue: Sendable {
     /// The same address with another name or secret: tried anew at once.
     func reconfigure(_ receiver: Receiver, as recipient: Recipient) {
         let changed = state.withLock { state -> Bool in
-            guard state.receiver != receiver || state.book.isDisabled else { return false }
+            guard state.receiver != receiver || state.schedule.retries.isDisabled else { return false }
             state.receiver = receiver
             state.recipient = recipient
-            state.book.reset()
+            state.schedule.retries.reset()
             return true
         }
         if changed { bell.ring() }
@@ -104,13 +104,14 @@ final class ReceiverQueue: Sendable {
             let generation = outbox.store.generation
             do {
                 let queue = try await outbox.queue(of: recipient)
-                reportLost(queue, generation, outbox.store.generation, for: recipient)
-                switch next(queue, ending, now: time.now()) {
-                case .end: return
-                case .setAside(let waiting): try await setAside(waiting)
-                case .expire(let stretch, let head): try await expire(stretch, head)
-                case .send(let delivery): try await attempt(delivery)
-                case .wait(let instant): await bell.wait(until: instant, time: time)
+                try await reportLost(queue, generation, outbox.store.generation, for: recipient)
+                switch next(queue, ending) {
+                case nil: return
+                case .setAside(let waiting)?: try await giveUp([waiting], alert: "?", reason: "this version of healthd cannot read it")
+                case .giveUp(let episode, let alert)?:
+                    try await giveUp(episode, alert: alert, reason: "not delivered within \(outbox.policy.expiry.text)")
+                case .send(let delivery)?: try await attempt(delivery)
+                case .wait(let instant)?: await bell.wait(until: instant, time: time)
                 }
             } catch {
                 guard !Task.isCancelled else { return }
@@ -120,80 +121,56 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// What waited, and is not among the rows of a store that lost some: nobody will get it.
+    /// What is to be done next; nil: `run` ends.
+    private func next(_ queue: DeliveryQueue, _ ending: Ending) -> DeliverySchedule.Step? {
+        let (now, wall) = (time.now(), time.wallNow())
+        let (step, isRetired) = state.withLock { state in
+            state.told = queue.told
+            return (state.schedule.next(queue, now: now, wall: wall), state.isRetired)
+        }
+        if isRetired { return nil }
+        switch step {
+        case .send where ending != .no && !outbox.store.isInMemory: return ending == .last ? nil : .wait(until: nil)
+        case .wait where ending == .last: return nil
+        default: return step
+        }
+    }
+
+    /// Says what waited and is not among the rows of a store that lost some: nobody will get it.
     ///
     /// - Parameters:
     ///   - before: the store's generation before the rows were read.
-    ///   - after: its generation now. The reading itself may be what the rows were lost at.
-    private func reportLost(_ queue: DeliveryQueue, _ before: Int, _ after: Int, for recipient: Recipient) {
+    ///   - after: its generation now. It may be by the reading itself that the file was found to be lost.
+    private func reportLost(_ queue: DeliveryQueue, _ before: Int, _ after: Int, for recipient: Recipient) async throws {
         let present = Set(queue.waiting.map(\.id))
-        let lost = state.withLock { state -> [String] in
-            defer { state.generation = before }
+        let missing = state.withLock { state -> [String] in
             guard let known = state.generation, known != after else { return [] }
-            let lost = state.sights.keys.filter { !present.contains($0) }.sorted()
-            state.deadLetters += lost.count
-            return lost
+            return state.schedule.sights.keys.filter { !present.contains($0) }.sorted()
         }
-        for id in lost {
+        // What has an end does not wait any more, and is not lost.
+        let ended = missing.isEmpty ? [] : try await outbox.known(missing, for: recipient)
+        for id in missing where !ended.contains(id) {
+            state.withLock { $0.deadLetters += 1 }
             logger.error("a notice was lost with the file that it waited in", metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
         }
+        state.withLock { $0.generation = before }
     }
 
-    private enum Next {
-        case end
-        /// This version cannot read it.
-        case setAside(DeliveryQueue.Waiting)
-        /// A stretch that is over, and has been owed for long enough.
-        case expire([DeliveryQueue.Waiting], Delivery)
-        case send(Delivery)
-        case wait(MonotonicInstant?)
-    }
-
-    private func next(_ queue: DeliveryQueue, _ ending: Ending, now: MonotonicInstant) -> Next {
-        let wall = time.wallNow()
-        return state.withLock { state in
-            state.told = queue.told
-            let ids = Set(queue.waiting.map(\.id))
-            state.sights = state.sights.filter { ids.contains($0.key) }
-            state.tried.formIntersection(ids)
-            state.book.forgetAll(but: ids)
-            for waiting in queue.waiting where state.sights[waiting.id] == nil {
-                state.sights[waiting.id] = Sight(at: now, age: wall - waiting.created)
-            }
-            if state.isRetired { return .end }
-            if let unreadable = queue.unreadable.first { return .setAside(unreadable) }
-
-            var nextExpiry: MonotonicInstant?
-            for head in queue.heads where state.tried.contains(head.notice.id) {
-                let stretch = queue.waiting.filter { $0.fingerprint == head.notice.fingerprint && $0.episode == head.notice.episode }
-                guard !stretch.contains(where: \.isOpen), let end = outbox.policy.owedUntil(stretch.compactMap { state.sights[$0.id] }) else {
-                    continue
-                }
-                if end <= now { return .expire(stretch, head) }
-                nextExpiry = min(nextExpiry ?? end, end)
-            }
-            switch state.book.next(among: queue.heads, now: now) {
-            case .send(let delivery) where ending == .no || outbox.store.isInMemory: return .send(delivery)
-            case .send: return ending == .last ? .end : .wait(nil)
-            case .wait(let instant): return ending == .last ? .end : .wait([instant, nextExpiry].compactMap { $0 }.min())
-            }
-        }
-    }
-
+    /// Sends a notice once, and stores what the receiver answered.
     private func attempt(_ delivery: Delivery) async throws {
         let notice = delivery.notice
         if state.withLock({ $0.unmarked.contains(notice.id) }) { return try await mark(delivery) }
-        // Its firing was taken back after it was queued, or taken by another address: an answer to a question never asked.
+        // Its firing was released after this was queued, or taken by another address: the end of something that nobody there heard of.
         if notice.status == .resolved, try await !outbox.wasTold(delivery.recipient, of: notice.episode) {
             try await outbox.end(
                 delivery.sequence, for: delivery.recipient, as: .superseded, answer: OutboxPolicy.Release.neverTold.rawValue, wasTried: false,
                 at: time.wallNow())
-            return logger.tell([Released(receiver: delivery.recipient.name, alert: notice.labels["alertname"] ?? "?", why: .neverTold)])
+            return logger.tell([Released(receiver: delivery.recipient.name, alert: notice.alertName, why: .neverTold)])
         }
         let (receiver, externalURL) = state.withLock { ($0.receiver, $0.externalURL) }
         let body = try WebhookBody(notice, receiver: receiver.name, externalURL: externalURL).bytes()
         let answer = await sender.send(body, id: notice.id, to: receiver)
-        state.withLock { _ = $0.tried.insert(notice.id) }
+        state.withLock { $0.schedule.noteAttempt(delivery) }
         switch answer {
         case .accepted: try await accept(delivery, by: receiver)
         case .tryAgain(let result, let reason, let after):
@@ -202,7 +179,7 @@ final class ReceiverQueue: Sendable {
         case .refused(let reason): try await postpone(delivery, .httpError, reason: reason, after: nil, wasRefused: true)
         case .gone(let reason):
             count(.httpError, error: reason)
-            state.withLock { $0.book.disable() }
+            state.withLock { $0.schedule.retries.disable() }
             logger.error(
                 "alert receiver wants nothing more and is disabled until a reload or a start",
                 metadata: ["receiver": "\(receiver.name)", "host": "\(receiver.host)", "answer": "\(reason)"])
@@ -214,37 +191,39 @@ final class ReceiverQueue: Sendable {
         let now = time.now()
         let wall = time.wallNow()
         let (wasOut, age) = state.withLock { state -> (Duration?, Duration?) in
-            let wasOut = state.book.outageSince.map { now - $0 }
-            state.book.succeeded(delivery, now: now)
+            let wasOut = state.schedule.retries.outageSince.map { now - $0 }
+            state.schedule.retries.succeeded(delivery, now: now)
             state.attempts[.ok, default: 0] += 1
             state.unmarked.insert(delivery.notice.id)
             state.lastSuccess = wall
             state.refusalIsSaid = false
             if delivery.notice.status == .firing { state.told.insert(delivery.notice.episode) }
-            return (wasOut, state.sights[delivery.notice.id]?.age(at: now))
+            return (wasOut, state.schedule.age(of: delivery.notice.id, at: now))
         }
         lag.record(age ?? .zero)
         try await mark(delivery)
         var metadata: Logger.Metadata = [
-            "receiver": "\(receiver.name)", "alert": "\(delivery.notice.labels["alertname"] ?? "")",
+            "receiver": "\(receiver.name)", "alert": "\(delivery.notice.alertName)",
             "notice": "\(delivery.notice.why.rawValue)", "id": "\(delivery.notice.id)", "attempts": "\(delivery.attempts + 1)",
         ]
         if let wasOut { metadata["outage"] = "\(wasOut.text)" }
         logger.info("alert delivered", metadata: metadata)
     }
 
+    /// What has been accepted must not be sent again after a restart.
     private func mark(_ delivery: Delivery) async throws {
         try await outbox.end(delivery.sequence, for: delivery.recipient, as: .delivered, answer: "accepted", at: time.wallNow())
         state.withLock { _ = $0.unmarked.remove(delivery.notice.id) }
     }
 
+    /// It was not accepted, and waits for another attempt.
     private func postpone(_ delivery: Delivery, _ result: AttemptResult, reason: String, after: Duration?, wasRefused: Bool) async throws {
         count(result, error: reason)
         let now = time.now()
         var generator = SystemRandomNumberGenerator()
         let (isFirst, isFirstRefusal) = state.withLock { state -> (Bool, Bool) in
-            let isFirst = state.book.outageSince == nil
-            state.book.failed(delivery, retryAfter: after, now: now, using: &generator)
+            let isFirst = state.schedule.retries.outageSince == nil
+            state.schedule.retries.failed(delivery, retryAfter: after, now: now, using: &generator)
             defer { state.refusalIsSaid = state.refusalIsSaid || wasRefused }
             return (isFirst, wasRefused && !state.refusalIsSaid)
         }
@@ -255,17 +234,9 @@ final class ReceiverQueue: Sendable {
         logger.tell(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: wasRefused, at: time.wallNow()))
     }
 
-    private func expire(_ stretch: [DeliveryQueue.Waiting], _ head: Delivery) async throws {
-        try await giveUp(stretch, alert: head.notice.labels["alertname"] ?? "", reason: "not delivered within \(outbox.policy.expiry.text)")
-    }
-
-    private func setAside(_ waiting: DeliveryQueue.Waiting) async throws {
-        try await giveUp([waiting], alert: "", reason: "this version of healthd cannot read it")
-    }
-
-    private func giveUp(_ stretch: [DeliveryQueue.Waiting], alert: String, reason: String) async throws {
+    private func giveUp(_ all: [DeliveryQueue.Waiting], alert: String, reason: String) async throws {
         let recipient = recipient
-        for waiting in stretch {
+        for waiting in all {
             logger.error(
                 "alert given up",
                 metadata: [
@@ -293,10 +264,10 @@ final class ReceiverQueue: Sendable {
         let lag = lag.snapshot()
         return state.withLock { state in
             ReceiverStatus(
-                name: state.receiver.name, host: state.receiver.host, queued: state.sights.count,
-                oldest: state.sights.values.map { $0.age(at: now) }.max(), attempts: state.attempts, lastSuccess: state.lastSuccess,
+                name: state.receiver.name, host: state.receiver.host, queued: state.schedule.sights.count,
+                oldest: state.schedule.oldestAge(at: now), attempts: state.attempts, lastSuccess: state.lastSuccess,
                 lastError: state.lastError, lastErrorAt: state.lastErrorAt, deadLetters: state.deadLetters,
-                failingFor: state.book.outageSince.map { now - $0 }, isDisabled: state.book.isDisabled, lag: lag)
+                failingFor: state.schedule.retries.outageSince.map { now - $0 }, isDisabled: state.schedule.retries.isDisabled, lag: lag)
         }
     }
 }

@@ -27,7 +27,7 @@ struct RetryBook: Sendable {
     let policy: RetryPolicy
     /// By notice: the next one of the same alert has nothing to do with the delays of this one.
     private var keys: [String: Key] = [:]
-    /// What the receiver asked for holds for all that is sent to it.
+    /// What `Retry-After` asked for: it holds for all that is sent to the receiver.
     private var notBefore: MonotonicInstant?
     private(set) var outageSince: MonotonicInstant?
     /// The receiver answered 410: nothing is sent until it is configured anew.
