@@ -19,6 +19,8 @@ extension AgentTaskStore {
     enum Return: Sendable {
         /// Its worker stops: nothing has failed.
         case unfinished
+        /// There was no connection for it: nothing of it has failed; to be taken again after `delay`.
+        case noConnection(delay: Duration)
         /// What it needs failed; to be taken again after `delay`.
         case failed(delay: Duration)
     }
@@ -175,6 +177,7 @@ extension AgentTaskStore {
         let (delay, failures) =
             switch why {
             case .unfinished: (Duration.zero, 0)
+            case .noConnection(let delay): (delay, 0)
             case .failed(let delay): (delay, 1)
             }
         try await database.execute(

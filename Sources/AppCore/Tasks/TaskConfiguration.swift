@@ -11,7 +11,7 @@ public struct TaskConfiguration: Sendable, Hashable {
     /// How often the table is asked for work that others put there.
     public var poll: Duration
     /// A task is failed when so many attempts at it have ended badly: its worker vanished, or what it needs failed. One that was given
-    /// back, because it was paused or its worker stopped, is none of them.
+    /// back, because it was paused, its worker stopped, or there was no connection for it, is none of them.
     public var attempts: Int
 
     public init(

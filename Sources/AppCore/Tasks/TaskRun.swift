@@ -66,14 +66,30 @@ struct TaskRun: Sendable {
     }
 
     private func perform(_ step: TaskStep, _ data: TaskData, _ findings: inout TaskFindings) async throws {
-        let deadline = Deadline(time.now() + configuration.step)
+        let began = time.now()
         // The closure of withValue may not capture an inout parameter.
         let before = findings
-        findings = try await Deadline.$current.withValue(deadline) {
-            var own = before
-            try await step.perform(data, &own)
-            return own
+        do {
+            findings = try await Deadline.$current.withValue(Deadline(began + configuration.step)) {
+                var own = before
+                try await step.perform(data, &own)
+                return own
+            }
+        } catch let error as PoolError {
+            let took = time.now() - began
+            guard took > configuration.step / 2 else { throw error }
+            throw StepOutOfTime(step: step.name, took: took, limit: configuration.step, cause: error)
         }
+    }
+
+    /// A step had used up most of its time when there was no connection for it: what it lacked was time.
+    private struct StepOutOfTime: Error, CustomStringConvertible {
+        var step: String
+        var took: Duration
+        var limit: Duration
+        var cause: PoolError
+
+        var description: String { "step \(step) has had \(took.text) of \(limit.text): \(cause)" }
     }
 
     /// Why the task may not go on; nil when it may.
@@ -97,10 +113,10 @@ struct TaskRun: Sendable {
     private func settle(_ end: End) async throws -> TaskOutcome? {
         switch end {
         case .done(let findings):
-            try await store.complete(task, result: .object(findings.figures), summary: findings.summary)
+            try await patiently { try await store.complete(task, result: .object(findings.figures), summary: findings.summary) }
             return .succeeded
         case .asked(let action):
-            try await store.yield(task, to: action)
+            try await patiently { try await store.yield(task, to: action) }
             return action == .cancel ? .cancelled : nil
         case .stopped:
             try await store.requeue(task, .unfinished)
@@ -108,20 +124,41 @@ struct TaskRun: Sendable {
         }
     }
 
-    /// Back to the queue when what failed is around the task; failed when it is the task itself.
+    /// The last write of a run, as soon as there is a connection for it: left to the end of its lease, which is renewed meanwhile, the task would
+    /// count as one whose worker was lost.
+    private func patiently(_ write: () async throws -> Void) async throws {
+        while true {
+            do {
+                return try await write()
+            } catch let error as PoolError where error.timeToComeBack != nil {
+                // A worker that stops keeps nobody waiting.
+                guard !stopping(), !store.roster.state(of: task.held).lost else { throw error }
+                try await time.sleep(for: .seconds(1))
+            }
+        }
+    }
+
+    /// Back to the queue when what failed is around the task, which is not blamed for a connection that we did not have; failed when it is the
+    /// task itself.
     private func giveBack(after error: any Error, started: MonotonicInstant) async {
         let metadata: Logger.Metadata = ["task": "\(task.id)", "type": "\(task.type)", "attempt": "\(task.attempt)", "reason": "\(error)"]
         let transient = Self.isTransient(error)
         do {
             if error is CancellationError || stopping() {
                 try await store.requeue(task, .unfinished)
+            } else if let pause = (error as? PoolError)?.timeToComeBack {
+                meters.retries.add()
+                logger.info("task goes back to the queue: there is no connection for it", metadata: metadata)
+                // The later the more often that was so: it may be the task that needs them all.
+                let delay = max(pause, .seconds(min(task.attempt, 30)))
+                try await patiently { try await store.requeue(task, .noConnection(delay: delay)) }
             } else if transient, failures + 1 < configuration.attempts {
                 meters.retries.add()
                 logger.warning("task goes back to the queue", metadata: metadata)
-                try await store.requeue(task, .failed(delay: .seconds(failures + 1)))
+                try await patiently { try await store.requeue(task, .failed(delay: .seconds(failures + 1))) }
             } else {
                 logger.warning("task failed", metadata: metadata)
-                try await store.fail(task, reason: "\(error)")
+                try await patiently { try await store.fail(task, reason: "\(error)") }
                 meters.run[Self.isTimeout(error) ? .timeout : .failed]?.record(time.now() - started)
             }
         } catch {
@@ -132,7 +169,7 @@ struct TaskRun: Sendable {
 
     static func isTransient(_ error: any Error) -> Bool {
         switch error {
-        case is PoolError, is CancellationError: true
+        case is PoolError, is StepOutOfTime, is CancellationError: true
         case let error as PostgresError:
             switch error {
             case .connectFailed, .connectTimedOut, .connectionLost, .deadlineExceeded, .cancelled, .notSent: true
@@ -145,6 +182,17 @@ struct TaskRun: Sendable {
 
     private static func isTimeout(_ error: any Error) -> Bool {
         if case PostgresError.deadlineExceeded = error { return true }
-        return false
+        return error is StepOutOfTime
+    }
+}
+
+extension PoolError {
+    /// When whoever had no connection may have one; nil when that is for no fault of ours, or not foreseen.
+    fileprivate var timeToComeBack: Duration? {
+        switch self {
+        case .saturated(_, _, let retryAfter, _): retryAfter
+        case .databaseUnavailable(_, _, let nextAttemptIn): nextAttemptIn
+        case .shuttingDown, .cancelled: nil
+        }
     }
 }
