@@ -130,15 +130,19 @@ public struct AgentTaskStore: Sendable {
     /// - Returns: the task as it is now; a running one carries what was asked of it in `requested`.
     /// - Throws: `RequestProblem.conflict` when its state does not allow it.
     public func apply(_ action: TaskAction, to id: AgentTask.ID) async throws -> AgentTask {
+        // Known from the moment something may have been written: an answer that is lost leaves that open.
+        var written: Workspace.ID?
+        defer { if let written { onWrite(written) } }
         let (task, event) = try await namingMigrations {
             try await database.withTransaction(for: "tasks.action") { lease in
                 let rows = try await lease.query("SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE id = \(id) FOR UPDATE")
                 guard let row = rows.first else { throw RequestProblem.notFound(what: "task \(id)") }
-                let effect = try AgentTask(row).effect(of: action)
+                let present = try AgentTask(row)
+                let effect = try present.effect(of: action)
+                written = present.workspaceID
                 return try await carryOut(effect, on: id, &lease)
             }
         }
-        onWrite(task.workspaceID)
         if let event { hub.publish(event) }
         switch task.state {
         case .queued: roster.wake()
