@@ -16,6 +16,16 @@ struct SQLTests {
         #expect(last.text == (1...13).map { "$\($0)" }.joined(separator: ", "))
     }
 
+    @Test(arguments: [
+        ("SELECT 1", .select), ("select\n1", .select), ("VALUES (1)", .select), ("TABLE t", .select), ("INSERT INTO t VALUES (1)", .insert),
+        ("UPDATE t SET a = 1", .update), ("DELETE FROM t", .delete), ("WITH a AS (SELECT 1) SELECT FROM a", .with),
+        ("WITH a AS (SELECT 1) UPDATE t SET b = 1 FROM a", .with), ("BEGIN", .transaction), ("COMMIT", .transaction), ("ROLLBACK", .transaction),
+        ("SAVEPOINT s", .transaction), ("SELECTED", .other), ("CREATE TABLE t ()", .other), ("", .other),
+    ] as [(String, SQL.Operation)])
+    func `a statement is counted by its first word, and a WITH as neither a read nor a write`(text: String, operation: SQL.Operation) {
+        #expect(SQL(unescaped: text).operation == operation)
+    }
+
     @Test func `a fragment with another $ ends the program: it would be sent with the wrong parameters`() async {
         await #expect(processExitsWith: .failure) {
             let quoted: SQL = "a = $$text$$"

@@ -89,8 +89,9 @@ extension SQL.Operation {
         case .insert: 1
         case .update: 2
         case .delete: 3
-        case .transaction: 4
-        case .other: 5
+        case .with: 4
+        case .transaction: 5
+        case .other: 6
         }
     }
 }

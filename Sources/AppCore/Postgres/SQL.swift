@@ -122,12 +122,17 @@ extension Array: SQLParameter where Element: SQLParameter {
 extension SQL {
     /// What a statement does, by its first word: a small closed set for metric labels.
     public enum Operation: String, Sendable, Hashable, CaseIterable {
-        case select, insert, update, delete, transaction, other
+        /// Also VALUES and TABLE.
+        case select
+        case insert, update, delete
+        /// It may read or write: that is said behind its queries.
+        case with
+        case transaction, other
 
         /// Whether its effect is undone with the transaction it runs in: it neither begins nor ends one, as COMMIT does and CALL may.
         var staysInItsTransaction: Bool {
             switch self {
-            case .select, .insert, .update, .delete: true
+            case .select, .insert, .update, .delete, .with: true
             case .transaction, .other: false
             }
         }
@@ -142,10 +147,11 @@ extension SQL {
             word = word << 8 | UInt64(lower)
         }
         switch word {
-        case Self.select, Self.with, Self.values, Self.table: return .select
+        case Self.select, Self.values, Self.table: return .select
         case Self.insert: return .insert
         case Self.update: return .update
         case Self.delete: return .delete
+        case Self.with: return .with
         case Self.begin, Self.commit, Self.rollback, Self.savepoint: return .transaction
         default: return .other
         }

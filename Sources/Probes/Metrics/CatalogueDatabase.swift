@@ -77,7 +77,7 @@ extension Catalogue {
     public enum Query {
         public static let duration = MetricDefinition(
             "healthd_query_duration_seconds", .histogram, ["pool", "operation", "outcome"],
-            help: "Time of a query without the wait for a connection.")
+            help: "Time of a query without the wait for a connection; operation is its first word, and with may read or write.")
         public static let errors = MetricDefinition(
             "healthd_query_errors_total", .counter, ["pool", "sqlstate_class"], help: "Failed queries by SQLSTATE class.")
 
