@@ -39,6 +39,7 @@ struct BatchPlanTests {
         ("SELECT set_config('search_path', 'other', false)", false),
         ("SELECT setseed(0.5)", false),
         ("SELECT nextval('numbers')", false),
+        ("SELECT query_to_xml('DELETE FROM t', true, false, '')", false),
         ("SELECT lastval()", false),
         ("SELECT pg_advisory_lock(1)", false),
         ("SELECT PG_TRY_ADVISORY_XACT_LOCK(1)", false),

@@ -35,8 +35,7 @@ struct BatchPlan {
         guard count < Self.largest, let index = known.index(forKey: sql.text) else { return false }
         let text = known.values[index]
         guard text.isPlainRead, text.probation == 0, text.takes <= Self.slowest, expected + text.takes <= Self.budget else { return false }
-        uses += 1
-        known.values[index].lastUse = uses
+        use(index)
         count += 1
         expected += text.takes
         return true
@@ -56,17 +55,22 @@ struct BatchPlan {
     /// A statement ran on a connection of its own. That only ever shows that it is quicker than thought: a busy machine adds to a
     /// duration, and nothing takes from it.
     mutating func ranAlone(_ text: String, _ seconds: Double) {
-        uses += 1
         guard let index = known.index(forKey: text) else {
             if known.count >= Self.texts { forgetLeastUsed() }
+            uses += 1
             known[text] = Text(isPlainRead: Self.isPlainRead(text), takes: seconds, lastUse: uses)
             return
         }
-        known.values[index].lastUse = uses
+        use(index)
         let before = known.values[index]
         guard seconds < before.takes || before.probation > 0 else { return }
         known.values[index].takes = min(before.takes, seconds)
         if seconds <= Self.slowest { known.values[index].probation = max(0, before.probation - 1) }
+    }
+
+    private mutating func use(_ index: Dictionary<String, Text>.Index) {
+        uses += 1
+        known.values[index].lastUse = uses
     }
 
     /// Several at once: a program whose texts never come again must not look through all of them at each.
@@ -90,8 +94,9 @@ struct BatchPlan {
     }
 
     private mutating func took(_ text: String, _ seconds: Double) {
-        guard let before = known[text]?.takes else { return }
-        known[text]?.takes = seconds < before ? seconds : before + (seconds - before) / 8
+        guard let index = known.index(forKey: text) else { return }
+        let before = known.values[index].takes
+        known.values[index].takes = seconds < before ? seconds : before + (seconds - before) / 8
     }
 
     /// Whether a text only reads: it begins with SELECT, VALUES or TABLE, locks no rows, and writes, waits or keeps no session state
@@ -109,10 +114,11 @@ struct BatchPlan {
         return true
     }
 
-    /// Functions and words by which a SELECT does more than read. Source: PostgreSQL 15, chapter 9, sections 9.17, 9.27 and 9.28.
+    /// Functions and words by which a SELECT does more than read, beside those that `SessionChange` knows. Source: PostgreSQL 15, chapter 9,
+    /// sections 9.17, 9.27 and 9.28.
     private static let effects: Set<String> = [
-        "into", "nextval", "setval", "currval", "lastval", "set_config", "setseed", "loread", "lowrite", "pg_notify", "pg_sleep", "pg_sleep_for",
-        "pg_sleep_until", "pg_cancel_backend", "pg_terminate_backend", "pg_reload_conf", "pg_rotate_logfile", "pg_log_backend_memory_contexts",
+        "into", "currval", "lastval", "set_config", "loread", "lowrite", "pg_notify", "pg_sleep", "pg_sleep_for", "pg_sleep_until",
+        "pg_cancel_backend", "pg_terminate_backend", "pg_reload_conf", "pg_rotate_logfile", "pg_log_backend_memory_contexts",
         "pg_switch_wal", "pg_promote", "pg_export_snapshot", "pg_import_system_collations", "pg_stat_clear_snapshot", "txid_current",
         "pg_current_xact_id", "pg_backend_pid", "gin_clean_pending_list",
     ]
@@ -120,6 +126,6 @@ struct BatchPlan {
     /// By the beginning of their names. Source: the same, and contrib/dblink.
     private static let familiesWithEffects = [
         "pg_advisory", "pg_try_advisory", "lo_", "dblink", "pg_stat_reset", "pg_replication_", "pg_create_", "pg_drop_", "pg_copy_", "pg_wal_",
-        "pg_logical_", "pg_backup_", "pg_file_", "brin_", "query_to_xml",
+        "pg_logical_", "pg_backup_", "pg_file_", "brin_",
     ]
 }
