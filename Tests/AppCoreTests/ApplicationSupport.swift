@@ -67,6 +67,14 @@ struct TestApplication: Sendable {
         }
     }
 
+    /// Sends it as a client does.
+    ///
+    /// - Returns: what is answered.
+    @discardableResult
+    func addSnapshot(_ body: String, to workspace: Workspace.ID) async throws -> String {
+        String(decoding: try await workspaces.addSnapshotDocument(workspace, SentDataSnapshot(body: body.utf8)).bytes, as: UTF8.self)
+    }
+
     func untilRedisIsUp() async throws {
         try await until("Redis is up") { redis?.isUp == true }
     }

@@ -195,7 +195,7 @@ struct CacheTruthTests {
                 if way == "update" {
                     _ = try await application.workspaces.update(workspace.id, WorkspacePatch(name: "Two"))
                 } else {
-                    _ = try await application.workspaces.addSnapshot(workspace.id, NewDataSnapshot(type: "note", payload: 1))
+                    _ = try await application.addSnapshot(#"{"type":"note","payload":1}"#, to: workspace.id)
                 }
             }
             await #expect(throws: RequestProblem.self) { _ = try await application.workspaces.find(workspace.id) }

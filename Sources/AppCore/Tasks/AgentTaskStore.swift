@@ -73,23 +73,6 @@ public struct AgentTaskStore: Sendable {
         }
     }
 
-    /// Newest first.
-    public func list(of workspace: Workspace.ID, limit: Int = 50) async throws -> [AgentTask] {
-        try RequestProblem.limit(limit, in: 1...500)
-        return try await namingMigrations {
-            try await database.withConnection(for: "tasks.list") { lease in
-                let tasks = try await lease.query(
-                    """
-                    SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE workspace_id = \(workspace)
-                    ORDER BY created_at DESC LIMIT \(limit)
-                    """
-                ).map { row in try AgentTask(row) }
-                guard tasks.isEmpty, try await lease.query("SELECT FROM workflows WHERE id = \(workspace)").isEmpty else { return tasks }
-                throw RequestProblem.notFound(what: "workspace \(workspace)")
-            }
-        }
-    }
-
     /// The steps of a task as its events tell them.
     public func telemetry(_ id: AgentTask.ID) async throws -> TaskTelemetry {
         try await namingMigrations {

@@ -93,11 +93,6 @@ extension JSONValue: SQLParameter, CustomStringConvertible {
         throw .invalid(field: "body", reason: "is not valid JSON, or nests deeper than \(depthLimit)")
     }
 
-    init?(body bytes: [UInt8]) {
-        guard let value = try? Self.body(bytes) else { return nil }
-        self = value
-    }
-
     private init?(_ reader: inout JSONReader) {
         guard let value = reader.value(depth: 0), reader.isAtEnd() else { return nil }
         self = value

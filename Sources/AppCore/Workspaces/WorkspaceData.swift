@@ -1,18 +1,13 @@
 public import Vitals
 
 /// What was known about a workspace at one moment: a row of `workspace_data_snapshots`.
-public struct DataSnapshot: Sendable, Codable, Hashable, Identifiable {
+public struct DataSnapshot: Sendable, Hashable, Identifiable {
     public let id: Int
     public let workspaceID: Workspace.ID
     /// For example `risk-assessment`: what the payload is about.
     public let type: String
     public let payload: JSONValue
     public let createdAt: WallTime
-
-    private enum CodingKeys: String, CodingKey {
-        case id, type, payload, createdAt
-        case workspaceID = "workspaceId"
-    }
 
     static let columns = "id, workspace_id, snapshot_type, payload, created_at"
 
@@ -22,21 +17,6 @@ public struct DataSnapshot: Sendable, Codable, Hashable, Identifiable {
         type = try row.string("snapshot_type")
         payload = try row.json("payload")
         createdAt = try row.time("created_at")
-    }
-}
-
-public struct NewDataSnapshot: Sendable, Codable, Hashable {
-    public var type: String
-    public var payload: JSONValue
-
-    public init(type: String, payload: JSONValue) {
-        self.type = type
-        self.payload = payload
-    }
-
-    func validate() throws(RequestProblem) {
-        try RequestProblem.text(type, field: "type", limit: 100)
-        if payload.containsNUL { throw .invalid(field: "payload", reason: "contains a NUL character") }
     }
 }
 
@@ -56,35 +36,6 @@ public struct SentDataSnapshot: Sendable, Hashable {
         guard let payload else { throw .invalid(field: "payload", reason: "is missing") }
         self.payload = payload
         try RequestProblem.text(type, field: "type", limit: 100)
-    }
-}
-
-/// What an agent did, for those who must account for it: a row of `ai_audit_logs`.
-public struct AuditLog: Sendable, Codable, Hashable, Identifiable {
-    public let id: Int
-    public let workspaceID: Workspace.ID
-    public let taskID: AgentTask.ID?
-    public let action: String
-    public let summary: String
-    public let details: JSONValue
-    public let createdAt: WallTime
-
-    private enum CodingKeys: String, CodingKey {
-        case id, action, summary, details, createdAt
-        case workspaceID = "workspaceId"
-        case taskID = "taskId"
-    }
-
-    static let columns = "id, workspace_id, task_id, action, summary, details, created_at"
-
-    init(_ row: Row) throws(PostgresError) {
-        id = try row.int("id")
-        workspaceID = try Workspace.ID(row, "workspace_id")
-        taskID = try row.optionalString("task_id").flatMap { AgentTask.ID(rawValue: $0) }
-        action = try row.string("action")
-        summary = try row.string("summary")
-        details = try row.json("details")
-        createdAt = try row.time("created_at")
     }
 }
 

@@ -135,61 +135,6 @@ public struct WorkspaceStore: Sendable {
         }
     }
 
-    /// Newest first; of one type when it is given.
-    public func snapshots(_ id: Workspace.ID, type: String? = nil, limit: Int = 50) async throws -> [DataSnapshot] {
-        try RequestProblem.limit(limit, in: 1...500)
-        _ = try await find(id)
-        let statement: SQL =
-            if let type {
-                """
-                SELECT \(unescaped: DataSnapshot.columns) FROM workspace_data_snapshots
-                WHERE workspace_id = \(id) AND snapshot_type = \(type) ORDER BY created_at DESC LIMIT \(limit)
-                """
-            } else {
-                """
-                SELECT \(unescaped: DataSnapshot.columns) FROM workspace_data_snapshots
-                WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT \(limit)
-                """
-            }
-        return try await namingMigrations {
-            try await database.query(statement, for: "workspace.snapshots").readable(
-                of: "workspace_data_snapshots", unreadable, DataSnapshot.init)
-        }
-    }
-
-    public func addSnapshot(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> DataSnapshot {
-        try new.validate()
-        return try await noticingAbsence(of: id) { try await insertSnapshot(id, new) }
-    }
-
-    private func insertSnapshot(_ id: Workspace.ID, _ new: NewDataSnapshot) async throws -> DataSnapshot {
-        do {
-            return try await namingMigrations {
-                let rows = try await database.query(
-                    """
-                    INSERT INTO workspace_data_snapshots (workspace_id, snapshot_type, payload)
-                    VALUES (\(id), \(new.type), \(new.payload)) RETURNING \(unescaped: DataSnapshot.columns)
-                    """, for: "workspace.snapshot.add")
-                guard let row = rows.first else { throw RequestProblem.notFound(what: "workspace \(id)") }
-                return try DataSnapshot(row)
-            }
-        } catch let error as PostgresError where error.sqlState == "23503" {
-            throw RequestProblem.notFound(what: "workspace \(id)")
-        }
-    }
-
-    /// Newest first.
-    public func auditLogs(_ id: Workspace.ID, limit: Int = 50) async throws -> [AuditLog] {
-        try RequestProblem.limit(limit, in: 1...500)
-        _ = try await find(id)
-        return try await namingMigrations {
-            try await database.query(
-                "SELECT \(unescaped: AuditLog.columns) FROM ai_audit_logs WHERE workspace_id = \(id) ORDER BY created_at DESC LIMIT \(limit)",
-                for: "workspace.audit-logs"
-            ).readable(of: "ai_audit_logs", unreadable, AuditLog.init)
-        }
-    }
-
     /// Newest first.
     ///
     /// - Throws: `RequestProblem.notFound` for a ticker without a single day.
