@@ -36,18 +36,31 @@ struct RowDocument: Sendable {
     let table: String
     /// In order of their names.
     let members: [Member]
+    /// `select` of the table itself, made once: each read asks with one of them.
+    private let brief: String
+    private let full: String
 
     init(_ table: String, _ members: [Member]) {
         self.table = table
         self.members = members
+        brief = Self.select(members, values: .brief, from: table)
+        full = Self.select(members, values: .full, from: table)
     }
 
     // MARK: Asking
 
     /// `SELECT … FROM table t …`, for a WHERE to follow: texts and JSON longer than `values` are NULL, and told by their lengths.
-    ///
-    /// - Parameter source: stands for the table: rows with all of its columns, such as a WITH has them of an INSERT.
-    func select(values: Values, from source: String? = nil) -> String {
+    func select(values: Values) -> String {
+        switch values {
+        case .brief: brief
+        case .full: full
+        }
+    }
+
+    /// The same of rows with all columns of the table, such as a WITH has them of an INSERT.
+    func select(values: Values, from source: String) -> String { Self.select(members, values: values, from: source) }
+
+    private static func select(_ members: [Member], values: Values, from source: String) -> String {
         let columns = members.map { member in
             guard member.isBounded else { return "t.\(member.column)" }
             let value = "v.\(member.column)"
@@ -59,7 +72,7 @@ struct RowDocument: Sendable {
         // OFFSET 0: each value is turned into text once, and only of a row that is told.
         return """
             SELECT \(columns.joined(separator: ", ")), \(sizes.joined(separator: " + ")) AS row_bytes
-            FROM \(source ?? table) t CROSS JOIN LATERAL (SELECT \(texts.joined(separator: ", ")) OFFSET 0) v
+            FROM \(source) t CROSS JOIN LATERAL (SELECT \(texts.joined(separator: ", ")) OFFSET 0) v
             """
     }
 

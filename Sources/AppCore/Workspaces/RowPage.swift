@@ -38,6 +38,9 @@ struct RowPage: Sendable {
     /// PostgreSQL's name for the type of `id`, and the greatest there is.
     let idType: String
     let lastID: String
+    /// `document`'s, of the two names that the statement has for rows.
+    private let columnsOfRow: String
+    private let columnsOfTold: String
 
     /// A page ends with the row that brings it to this size.
     static let bytes = 1_048_576
@@ -47,6 +50,8 @@ struct RowPage: Sendable {
         self.order = order
         idType = type
         self.lastID = lastID
+        columnsOfRow = document.columns(of: "r")
+        columnsOfTold = document.columns(of: "told")
     }
 
     private static func numbered(_ document: RowDocument, orderedBy order: String = "created_at") -> RowPage {
@@ -65,7 +70,6 @@ struct RowPage: Sendable {
     func statement(where condition: SQL, limit: Int, before: PageCursor?) -> SQL {
         let start = before ?? PageCursor(time: "infinity", id: lastID)
         let select = document.select(values: .full)
-        let columns = document.columns(of: "r")
         let list: SQL = """
             SELECT id, \(unescaped: order) FROM \(unescaped: document.table)
             WHERE \(fragment: condition) AND (\(unescaped: order), id) < (\(start.time)::timestamptz, \(start.id)::\(unescaped: idType))
@@ -75,13 +79,13 @@ struct RowPage: Sendable {
             WITH RECURSIVE listed AS MATERIALIZED (
                 SELECT array_agg(id ORDER BY \(unescaped: order) DESC, id DESC) AS ids, \(limit)::int AS wanted FROM (\(fragment: list)) newest),
             told AS (
-                SELECT 1 AS place, \(unescaped: columns), r.row_bytes::bigint AS bytes
+                SELECT 1 AS place, \(unescaped: columnsOfRow), r.row_bytes::bigint AS bytes
                 FROM listed CROSS JOIN LATERAL (\(unescaped: select) WHERE t.id = listed.ids[1] OFFSET 0) r
                 UNION ALL
-                SELECT told.place + 1, \(unescaped: columns), told.bytes + r.row_bytes
+                SELECT told.place + 1, \(unescaped: columnsOfRow), told.bytes + r.row_bytes
                 FROM told CROSS JOIN listed CROSS JOIN LATERAL (\(unescaped: select) WHERE t.id = listed.ids[told.place + 1] OFFSET 0) r
                 WHERE told.bytes < \(unescaped: "\(Self.bytes)") AND told.place < listed.wanted)
-            SELECT \(unescaped: document.columns(of: "told")), cardinality(listed.ids) AS listed
+            SELECT \(unescaped: columnsOfTold), cardinality(listed.ids) AS listed
             FROM told CROSS JOIN listed ORDER BY told.place
             """
     }
