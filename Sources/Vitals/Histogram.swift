@@ -29,7 +29,7 @@ public final class Histogram: Sendable {
         var index = 0
         while index < boundsInNanoseconds.count && boundsInNanoseconds[index] < nanoseconds { index += 1 }
         buckets[index].add(1, ordering: .relaxed)
-        sumInNanoseconds.add(nanoseconds, ordering: .relaxed)
+        if nanoseconds > 0 { sumInNanoseconds.add(nanoseconds, ordering: .relaxed) }
     }
 
     public func snapshot() -> HistogramSnapshot {

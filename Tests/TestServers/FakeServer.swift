@@ -1,7 +1,9 @@
 import Glibc
+import Vitals
 
-/// A listener on 127.0.0.1 that is not what a client takes it for. Ends with this object.
-public final class FakeServer: Sendable {
+/// A listener on 127.0.0.1 that is not what a client takes it for. Ends with the process of the tests: an optimised test would end an object
+/// with the last use of its port, while somebody still waits for the server.
+public struct FakeServer: Sendable {
     /// What it does with whoever connects.
     public enum Manner: Sendable {
         /// Takes connections, reads nothing and says nothing.
@@ -13,16 +15,20 @@ public final class FakeServer: Sendable {
     }
 
     public let port: Int
-    private let listener: Int32
+    private let taken = Counter()
+
+    /// Connections it has taken so far.
+    public var connections: Int { taken.value }
 
     public init(_ manner: Manner) throws {
         let port = try unusedPort()
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard withSocketAddress(ofPort: port, { bind(listener, $0, $1) == 0 }), listen(listener, 64) == 0 else { throw TestServerError("cannot listen on port \(port), errno \(errno)") }
-        (self.port, self.listener) = (port, listener)
-        startThread {
+        self.port = port
+        startThread { [taken] in
             var silenced: [Int32] = []
             while case let client = accept(listener, nil, nil), client >= 0 {
+                taken.add()
                 switch manner {
                 case .silent: silenced.append(client)
                 case .answers(let bytes):
@@ -36,18 +42,11 @@ public final class FakeServer: Sendable {
                     close(client)
                 }
             }
-            silenced.forEach { close($0) }
-            close(listener)
         }
     }
 
-    public convenience init(answering text: String) throws {
+    public init(answering text: String) throws {
         try self.init(.answers(Array(text.utf8)))
-    }
-
-    deinit {
-        // The thread's accept fails then, and it closes the socket.
-        shutdown(listener, Int32(SHUT_RDWR))
     }
 
     private static func readFirst(_ client: Int32) {

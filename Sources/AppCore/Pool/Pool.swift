@@ -83,8 +83,8 @@ public final class Pool: Sendable {
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
     // Inlined into `Database`, as is `checkout`: two frames less for each lease.
     @inline(__always)
-    func withConnection<Result: Sendable>(
-        _ caller: Caller, asking: MonotonicInstant, _ body: (inout Lease) async throws -> Result
+    nonisolated(nonsending) func withConnection<Result: Sendable>(
+        _ caller: Caller, asking: MonotonicInstant, _ body: nonisolated(nonsending) (inout Lease) async throws -> Result
     ) async throws -> Result {
         let (pooled, since) = try await checkout(caller, asking: asking)
         var lease = Lease(pooled.connection, deadline: caller.deadline, meters: meters)
@@ -96,7 +96,9 @@ public final class Pool: Sendable {
     ///
     /// - Returns: the connection, and since when the caller has it.
     @inline(__always)
-    private func checkout(_ caller: Caller, asking: MonotonicInstant) async throws(PoolError) -> (PooledConnection, since: MonotonicInstant) {
+    private nonisolated(nonsending) func checkout(
+        _ caller: Caller, asking: MonotonicInstant
+    ) async throws(PoolError) -> (PooledConnection, since: MonotonicInstant) {
         if Task.isCancelled { throw refused(.cancelled, caller, asking) }
         // The clock need not be read again for a connection that is there in the instant in which it is asked for.
         var (now, hasWaited) = (asking, false)
@@ -140,7 +142,7 @@ public final class Pool: Sendable {
     private enum Decision {
         case lease(PooledConnection)
         case wait(Waiter)
-        indirect case refuse(PoolError)
+        case refuse(PoolError)
     }
 
     /// What the state decides about a newcomer. Whoever is to wait stands in the line, with its timers set, when this returns.
@@ -161,9 +163,9 @@ public final class Pool: Sendable {
     }
 
     /// What comes of waiting. Whoever is cancelled leaves the line.
-    private func answer(to waiter: Waiter) async -> Waiter.Answer {
+    private nonisolated(nonsending) func answer(to waiter: Waiter) async -> Waiter.Answer {
         await withTaskCancellationHandler {
-            await waiter.answer
+            await withCheckedContinuation { waiter.listen($0) }
         } onCancel: {
             if withQueue({ $0.state.leave(waiter, now: .now()) }) { waiter.tell(.failure(.cancelled)) }
         }

@@ -36,8 +36,7 @@ struct PoolState {
     enum Checkout {
         case lease(Slot)
         case wait(Waiter)
-        // Indirect: the others are then a word each, and are answered in a register.
-        indirect case refuse(PoolError)
+        case refuse(PoolError)
     }
 
     enum GiveBack: Equatable {

@@ -5,10 +5,12 @@ import Synchronization
 /// What it is told may come before it listens.
 final class Waiter: Sendable {
     typealias Answer = Result<PooledConnection, PoolError>
+    typealias Task = CheckedContinuation<Answer, Never>
 
     private enum State {
         case silent
-        case listening(@Sendable (Answer) -> Void)
+        case task(Task)
+        case batch(@Sendable (Answer) -> Void)
         case told(Answer)
     }
 
@@ -23,27 +25,32 @@ final class Waiter: Sendable {
     }
 
     func tell(_ answer: Answer) {
-        let listener = state.withLock { state -> (@Sendable (Answer) -> Void)? in
+        let listener = state.withLock { state in
             defer { state = .told(answer) }
-            return if case .listening(let listener) = state { listener } else { nil }
+            return state
         }
-        listener?(answer)
+        switch listener {
+        case .task(let task): task.resume(returning: answer)
+        case .batch(let body): body(answer)
+        case .silent, .told: break
+        }
+    }
+
+    /// The task goes on when the answer is there.
+    func listen(_ task: Task) {
+        if let answer = listen(.task(task)) { task.resume(returning: answer) }
     }
 
     /// Calls `body` with the answer: now when it is there, else on the thread of whoever brings it.
     func whenTold(_ body: @escaping @Sendable (Answer) -> Void) {
-        let answer = state.withLock { state -> Answer? in
-            if case .told(let answer) = state { return answer }
-            state = .listening(body)
-            return nil
-        }
-        if let answer { body(answer) }
+        if let answer = listen(.batch(body)) { body(answer) }
     }
 
-    /// The answer, when it comes.
-    var answer: Answer {
-        get async {
-            await withCheckedContinuation { continuation in whenTold { continuation.resume(returning: $0) } }
+    private func listen(_ listener: State) -> Answer? {
+        state.withLock { state in
+            if case .told(let answer) = state { return answer }
+            state = listener
+            return nil
         }
     }
 }

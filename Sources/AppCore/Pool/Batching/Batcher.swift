@@ -59,7 +59,7 @@ final class Batcher: Sendable {
     /// Runs a statement together with others.
     ///
     /// - Returns: how it ended; `alone` when it is not for a batch, and nothing was sent.
-    func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Outcome {
+    nonisolated(nonsending) func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Outcome {
         // The critical class does not wait for anybody, and what nobody waits for must not take the interactive class's turn.
         // What cannot be sent at all must not keep its neighbours from it.
         guard caller.workClass == .interactive, caller.deadline.remaining(at: caller.since) > Self.stall, !sql.hasZeroByte else {
