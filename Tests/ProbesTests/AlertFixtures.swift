@@ -93,6 +93,22 @@ final class StandIn: NoticeSender {
     }
 }
 
+/// A receiver that notes what it gets as the stand-in does, and answers in a way of its own.
+struct Answering: NoticeSender {
+    let inner: StandIn
+    let answer: @Sendable (_ usual: DeliveryAnswer, _ id: String, Receiver) async -> DeliveryAnswer
+
+    func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
+        await answer(await inner.send(body, id: id, to: receiver), id, receiver)
+    }
+}
+
+extension StandIn {
+    func answering(_ answer: @escaping @Sendable (_ usual: DeliveryAnswer, _ id: String, Receiver) async -> DeliveryAnswer) -> Answering {
+        Answering(inner: self, answer: answer)
+    }
+}
+
 /// A daemon's alert line, from samples to what receivers get.
 struct AlertLine: Sendable {
     let board: HealthBoard

@@ -5,19 +5,37 @@ import Vitals
 
 @testable import Probes
 
-/// What a suite that plays the whole alert line has, and how it waits for it.
+/// What the whole alert line is played on: a clock, a folder, a receiver in memory, and the log.
+struct AlertStage: Sendable {
+    let time = ManualTime()
+    let scratch: Scratch
+    let sender = StandIn()
+    let lines = LogLines()
+    let oncall: Receiver
+
+    init() throws {
+        scratch = try Scratch()
+        oncall = try Receiver(name: "oncall", url: "https://example.org/canary", secrets: [Secret("canary-key")])
+    }
+}
+
+/// A suite that plays the whole alert line, and how it waits for it.
 protocol AlertPlay {
-    var time: ManualTime { get }
-    var scratch: Scratch { get }
-    var sender: StandIn { get }
-    var lines: LogLines { get }
-    var oncall: Receiver { get }
+    var stage: AlertStage { get }
 }
 
 extension AlertPlay {
+    var time: ManualTime { stage.time }
+    var scratch: Scratch { stage.scratch }
+    var sender: StandIn { stage.sender }
+    var lines: LogLines { stage.lines }
+    var oncall: Receiver { stage.oncall }
+
     static func receiver(_ name: String = "oncall", at url: String = "https://example.org/canary") throws -> Receiver {
         try Receiver(name: name, url: url, secrets: [Secret("canary-key")])
     }
+
+    static func second() throws -> Receiver { try receiver("second", at: "https://example.com/hook") }
 
     func line(
         _ receivers: [Receiver]? = nil, rules: [Rule] = [.quick, .answers("redis")], sender: (any NoticeSender)? = nil
@@ -105,6 +123,44 @@ extension Outbox {
 
     func number(_ sql: String) async throws -> Int {
         try await store.read { try Int.fetchOne($0, sql: sql) ?? -1 }
+    }
+}
+
+extension AlertRecord {
+    /// An alert that no board knows, for whoever looks at the outbox alone.
+    static func sample(_ rule: String = "a", since start: WallTime? = nil) -> AlertRecord {
+        var state = AlertState()
+        state.startsAt = start
+        if start != nil { state.phase = .firing }
+        return AlertRecord(rule: rule, component: "pool", instance: "i", unit: .ratio, state: state)
+    }
+}
+
+extension Outbox {
+    /// Stores firing and resolved of one alert by turns, `n0`, `n1` and so on, a second apart.
+    ///
+    /// - Returns: how many were dropped because too many waited.
+    func swing(_ count: Int, from start: WallTime, after step: (Int, WallTime) async throws -> Void = { _, _ in }) async throws -> Int {
+        var record = AlertRecord.sample()
+        var dropped = 0
+        for number in 0..<count {
+            let wall = start + .seconds(number)
+            let fires = number.isMultiple(of: 2)
+            if fires { record.state.startsAt = wall }
+            record.state.phase = fires ? .firing : .quiet
+            let notice = record.notice(id: "n\(number)", why: fires ? .firing : .resolved, at: wall)
+            dropped += try await commit(record, notice: notice, to: [named("oncall")]).count { $0.why == .tooMany }
+            try await step(number, wall)
+        }
+        return dropped
+    }
+
+    /// Marks what is first for the recipient as accepted.
+    @discardableResult
+    func acceptFirst(for recipient: Recipient, at wall: WallTime) async throws -> String? {
+        guard let head = try await queue(of: recipient).heads.first else { return nil }
+        try await end(head.sequence, for: recipient, as: .delivered, answer: "accepted", at: wall)
+        return head.notice.id
     }
 }
 

@@ -1,3 +1,4 @@
+import Dispatch
 import GRDB
 import TestServers
 import Testing
@@ -6,16 +7,9 @@ import Vitals
 @testable import Probes
 
 @Suite struct `The dispatcher`: AlertPlay {
-    let time = ManualTime()
-    let scratch: Scratch
-    let sender = StandIn()
-    let lines = LogLines()
-    let oncall: Receiver
+    let stage: AlertStage
 
-    init() throws {
-        scratch = try Scratch()
-        oncall = try Self.receiver()
-    }
+    init() throws { stage = try AlertStage() }
 
     @Test func `tells firing with its evidence, and resolved once`() async throws {
         try await running(line()) { line in
@@ -55,7 +49,7 @@ import Vitals
     }
 
     @Test func `tries again with the same id, and keeps firing before resolved`() async throws {
-        sender.answer(then: .tryAgain(.unreachable, reason: "no delivery to example.org: connection refused", after: nil))
+        sender.answer(then: awayAnswer())
         try await running(line()) { line in
             line.pool(1.5, time: time)
             try await untilAttempts(1)
@@ -75,12 +69,11 @@ import Vitals
     }
 
     @Test func `that was killed delivers what was stored, in order, with the same ids`() async throws {
-        sender.answer(then: .tryAgain(.unreachable, reason: "no delivery to example.org: connection refused", after: nil))
+        sender.answer(then: awayAnswer())
         try await running(line()) { line in
             line.pool(1.5, time: time)
             line.pool(0.1, time: time)
-            line.redis(ProbeFailure(.unreachable, "connection refused"), time: time)
-            line.redis(ProbeFailure(.unreachable, "connection refused"), time: time)
+            redisFails(line)
             try await until("both alerts were tried") {
                 Set(sender.attempts()) == ["pool-saturation firing", "redis-down firing"]
             }
@@ -121,16 +114,11 @@ import Vitals
     }
 
     @Test func `keeps a dead receiver from delaying another`() async throws {
-        let second = try Receiver(name: "second", url: "https://example.com/hook")
-        struct OneDead: NoticeSender {
-            let inner: StandIn
-            func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
-                let answer = await inner.send(body, id: id, to: receiver)
-                return receiver.name == "oncall" ? .tryAgain(.timeout, reason: "no answer within 15 s", after: nil) : answer
-            }
+        let second = try Self.second()
+        let oneDead = sender.answering { usual, _, receiver in
+            receiver.name == "oncall" ? .tryAgain(.timeout, reason: "no answer within 15 s", after: nil) : usual
         }
-        let line = AlertLine(outbox: try scratch.outbox(), receivers: [oncall, second], sender: OneDead(inner: sender), time: time)
-        try await running(line) { line in
+        try await running(line([oncall, second], sender: oneDead)) { line in
             line.pool(1.5, time: time)
             line.pool(0.1, time: time)
             try await untilAttempts(2, to: "second")
@@ -159,8 +147,8 @@ import Vitals
     }
 
     @Test func `after a reload keeps queues, starts new ones with what is open, and gives up those of receivers that went`() async throws {
-        sender.answer(then: .tryAgain(.unreachable, reason: "no delivery to example.org: connection refused", after: nil))
-        let second = try Receiver(name: "second", url: "https://example.com/hook")
+        sender.answer(then: awayAnswer())
+        let second = try Self.second()
         try await running(line()) { line in
             line.pool(1.5, time: time)
             try await untilAttempts(1)
@@ -249,39 +237,20 @@ import Vitals
 
     @Test func `bounds what waits for one alert by whole episodes`() async throws {
         let outbox = try scratch.outbox()
-        var record = AlertRecord(rule: "a", component: "pool", instance: "i", unit: .ratio, state: AlertState())
-        var superseded = 0
-        for turn in 0..<40 {
-            let wall = time.wallNow() + .seconds(turn)
-            if turn % 2 == 0 { record.state.startsAt = wall }
-            record.state.phase = turn % 2 == 0 ? .firing : .quiet
-            let notice = record.notice(id: "n\(turn)", why: turn % 2 == 0 ? .firing : .resolved, at: wall)
-            superseded += try await outbox.commit(record, notice: notice, to: [named("oncall")]).count { $0.why == .tooMany }
-        }
+        let dropped = try await outbox.swing(40, from: time.wallNow())
         // The 17th and the 29th are one too many: each time all goes that was over, but for the first and the latest episode.
         #expect(outbox.policy.depth == 16)
-        #expect(superseded == 24)
+        #expect(dropped == 24)
         var left: [String] = []
-        while let head = try await outbox.queue(of: named("oncall")).heads.first {
-            left.append(head.notice.id)
-            try await outbox.end(head.sequence, for: named("oncall"), as: .delivered, answer: "accepted", at: time.wallNow())
-        }
+        while let id = try await outbox.acceptFirst(for: named("oncall"), at: time.wallNow()) { left.append(id) }
         #expect(left == ["n0", "n1"] + (26..<40).map { "n\($0)" })
     }
 
     @Test func `drops no all-clear of a firing that was delivered`() async throws {
         let outbox = try scratch.outbox()
-        var record = AlertRecord(rule: "a", component: "pool", instance: "i", unit: .ratio, state: AlertState())
-        for turn in 0..<20 {
-            let wall = time.wallNow() + .seconds(turn)
-            if turn % 2 == 0 { record.state.startsAt = wall }
-            record.state.phase = turn % 2 == 0 ? .firing : .quiet
-            let notice = record.notice(id: "n\(turn)", why: turn % 2 == 0 ? .firing : .resolved, at: wall)
-            try await outbox.commit(record, notice: notice, to: [named("oncall")])
+        _ = try await outbox.swing(20, from: time.wallNow()) { number, wall in
             // The receiver hears of the first firing, and then of nothing more.
-            guard turn == 0 else { continue }
-            let head = try #require(try await outbox.queue(of: named("oncall")).heads.first)
-            try await outbox.end(head.sequence, for: named("oncall"), as: .delivered, answer: "accepted", at: wall)
+            if number == 0 { try await outbox.acceptFirst(for: named("oncall"), at: wall) }
         }
         let queue = try await outbox.queue(of: named("oncall"))
         #expect(queue.heads.map(\.notice.id) == ["n1"])
@@ -291,12 +260,9 @@ import Vitals
     @Test func `forgets what was delivered long ago, but nothing of an open alert`() async throws {
         let outbox = try scratch.outbox()
         for (name, open) in [("a", true), ("b", false)] {
-            var record = AlertRecord(rule: name, component: "pool", instance: "i", unit: .ratio, state: AlertState())
-            record.state.startsAt = time.wallNow()
-            record.state.phase = .firing
+            var record = AlertRecord.sample(name, since: time.wallNow())
             try await outbox.commit(record, notice: record.notice(id: name, why: .firing, at: time.wallNow()), to: [named("oncall")])
-            let head = try #require(try await outbox.queue(of: named("oncall")).heads.last)
-            try await outbox.end(head.sequence, for: named("oncall"), as: .delivered, answer: "accepted", at: time.wallNow())
+            try await outbox.acceptFirst(for: named("oncall"), at: time.wallNow())
             if !open {
                 record.state.phase = .quiet
                 try await outbox.commit(record, notice: nil, to: [named("oncall")])
@@ -304,5 +270,35 @@ import Vitals
         }
         try await outbox.prune(at: time.wallNow() + .seconds(8 * 86_400))
         #expect(try await outbox.recentNotices() == ["a"])
+    }
+
+    @Test func `tells whoever is a receiver when the notice is stored: a reload that comes first is not passed over`() async throws {
+        let outbox = try scratch.outbox()
+        let door = DispatchSemaphore(value: 0)
+        let reloads = Counter()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            // The store does one thing after the other: this one is first, and takes its time.
+            let entered = Counter()
+            group.addTask {
+                try await outbox.store.read { _ in
+                    entered.add()
+                    door.wait()
+                }
+            }
+            try await until("the store is busy") { entered.value == 1 }
+            let record = AlertRecord.sample(since: time.wallNow())
+            let notice = record.notice(id: "n", why: .firing, at: time.wallNow())
+            let asked = Counter()
+            group.addTask {
+                asked.add()
+                _ = try await outbox.commit(record, notice: notice) { [named(reloads.value == 0 ? "old" : "new")] }
+            }
+            try await until("it is to be stored") { asked.value == 1 }
+            reloads.add()
+            door.signal()
+            try await group.waitForAll()
+        }
+        #expect(try await outbox.queue(of: named("new")).heads.count == 1)
+        #expect(try await outbox.queue(of: named("old")).heads.isEmpty)
     }
 }

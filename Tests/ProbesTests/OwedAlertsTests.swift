@@ -7,16 +7,9 @@ import Vitals
 
 /// Who is told what, and until when, over the whole line: receivers that refuse, go away, are renamed; clocks that jump; a long time.
 @Suite struct `What receivers are owed`: AlertPlay {
-    let time = ManualTime()
-    let scratch: Scratch
-    let sender = StandIn()
-    let lines = LogLines()
-    let oncall: Receiver
+    let stage: AlertStage
 
-    init() throws {
-        scratch = try Scratch()
-        oncall = try Self.receiver()
-    }
+    init() throws { stage = try AlertStage() }
 
     private func told(_ line: AlertLine) -> [String]? { line.dispatcher.snapshot().open.first?.told }
 
@@ -59,14 +52,10 @@ import Vitals
 
     @Test func `A2: it is offered again at once when the receiver takes something else`() async throws {
         // Refuses whatever is about the pool, for now.
-        struct Picky: NoticeSender {
-            let inner: StandIn
-            func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
-                let answer = await inner.send(body, id: id, to: receiver)
-                return inner.attempts().last == "pool-saturation firing" && inner.attempts().count < 8 ? .refused(reason: "HTTP 400") : answer
-            }
+        let picky = sender.answering { [sender] usual, _, _ in
+            sender.attempts().last == "pool-saturation firing" && sender.attempts().count < 8 ? .refused(reason: "HTTP 400") : usual
         }
-        try await running(line(sender: Picky(inner: sender))) { line in
+        try await running(line(sender: picky)) { line in
             line.pool(1.5, time: time)
             try await passing("seven refusals", step: .seconds(5)) { sender.attempts().count == 7 }
             #expect(told(line) == [])
@@ -79,14 +68,8 @@ import Vitals
     }
 
     @Test func `A2: a notice that its receiver will never take keeps no later one waiting`() async throws {
-        struct Poisoned: NoticeSender {
-            let inner: StandIn
-            func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
-                let answer = await inner.send(body, id: id, to: receiver)
-                return inner.ids().first == id ? .refused(reason: "HTTP 413") : answer
-            }
-        }
-        try await running(line(sender: Poisoned(inner: sender))) { line in
+        let poisoned = sender.answering { [sender] usual, id, _ in sender.ids().first == id ? .refused(reason: "HTTP 413") : usual }
+        try await running(line(sender: poisoned)) { line in
             line.pool(0.85, time: time)
             try await untilAttempts(1)
             try await untilOpen(1, line)
@@ -139,17 +122,13 @@ import Vitals
 
     @Test func `A1: an alert that gets worse and better for months keeps a bounded number of rows`() async throws {
         let outbox = try scratch.outbox(time: time)
-        var record = AlertRecord(rule: "a", component: "pool", instance: "i", unit: .ratio, state: AlertState())
-        record.state.startsAt = time.wallNow()
-        record.state.phase = .firing
+        let record = AlertRecord.sample(since: time.wallNow())
         for step in 0..<150 {
             let wall = time.wallNow() + .seconds(step * 86_400)
             // One receiver takes all, one took the first, and one never took anything.
             try await outbox.commit(record, notice: record.notice(id: "n\(step)", why: step == 0 ? .firing : .escalated, at: wall), to: ["all", "first", "none"].map(named))
             for recipient in (step == 0 ? ["all", "first"] : ["all"]).map(named) {
-                for head in try await outbox.queue(of: recipient).heads {
-                    try await outbox.end(head.sequence, for: recipient, as: .delivered, answer: "accepted", at: wall)
-                }
+                _ = try await outbox.acceptFirst(for: recipient, at: wall)
             }
             if step % 20 == 0 { try await outbox.prune(at: wall) }
         }
@@ -330,16 +309,11 @@ import Vitals
 
     @Test func `A8: what is under way at the end may finish, and is marked`() async throws {
         let door = Doorbell()
-        struct Slow: NoticeSender {
-            let inner: StandIn
-            let door: Doorbell
-            func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
-                let answer = await inner.send(body, id: id, to: receiver)
-                await door.wait()
-                return Task.isCancelled ? .tryAgain(.timeout, reason: "given up before it was done", after: nil) : answer
-            }
+        let slow = sender.answering { usual, _, _ in
+            await door.wait()
+            return Task.isCancelled ? .tryAgain(.timeout, reason: "given up before it was done", after: nil) : usual
         }
-        let line = try self.line(sender: Slow(inner: sender, door: door))
+        let line = try self.line(sender: slow)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await line.dispatcher.run() }
             line.pool(1.5, time: time)
@@ -360,15 +334,11 @@ import Vitals
     }
 
     @Test func `A8: the end does not wait for a receiver that never answers`() async throws {
-        struct Silent: NoticeSender {
-            let inner: StandIn
-            func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
-                _ = await inner.send(body, id: id, to: receiver)
-                await Doorbell().wait()
-                return .tryAgain(.timeout, reason: "given up before it was done", after: nil)
-            }
+        let silent = sender.answering { _, _, _ in
+            await Doorbell().wait()
+            return .tryAgain(.timeout, reason: "given up before it was done", after: nil)
         }
-        let line = try self.line(sender: Silent(inner: sender))
+        let line = try self.line(sender: silent)
         let ended = Counter()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {

@@ -8,16 +8,9 @@ import Vitals
 
 /// Alerts while the disk does not take them.
 @Suite struct `Alerts without a disk`: AlertPlay {
-    let time = ManualTime()
-    let scratch: Scratch
-    let sender = StandIn()
-    let lines = LogLines()
-    let oncall: Receiver
+    let stage: AlertStage
 
-    init() throws {
-        scratch = try Scratch()
-        oncall = try Self.receiver()
-    }
+    init() throws { stage = try AlertStage() }
 
     @Test func `A7: a file that cannot be had stops neither the start nor the page, and is made up for when it can`() async throws {
         // A folder of that name: nobody can open it as a file, root neither.

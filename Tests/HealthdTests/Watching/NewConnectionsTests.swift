@@ -47,81 +47,94 @@ struct NewConnectionsTests {
         #expect(NewConnections.refusal([attempt(1, Self.denied)], pool(4)) != nil)
     }
 
-    @Test("D11: the watcher finds out by itself that new connections are refused; critical when the pool is empty; and all is well again")
-    func refused() async throws {
-        let server = try await TestPostgres.start()
-        let loop = try EventLoop()
-        defer { loop.shutdown() }
-        let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"])
-        let pool = Pool(PoolConfiguration(max: 3, min: 2), endpoint: endpoint, loop: loop, logger: .quiet)
-        let watcher = DedicatedConnection(endpoint: endpoint, applicationName: "healthd probe", loop: loop)
-        defer { watcher.close() }
-        let look = PostgresWatch.probe(
-            watcher, interval: .seconds(1), timeout: .seconds(20), time: SystemTime(), pool: { pool.statistics() })
-        let proof = NewConnections.probe(
-            watcher, interval: .nanoseconds(1), timeout: .seconds(20), time: SystemTime(), pool: { pool.statistics() })
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await pool.run() }
-            try await until("the pool stands") { pool.statistics().idle == 2 }
-            #expect(try await look.measure().complaint == nil)
-            #expect(try await proof.measure().summary == "opened")
+    /// A server with a pool that stands, and the watcher with its two probes.
+    private struct Scene {
+        let server: TestPostgres
+        let pool: Pool
+        let look: Probe
+        let proof: Probe
 
-            try await server.superuserScript("ALTER ROLE app NOLOGIN")
-            #expect(try await look.measure().complaint == nil, "nobody has tried yet")
-            for _ in 0..<2 {
-                await #expect(throws: ProbeFailure.self) { try await proof.measure() }
+        /// - Parameter prepare: run before the pool connects.
+        static func play(
+            german: Bool = false, prepare: (TestPostgres) async throws -> Void = { _ in }, _ body: (Scene) async throws -> Void
+        ) async throws {
+            let server = try await TestPostgres.start(german: german)
+            let loop = try EventLoop()
+            defer { loop.shutdown() }
+            let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"])
+            let pool = Pool(PoolConfiguration(max: 3, min: 2), endpoint: endpoint, loop: loop, logger: .quiet)
+            let watcher = DedicatedConnection(endpoint: endpoint, applicationName: "healthd probe", loop: loop)
+            defer { watcher.close() }
+            let scene = Scene(
+                server: server, pool: pool,
+                look: PostgresWatch.probe(
+                    watcher, interval: .seconds(1), timeout: .seconds(20), time: SystemTime(), pool: { pool.statistics() }),
+                proof: NewConnections.probe(
+                    watcher, interval: .nanoseconds(1), timeout: .seconds(20), time: SystemTime(), pool: { pool.statistics() }))
+            try await prepare(server)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await pool.run() }
+                try await until("the pool stands") { pool.statistics().idle == 2 }
+                try await body(scene)
+                group.cancelAll()
             }
-            let complaint = try #require(try await look.measure().complaint)
-            #expect(complaint.hasPrefix("takes no new connections: locked out: ") && complaint.contains("not permitted to log in"), "\(complaint)")
+        }
 
-            try await server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'healthd'")
-            try await until("the pool is empty") { pool.statistics().unavailable != nil }
+        /// What the look fails with.
+        func failure() async throws -> ProbeFailure? {
             do {
                 _ = try await look.measure()
-                Issue.record("a look was well though nobody can get a connection")
+                return nil
             } catch let failure as ProbeFailure {
-                #expect(failure.outcome == .auth && failure.message.contains("not permitted to log in"), "\(failure)")
+                return failure
             }
+        }
+    }
+
+    @Test("D11: the watcher finds out by itself that new connections are refused; critical when the pool is empty; and all is well again")
+    func refused() async throws {
+        try await Scene.play { scene in
+            let pool = scene.pool
+            #expect(try await scene.look.measure().complaint == nil)
+            #expect(try await scene.proof.measure().summary == "opened")
+
+            try await scene.server.superuserScript("ALTER ROLE app NOLOGIN")
+            #expect(try await scene.look.measure().complaint == nil, "nobody has tried yet")
+            for _ in 0..<2 {
+                await #expect(throws: ProbeFailure.self) { try await scene.proof.measure() }
+            }
+            let complaint = try #require(try await scene.look.measure().complaint)
+            #expect(complaint.hasPrefix("takes no new connections: locked out: ") && complaint.contains("not permitted to log in"), "\(complaint)")
+
+            try await scene.server.superuserScript("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'healthd'")
+            try await until("the pool is empty") { pool.statistics().unavailable != nil }
+            let failure = try #require(try await scene.failure(), "a look was well though nobody can get a connection")
+            #expect(failure.outcome == .auth && failure.message.contains("not permitted to log in"), "\(failure)")
             let reading = PoolReading(time: SystemTime()) { pool.statistics() }
             let pooled = try await PoolWatch.probe(reading, interval: .seconds(1), timeout: .seconds(1), time: SystemTime()).measure()
             #expect(pooled.values["saturation"] == nil && pooled.values["unavailable"] ?? 0 > 0)
             #expect(pooled.summary?.contains("not permitted to log in") == true)
 
-            try await server.superuserScript("ALTER ROLE app LOGIN")
+            try await scene.server.superuserScript("ALTER ROLE app LOGIN")
             try await until("all is well") {
-                guard let found = try? await look.measure() else { return false }
+                guard let found = try? await scene.look.measure() else { return false }
                 return found.complaint == nil && pool.statistics().unavailable == nil
             }
-            group.cancelAll()
         }
     }
 
     @Test("D15: a role's limit that leaves the watcher out is told as full, and is not an outage", arguments: [false, true])
     func limited(german: Bool) async throws {
-        let server = try await TestPostgres.start(german: german)
-        let loop = try EventLoop()
-        defer { loop.shutdown() }
-        let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"])
-        let pool = Pool(PoolConfiguration(max: 3, min: 2), endpoint: endpoint, loop: loop, logger: .quiet)
-        let watcher = DedicatedConnection(endpoint: endpoint, applicationName: "healthd probe", loop: loop)
-        defer { watcher.close() }
-        let look = PostgresWatch.probe(
-            watcher, interval: .seconds(1), timeout: .seconds(20), time: SystemTime(), pool: { pool.statistics() })
-        try await server.superuserScript("ALTER ROLE app CONNECTION LIMIT 2")
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await pool.run() }
-            try await until("the pool stands") { pool.statistics().idle == 2 }
-            let complaint = try #require(try await look.measure().complaint)
+        try await Scene.play(german: german) { server in
+            try await server.superuserScript("ALTER ROLE app CONNECTION LIMIT 2")
+        } _: { scene in
+            let complaint = try #require(try await scene.look.measure().complaint)
             #expect(complaint.hasPrefix("takes no new connections: full: ") && complaint.contains("app"), "\(complaint)")
-            group.cancelAll()
-        }
-        // Nobody is in: then it is one.
-        try await server.superuserScript("ALTER ROLE app CONNECTION LIMIT 0")
-        do {
-            _ = try await look.measure()
-            Issue.record("nobody has a connection, and all is well")
-        } catch let failure as ProbeFailure {
-            #expect(failure.outcome == .full)
+            // Nobody is in: then it is one.
+            try await scene.server.superuserScript(
+                "ALTER ROLE app CONNECTION LIMIT 0; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'healthd'")
+            try await until("the pool is empty") { scene.pool.statistics().idle == 0 }
+            #expect(try await scene.failure()?.outcome == .full)
         }
     }
 
