@@ -101,7 +101,9 @@ struct BoardState {
         return transition
     }
 
-    /// A component is as its worst rule.
+    /// A component is as bad as its worst rule.
+    ///
+    /// - Returns: its state before and after.
     private mutating func update(_ id: ComponentID, now: MonotonicInstant, wall: WallTime) -> (HealthState, HealthState) {
         guard var component = components[id] else { return (.unknown, .unknown) }
         let state = worst(of: id)?.verdict.state ?? .unknown

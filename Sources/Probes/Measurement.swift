@@ -8,7 +8,7 @@ public struct Measurement: Sendable, Hashable {
     public var facts: [String: String]
     /// The numbers behind the values in a few words, appended to a reason: `3 callers for 2 connections, oldest waits 400 ms`.
     public var summary: String?
-    /// What is wrong though the target answers, after "answers, but": a rule about failures takes it for degraded.
+    /// What is wrong although the target answers; ends the sentence `postgres answers, but …`. A rule about failures is then degraded.
     public var complaint: String?
 
     public init(values: [String: Double] = [:], facts: [String: String] = [:], summary: String? = nil, complaint: String? = nil) {

@@ -5,11 +5,13 @@ public enum ProbeOutcome: String, Sendable, Hashable, Codable, CaseIterable {
     case timeout
     /// No connection to it: nobody listens there, or no way leads to it.
     case unreachable
+    /// It answers, and does not let us in.
     case auth
     /// Something answered, but not what was asked.
     case `protocol`
     /// It is there and turns newcomers away: no connection slot left.
     case full
+    /// Any other failure of the look.
     case error
     /// Not begun, because the run before it has not come back yet.
     case skipped

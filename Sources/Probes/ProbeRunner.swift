@@ -58,7 +58,7 @@ public final class ProbeRunner: Sendable {
         var result: Result<Measurement, ProbeFailure>
     }
 
-    /// Looks at once after a change: at most this many times.
+    /// Looks after a change that do not wait for the interval, at most.
     static let quickRuns = 3
     /// A quick run follows after this part of the interval.
     static let quickDivisor = 5

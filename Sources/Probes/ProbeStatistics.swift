@@ -17,7 +17,7 @@ public struct ProbeStatistics: Sendable {
     public var lastSuccess: WallTime?
     /// Since the last successful run; nil when there was none.
     public var staleness: Duration?
-    /// When the run in progress began, if one is.
+    /// How long the run in progress has taken; nil when there is none.
     public var runningFor: Duration?
     /// Facts of the last successful run.
     public var facts: [String: String]

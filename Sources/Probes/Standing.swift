@@ -6,7 +6,7 @@ public struct Standing: Sendable, Hashable {
     public internal(set) var since: MonotonicInstant
     /// The state before `unknown`: a dwell is not escaped by going silent.
     var lastKnown: HealthState = .healthy
-    /// Since when the votes for the level have been cast without a break.
+    /// Since when every sample has come with votes enough for the level, or for a worse one.
     var overDegraded: MonotonicInstant?
     var overCritical: MonotonicInstant?
     /// Since when samples have been below the level's leave threshold without a break.

@@ -77,7 +77,7 @@ private func concluded(_ state: HealthState, _ standing: Standing, _ reason: Str
 struct Reading {
     /// The worst level whose votes are cast, the newest sample among them.
     var votes: HealthState
-    /// The worst level whose leave threshold the newest sample has not gone below.
+    /// The worst level that the newest sample does not let go of: it is not below that level's leave threshold.
     var holds: HealthState
     /// What the newest sample would be if it alone had a vote.
     var alone: HealthState

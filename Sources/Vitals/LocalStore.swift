@@ -29,9 +29,9 @@ public final class LocalStore: Sendable {
         public init(_ description: String) { self.description = description }
     }
 
-    /// How long a damaged file is told of after another has taken its place: a look that comes each ten seconds sees it. Of rarer ones, the log tells.
+    /// How long `trouble` tells of a damaged file after another has taken its place: whoever asks every ten seconds sees it. For others there is the log.
     static let damageIsNews = Duration.seconds(15)
-    /// A medium that damages what is written to it must not be filled with files that were set aside.
+    /// The least time between two files that are set aside: a medium that damages whatever is written to it must not be filled with them.
     static let fewestBetweenDamages = Duration.seconds(600)
 
     private let state: Mutex<State>
@@ -99,7 +99,7 @@ public final class LocalStore: Sendable {
     }
 }
 
-// What follows runs on the thread, or before there is anybody else.
+// What follows runs on the store's thread, or in `init`.
 extension LocalStore {
     private func access<Value>(_ body: (DatabaseQueue) throws -> Value) throws -> Value {
         let (queue, isInMemory) = state.withLock { ($0.queue, $0.file == nil) }

@@ -122,7 +122,7 @@ enum Lifecycle {
             },
             logger: logger.part("http"))
 
-        // Started in this order, stopped in the reverse one: what is asked goes before what it asks.
+        // Started in this order and stopped in the reverse one, so that each part ends before those it needs.
         var parts: [Part] = [
             Part("event loop beat") { await program.beat() },
             Part("pool") { await program.database.pool.run() },
@@ -202,7 +202,7 @@ private struct Part: Service {
         } else {
             await cancelWhenGracefulShutdown { await body() }
         }
-        // One that is done stays until its turn: while the group stops the parts one by one, it takes any other end for a failure.
+        // The group stops the parts one by one, and takes an end before that for a failure: a part that is done waits to be stopped.
         try? await gracefulShutdown()
     }
 }
@@ -256,7 +256,7 @@ private struct WorkerPart: Service {
             // It stops when the first part does: see StreamsPart.
             await program.worker.run()
         }
-        // Stays until its turn, as every part does.
+        // Waits to be stopped, as every part does.
         try? await gracefulShutdown()
     }
 }

@@ -64,7 +64,7 @@ struct Preparation: Sendable {
 }
 
 extension Preparation {
-    /// Why the application cannot work on the database yet, as far as a person would do something else about it.
+    /// Why the application cannot work on the database yet. Two situations are different when a person would do different things about them.
     enum Situation: Sendable, Hashable {
         /// It answered, and its tables are not those of this program.
         case unfit(String)

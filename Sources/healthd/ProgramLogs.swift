@@ -3,7 +3,7 @@ import Logging
 import Probes
 import Vitals
 
-/// The pool's events, under the names the application knows, at debug level: for developers of the application.
+/// The pool's events, under the names the application knows: for its developers. All but the first are at debug level.
 struct PoolLog: Sendable {
     let logger: Logger
 

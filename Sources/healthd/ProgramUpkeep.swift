@@ -5,7 +5,7 @@ import Vitals
 extension Program {
     static let loopBeat = Duration.seconds(1)
 
-    /// Makes the event loop turn though nothing else may.
+    /// Makes the event loop turn once a second, also when it has nothing else to do: so it can be seen to be alive.
     func beat() async {
         while (try? await time.sleep(for: Self.loopBeat)) != nil {
             loop.turn()

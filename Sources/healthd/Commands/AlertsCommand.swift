@@ -131,7 +131,7 @@ struct AlertsCommand: AsyncParsableCommand {
 }
 
 extension DeliveryAnswer {
-    /// What came of an attempt, for a person at a terminal.
+    /// How an attempt ended, for a person at a terminal.
     var words: String {
         let text =
             switch self {

@@ -15,14 +15,14 @@ enum StandardOutput {
         }
     }
 
-    /// Why what was printed is not where it should be; nil when it is. Whoever closes the pipe, as `head` does, has read enough: that is none.
+    /// Why what was printed did not arrive; nil when it did. A reader that closes the pipe, as `head` does, has read enough: that is no failure.
     static var problem: OutputLost? {
         guard case .errno(let number)? = failure.withLock({ $0 }), number != EPIPE else { return nil }
         return OutputLost(number: number)
     }
 }
 
-/// The verb did its work, and nobody can see what came of it.
+/// The verb did its work, and what it printed was lost.
 struct OutputLost: Sendable, Hashable, CustomStringConvertible {
     var number: Int32
 

@@ -55,7 +55,7 @@ struct StrayVerb: Error, Hashable {
     var word: String
     var verbs: [String]
 
-    /// Nil when the words are verbs as far as verbs go.
+    /// Nil when every word that should be a verb is one.
     init?(in arguments: [String]) {
         var command: any ParsableCommand.Type = Healthd.self
         path = command._commandName

@@ -112,7 +112,7 @@ struct ErrorAnswer: Error, Equatable {
         }
     }
 
-    /// What the server refused a statement for. Its own words are told where they are about itself, and kept where they may quote a row.
+    /// Why the server refused a statement. Its own words are passed on where they are about the server, and not where they may quote a row.
     private init(_ server: ServerError, _ words: String) {
         switch server.meaning {
         case .away, .full: self = .shortage("database_unavailable", words)

@@ -56,8 +56,8 @@ enum EventStream {
         return Response(status: .ok, headers: headers, body: body)
     }
 
-    /// When one of many is to come back that lost their streams, or were refused, in the same instant: in `wait` at the earliest, and in twice
-    /// that, or a second later, at the latest. To the millisecond: it is this that spreads them.
+    /// When a client is to come back, one of many that lost their streams or were refused in the same instant: after `wait` at the earliest, and at the
+    /// latest as long again, or a second, whichever is more, after that. Drawn to the millisecond, which is what spreads them.
     static func spread(_ wait: Duration) -> Duration {
         let milliseconds = wait.nanoseconds / 1_000_000
         return .milliseconds(milliseconds + Int64.random(in: 0...max(1_000, milliseconds)))

@@ -12,7 +12,8 @@ enum RequestBodies {
 }
 
 extension Request {
-    /// - Throws: `RequestProblem.invalid` naming the field; 413 beyond `RequestBodies.limit`; 415 for a body that says it is no JSON.
+    /// - Throws: `RequestProblem.invalid` naming the field; 413 beyond `RequestBodies.limit`; 415 for a body that says it is no JSON; 499 when the
+    ///   client goes away before it is whole.
     func json<Body: Decodable>(_ type: Body.Type) async throws -> Body {
         try RequestProblem.decode(type, from: try await jsonBody().readableBytesView)
     }
@@ -33,7 +34,8 @@ extension Request {
         return buffer
     }
 
-    /// The client sends it: whatever else ends it early is the client's doing, and so are the many errors in which that shows.
+    /// An error while it comes is a client that went away, whatever its type: all but a body that is too long, one that is no HTTP, and a time limit
+    /// of ours.
     private func receivedBody() async throws -> ByteBuffer {
         do {
             return try await body.collect(upTo: RequestBodies.limit)

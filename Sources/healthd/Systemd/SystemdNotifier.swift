@@ -99,7 +99,7 @@ final class SystemdNotifier: Sendable {
     /// Waits until everything is sent, at most for `limit`.
     func flush(within limit: Duration) { outlet?.flush(within: limit) }
 
-    /// Listeners are bound, credentials read, the state opened. Also ends a reload, in every path.
+    /// The start is over: we listen. Also ends a reload, whether it succeeded or not.
     func ready() { add(.ready, "READY=1") }
 
     func stopping() { add(.stopping, "STOPPING=1") }
@@ -107,7 +107,7 @@ final class SystemdNotifier: Sendable {
     /// Must be followed by `ready()`, also when the reload fails: until then `systemctl reload` waits.
     func reloading() { add(.reloading, "RELOADING=1\nMONOTONIC_USEC=\(time.now().nanoseconds / 1_000)") }
 
-    /// One ping. `run` sends them; only a test or a loop of its own calls this.
+    /// One ping; `run` sends them.
     func watchdog() { add(.ping, "WATCHDOG=1") }
 
     /// Asks to be killed and restarted now, as if the watchdog had run out.

@@ -2,8 +2,7 @@ import Vitals
 
 /// Decides whether the watchdog may be told that we are well: only if every named part made progress lately.
 ///
-/// The parts are our own (a turn of the event loop, a cycle of the scheduler, each probe runner back from its probe or at its own
-/// deadline). The health of a database is not among them: its death must not restart us.
+/// The parts are our own: the event loops, the watch over HTTP connections, and each probe's runner, which gets on though its probe hangs. The health of a database is not among them: its death must not restart us.
 struct WatchdogGate: Sendable {
     struct Part: Sendable, Hashable {
         /// As an operator would call it: `event loop`, `probe postgres`.

@@ -2,7 +2,7 @@ import Probes
 import Synchronization
 import Vitals
 
-/// Has another probe look now, and learns how that went: for a probe that must not take the other's trouble for its own.
+/// Makes another probe look now, and learns what it found: for a probe that must not take that one's trouble for its own.
 ///
 /// Made before the runners; until it is joined with the one it asks, all is well.
 final class FreshLook: Sendable {

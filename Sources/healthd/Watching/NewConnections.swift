@@ -13,7 +13,7 @@ enum NewConnections {
 
     /// Once in so long a new connection is opened, unless the pool has just opened one.
     static let interval = Duration.seconds(10)
-    /// What whoever tried last was told: the pool, which opens what it needs, or the watcher. Nil while connections can be had.
+    /// What the latest attempt was refused with, be it one of the pool, which opens what it needs, or of the watcher. Nil while connections can be had.
     static func refusal(beside connection: DedicatedConnection, _ pool: PoolStatistics?, now: MonotonicInstant) -> Refusal? {
         refusal([pool?.newestConnect, connection.newestConnect(now: now)].compactMap(\.self), pool)
     }
@@ -58,6 +58,6 @@ enum NewConnections {
 }
 
 extension NewestConnect {
-    /// One attempt may fail by chance. Not two in a row, and not one that nobody answers: no other begins until it ends.
+    /// One attempt may fail by chance, and two in a row do not. One that nobody answers is enough: no other begins until it ends.
     var isMoreThanChance: Bool { error != nil && (isUnanswered || failuresInRow >= 2) }
 }

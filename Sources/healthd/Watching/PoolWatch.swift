@@ -21,7 +21,7 @@ enum PoolWatch {
                 "max": Double(statistics.max),
             ]
             let saturation = meter.saturation(statistics, at: time.now())
-            // How full it is cannot be said while the server is away or silent: neither is it full, nor is all well.
+            // While the server is away or silent, nobody can say how full the pool is: no value, rather than a false one.
             if let unavailable = statistics.unavailable {
                 values["unavailable"] = unavailable.since.seconds
             } else if saturation < doubtful {

@@ -30,7 +30,7 @@ enum PostgresWatch {
                 }
                 return found
             } catch let error as PostgresError {
-                // Only the watcher is turned away: that is no more than the same for a connection of the application's would be.
+                // Only the watcher is turned away, while the application has connections: degraded, as when the application could open no more.
                 if NewConnections.isTurnedAway(error, beside: pool()) { return Measurement(complaint: complaint(error, timeout)) }
                 throw failure(error, timeout: timeout)
             }

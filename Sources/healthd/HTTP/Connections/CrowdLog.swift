@@ -21,7 +21,7 @@ enum AcceptFailure: String, Sendable, Hashable, CaseIterable {
     }
 }
 
-/// What there is to tell of too many clients: each episode once when it begins and once when it ends, with its own figures.
+/// What there is to tell of too many clients: each crowd once when it begins and once when it ends, with its own figures.
 struct CrowdLog: Sendable {
     enum Line: Sendable, Hashable {
         /// As many connections as there may be.
@@ -70,7 +70,7 @@ struct CrowdLog: Sendable {
 
     mutating func letIn() { shortage?.isLetIn = true }
 
-    /// That nobody came is no sign that somebody could.
+    /// Quiet alone does not end a shortage, since perhaps nobody came: somebody must have been let in.
     mutating func acceptedAgain(now: MonotonicInstant) -> Line? {
         guard let shortage, shortage.isLetIn, now - shortage.last >= Self.quietAfterFailure else { return nil }
         self.shortage = nil
