@@ -30,16 +30,17 @@ extension Outbox {
                     sql: "UPDATE OR IGNORE alert_deliveries SET address = ? WHERE address = 'name:' || ?",
                     arguments: [recipient.address, recipient.name])
             }
-            var reconciled = try partWithStrangers(recipients, at: wall, in: database)
-            for recipient in recipients { reconciled.released += try welcome(recipient, at: wall, in: database) }
+            var reconciled = try leaveGone(besides: recipients, at: wall, in: database)
+            for recipient in recipients { reconciled.released += try queueUntold(for: recipient, at: wall, in: database) }
             return reconciled
         }
     }
 
-    private func partWithStrangers(_ recipients: [Recipient], at wall: WallTime, in database: Database) throws -> Reconciled {
+    /// Ends what is owed to recipients that are no longer configured: it goes to the one that has their name now, or is given up.
+    private func leaveGone(besides recipients: [Recipient], at wall: WallTime, in database: Database) throws -> Reconciled {
         var reconciled = Reconciled()
         let known = Set(recipients.map(\.address))
-        let strangers = try Row.fetchAll(
+        let gone = try Row.fetchAll(
             database,
             sql: """
                 SELECT address, receiver FROM alert_deliveries d
@@ -47,7 +48,7 @@ extension Outbox {
                 GROUP BY address, receiver ORDER BY max(notice)
                 """
         ).map { Recipient(name: $0["receiver"], address: $0["address"]) }.filter { !known.contains($0.address) }
-        for stranger in strangers {
+        for former in gone {
             // Told of it, and not of its end, which has not come yet or still waits.
             let alerts = try String.fetchAll(
                 database,
@@ -58,28 +59,28 @@ extension Outbox {
                     AND (d.episode IN (SELECT episode FROM alert_states)
                         OR EXISTS (SELECT 1 FROM alert_deliveries e JOIN alert_notices m ON m.sequence = e.notice
                             WHERE e.address = d.address AND e.episode = d.episode AND e.state = 'queued' AND m.status = 'resolved'))
-                    """, arguments: ["address": stranger.address, "name": stranger.name, "gone": Self.goneText])
-            reconciled.unended += alerts.map { Reconciled.Unended(receiver: stranger.name, alert: $0) }
+                    """, arguments: ["address": former.address, "name": former.name, "gone": Self.goneText])
+            reconciled.unended += alerts.map { Reconciled.Unended(receiver: former.name, alert: $0) }
             // Said once.
             try database.execute(
                 sql: "UPDATE alert_deliveries SET answer = ? WHERE address = ? AND receiver = ? AND state = 'delivered'",
-                arguments: [Self.goneText, stranger.address, stranger.name])
-            if let heir = recipients.first(where: { $0.name == stranger.name }) {
+                arguments: [Self.goneText, former.address, former.name])
+            if let heir = recipients.first(where: { $0.name == former.name }) {
                 try database.execute(
                     sql: """
                         UPDATE OR IGNORE alert_deliveries SET address = ?, refused = 0 WHERE address = ? AND receiver = ? AND state = 'queued'
-                        """, arguments: [heir.address, stranger.address, stranger.name])
+                        """, arguments: [heir.address, former.address, former.name])
             }
             try database.execute(
                 sql: "UPDATE alert_deliveries SET state = 'dead', answer = ?, updated = ? WHERE address = ? AND receiver = ? AND state = 'queued'",
-                arguments: [Self.goneText, wall.microsecondsSince1970, stranger.address, stranger.name])
-            if database.changesCount > 0 { reconciled.abandoned[stranger.name, default: 0] += database.changesCount }
+                arguments: [Self.goneText, wall.microsecondsSince1970, former.address, former.name])
+            if database.changesCount > 0 { reconciled.abandoned[former.name, default: 0] += database.changesCount }
         }
         return reconciled
     }
 
     /// Queues the latest firing of each open alert for a recipient that has taken none of it, and for which none waits.
-    private func welcome(_ recipient: Recipient, at wall: WallTime, in database: Database) throws -> [Released] {
+    private func queueUntold(for recipient: Recipient, at wall: WallTime, in database: Database) throws -> [Released] {
         let untold = try Row.fetchAll(
             database,
             sql: """
