@@ -72,6 +72,17 @@ import Vitals
         #expect(play.play("ddcdc") == [.firing, .resolved, .firing])
     }
 
+    @Test(arguments: [(lowerIsWorse: false, peak: 0.8), (lowerIsWorse: true, peak: 0.05)])
+    func `keeps the worst value of its time, the lowest where low is bad`(_ row: (lowerIsWorse: Bool, peak: Double)) {
+        var state = AlertState()
+        for (second, value) in [0.4, 0.8, 0.05, 0.3].enumerated() {
+            (state, _) = state.advanced(
+                by: .critical, reason: "test", value: value, lowerIsWorse: row.lowerIsWorse, rule: AlertRule(),
+                now: .start + .seconds(second), wall: WallTime(secondsSince1970: 1_800_000_000))
+        }
+        #expect(state.peak == row.peak)
+    }
+
     @Test func `keeps its beginning through escalation, and its peak`() {
         var play = Play()
         _ = play.play("d")

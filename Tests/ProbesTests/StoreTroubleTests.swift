@@ -43,23 +43,50 @@ import Vitals
             try await untilAttempts(1)
             try await untilQueued(1, line)
         }
-        // The file is away, and what stands in its place is none.
-        let parts = ["", "-wal", "-shm"].filter { FileManager.default.fileExists(atPath: scratch.file + $0) }
-        for part in parts { try FileManager.default.moveItem(atPath: scratch.file + part, toPath: scratch.path + "/away" + part) }
-        try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
+        let parts = try hideFile()
         sender.answer()
         try await running(line()) { line in
             // Well for this process all along: nobody is told, and nothing changes any more.
             line.pool(0.1, time: time)
             redisFails(line)
             try await untilAttempts(2)
-            try FileManager.default.removeItem(atPath: scratch.file)
-            for part in parts { try FileManager.default.moveItem(atPath: scratch.path + "/away" + part, toPath: scratch.file + part) }
+            try bringBack(parts)
             try await passing("all of it", step: .seconds(1)) { sender.attempts().count >= 4 }
             try await untilQueued(0, line)
             try await untilOpen(1, line)
         }
         #expect(sender.attempts().suffix(2) == ["pool-saturation firing", "pool-saturation recovered-while-down"])
+    }
+
+    @Test func `A7: what an earlier process owed is sent when its file comes to light, though nothing else happens`() async throws {
+        sender.answer(then: awayAnswer())
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await untilQueued(1, line)
+        }
+        let parts = try hideFile()
+        sender.answer()
+        try await running(line()) { line in
+            try await until("it runs without its file") { line.dispatcher.snapshot().outboxProblem != nil }
+            try bringBack(parts)
+            try await passing("it is sent", step: .seconds(1)) { sender.attempts().count == 2 }
+            try await untilQueued(0, line)
+        }
+        #expect(sender.attempts().last == "pool-saturation firing")
+    }
+
+    /// The file is away, and what stands in its place is none. Answers what it consists of.
+    private func hideFile() throws -> [String] {
+        let parts = ["", "-wal", "-shm"].filter { FileManager.default.fileExists(atPath: scratch.file + $0) }
+        for part in parts { try FileManager.default.moveItem(atPath: scratch.file + part, toPath: scratch.path + "/away" + part) }
+        try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
+        return parts
+    }
+
+    private func bringBack(_ parts: [String]) throws {
+        try FileManager.default.removeItem(atPath: scratch.file)
+        for part in parts { try FileManager.default.moveItem(atPath: scratch.path + "/away" + part, toPath: scratch.file + part) }
     }
 
     @Test(arguments: ["PRAGMA max_page_count = 1", "PRAGMA query_only = 1"])
