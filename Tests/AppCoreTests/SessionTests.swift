@@ -117,11 +117,19 @@ struct SessionTests {
                 }
             }
             #expect(await send("SELECT 1", for: first).error == nil)
-            let later = Deadline(.now() + .seconds(30))
+            let pid = connection.backendPID
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { _ = try await connection.query("SELECT pg_sleep(0.1)", until: later) }
-                try await until("the next statement runs") { connection.condition == .needsRecovery }
+                group.addTask {
+                    let error = await #expect(throws: PostgresError.self) { _ = try await connection.query("SELECT pg_sleep(600)", until: .never) }
+                    #expect(error?.sqlState == "57014", "\(error.map { "\($0)" } ?? "it slept to its end")")
+                }
+                try await until("the next statement runs") {
+                    try await server.superuserScript("SELECT wait_event FROM pg_stat_activity WHERE pid = \(pid)") == "PgSleep"
+                }
                 connection.giveUp(for: first)
+                #expect(!connection.isAbandoned)
+                // Nobody but the server ends it.
+                _ = try await server.superuserScript("SELECT pg_cancel_backend(\(pid))")
                 try await group.waitForAll()
             }
             async let answer = send("SELECT pg_sleep(30)", for: second)

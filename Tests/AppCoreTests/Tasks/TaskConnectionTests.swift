@@ -41,7 +41,7 @@ struct TaskConnectionTests {
             ])
             try await scene.working(scene.worker(store, attempts: 1, step: .milliseconds(300))) {
                 let task = try await store.create(NewAgentTask(workspaceID: scene.workspace, type: OneStep.type))
-                #expect(try await scene.application.follow(task.id).last?.event == "task:failed")
+                try await until("it has failed") { try await store.find(task.id).state == .failed }
                 #expect(try await store.find(task.id).error?.hasPrefix("step only has had") == true)
             }
         }
