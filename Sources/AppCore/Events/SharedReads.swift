@@ -3,8 +3,9 @@ import Vitals
 
 /// One reading for all who ask for the same while it is under way. The first of them reads, the others wait for it.
 final class SharedReads<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    private enum Turn {
-        /// Nobody is reading: it is the caller's.
+    /// What a caller does next.
+    private enum Next {
+        /// Nobody reads: it does.
         case read
         case told(Result<Value, any Error>)
         /// The reader left, or had less time than it took: one of those who waited reads.
@@ -13,7 +14,7 @@ final class SharedReads<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     private struct State {
-        var readings: [Key: [Int: CheckedContinuation<Turn, Never>]] = [:]
+        var readings: [Key: [Int: CheckedContinuation<Next, Never>]] = [:]
         var nextID = 0
     }
 
@@ -27,7 +28,7 @@ final class SharedReads<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// - Throws: what the reading threw, to all who waited for it; `CancellationError` to the cancelled one alone.
     func value(for key: Key, _ read: () async throws -> Value) async throws -> Value {
         while true {
-            switch await turn(key) {
+            switch await next(key) {
             case .told(let result): return try result.get()
             case .cancelled: throw CancellationError()
             case .askAgain: continue
@@ -45,14 +46,14 @@ final class SharedReads<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    private func turn(_ key: Key) async -> Turn {
+    private func next(_ key: Key) async -> Next {
         let id = state.withLock { state in
             state.nextID += 1
             return state.nextID
         }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let turn = state.withLock { state -> Turn? in
+                let next = state.withLock { state -> Next? in
                     if Task.isCancelled { return .cancelled }
                     guard state.readings[key] != nil else {
                         state.readings[key] = [:]
@@ -61,15 +62,15 @@ final class SharedReads<Key: Hashable & Sendable, Value: Sendable>: Sendable {
                     state.readings[key]?[id] = continuation
                     return nil
                 }
-                if let turn { continuation.resume(returning: turn) }
+                if let next { continuation.resume(returning: next) }
             }
         } onCancel: {
             state.withLock { $0.readings[key]?.removeValue(forKey: id) }?.resume(returning: .cancelled)
         }
     }
 
-    private func end(_ key: Key, _ turn: Turn) {
+    private func end(_ key: Key, _ next: Next) {
         let waiting = state.withLock { $0.readings.removeValue(forKey: key) } ?? [:]
-        for continuation in waiting.values { continuation.resume(returning: turn) }
+        for continuation in waiting.values { continuation.resume(returning: next) }
     }
 }

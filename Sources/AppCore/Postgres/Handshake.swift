@@ -103,7 +103,7 @@ final class Handshake: EventHandler {
         allot(libpq, &state)
     }
 
-    /// Starts the clock of the host that has just come to its turn.
+    /// Starts the clock of the host that libpq has just gone on to.
     private func allot(_ libpq: LibpqConnection, _ state: inout State) {
         guard let hosts else { return }
         let current = libpq.currentHost

@@ -27,7 +27,7 @@ struct TaskRun: Sendable {
         defer { store.roster.leave(task.held) }
         await Work.$detail.withValue("task \(task.id)") {
             do {
-                let outcome = try await settle(try await perform())
+                let outcome = try await conclude(try await perform())
                 if let outcome { meters.run[outcome]?.record(time.now() - started) }
             } catch is AgentTaskStore.LeaseLost {
                 meters.leasesLost.add()
@@ -110,7 +110,7 @@ struct TaskRun: Sendable {
         return nil
     }
 
-    private func settle(_ end: End) async throws -> TaskOutcome? {
+    private func conclude(_ end: End) async throws -> TaskOutcome? {
         switch end {
         case .done(let findings):
             try await patiently { try await store.complete(task, result: .object(findings.figures), summary: findings.summary) }

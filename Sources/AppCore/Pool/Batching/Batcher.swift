@@ -5,7 +5,7 @@ import Vitals
 ///
 /// A statement asked for on a thread of the loop leaves at the end of that thread's turn, with what is gathered until then on any; elsewhere
 /// it leaves at once when no batch is under way, and with the next one otherwise (`BatchLanes`). Each batch is a lease of its own and queues
-/// like everybody else, so whoever waits for a connection gets it in turn; what comes while it queues rides with it.
+/// like everybody else, so whoever waits for a connection gets it in order; what comes while it queues rides with it.
 final class Batcher: Sendable {
     /// How far the batch is that takes up whoever comes now.
     private enum Departure {
