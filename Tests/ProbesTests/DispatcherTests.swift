@@ -146,6 +146,26 @@ import Vitals
         #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation firing", "redis-down firing"])
     }
 
+    @Test func `a 410 for what was sent before a reload does not disable what the reload brought`() async throws {
+        let door = Doorbell()
+        let held = sender.answering { [sender] usual, _, _ in
+            guard sender.attempts().count == 1 else { return usual }
+            await door.wait()
+            return .gone(reason: "HTTP 410")
+        }
+        try await running(line(sender: held)) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            // The same address, with a new key.
+            line.dispatcher.replace(receivers: [try Receiver(name: "oncall", url: "https://example.org/canary", secrets: [Secret("another-key")])])
+            door.ring()
+            try await untilAttempts(2)
+            try await untilQueued(0, line)
+            #expect(line.dispatcher.snapshot().receivers.map(\.isDisabled) == [false])
+        }
+        #expect(!lines.all.contains { $0.contains("is disabled until a reload") })
+    }
+
     @Test func `after a reload keeps queues, starts new ones with what is open, and gives up those of receivers that went`() async throws {
         sender.answer(then: awayAnswer())
         let second = try Self.second()

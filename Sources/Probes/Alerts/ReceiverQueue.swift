@@ -179,11 +179,17 @@ final class ReceiverQueue: Sendable {
         case .refused(let reason): try await postpone(delivery, .httpError, reason: reason, after: nil, wasRefused: true)
         case .gone(let reason):
             count(.httpError, error: reason)
-            state.withLock { $0.schedule.retries.disable() }
-            logger.error(
-                "alert receiver wants nothing more and is disabled until a reload or a start",
-                metadata: ["receiver": "\(receiver.name)", "host": "\(receiver.host)", "answer": "\(reason)"])
-            logger.tell(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: true, at: time.wallNow()))
+            // An answer to what was sent before a reload says nothing of the receiver as it is configured since.
+            let isCurrent = state.withLock { state in
+                if state.receiver == receiver { state.schedule.retries.disable() }
+                return state.receiver == receiver
+            }
+            if isCurrent {
+                logger.error(
+                    "alert receiver wants nothing more and is disabled until a reload or a start",
+                    metadata: ["receiver": "\(receiver.name)", "host": "\(receiver.host)", "answer": "\(reason)"])
+            }
+            logger.tell(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: isCurrent, at: time.wallNow()))
         }
     }
 
