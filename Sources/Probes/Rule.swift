@@ -1,5 +1,5 @@
 /// What makes a component degraded or critical, and what lets it recover. The one source of a threshold:
-/// verdicts, the page, the metrics and rendered Prometheus rules read it from here.
+/// verdicts, alerts, the page, `/api/health` and the metrics read it from here.
 public struct Rule: Sendable, Hashable {
     /// `pool-saturation`: also the name of the alert. Unique on a board.
     public var name: String

@@ -61,7 +61,7 @@ public struct ReceiverStatus: Sendable, Hashable {
     public var lastSuccess: WallTime?
     public var lastError: String?
     public var lastErrorAt: WallTime?
-    /// Given up since the start.
+    /// Given up since the start, or lost with the file they waited in.
     public var deadLetters: Int
     /// Since when every attempt has failed.
     public var failingFor: Duration?

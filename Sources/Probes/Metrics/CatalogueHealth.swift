@@ -67,7 +67,8 @@ extension Catalogue {
             "healthd_alert_queue_length", .gauge, ["receiver"],
             help: "Notifications not yet delivered; a rise means the receiver does not accept them.")
         public static let deadLetters = MetricDefinition(
-            "healthd_alert_dead_letters_total", .counter, ["receiver"], help: "Notifications given up after the last retry.")
+            "healthd_alert_dead_letters_total", .counter, ["receiver"],
+            help: "Notifications given up: not accepted for a day after their alert ended, unreadable, or lost with the file they waited in.")
         public static let suppressed = MetricDefinition(
             "healthd_alert_suppressed_total", .counter, ["reason"], help: "Notifications not sent by reason: flapping, dedup (told already), too_many (more than are kept).")
 
