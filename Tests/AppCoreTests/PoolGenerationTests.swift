@@ -20,7 +20,7 @@ struct PoolGenerationTests {
         #expect(state.connectsDue(now: at(0)) == [0, 1])
         #expect(state.admit(0, primary, now: at(1)).isEmpty)
         #expect(state.admit(1, standby, now: at(2)).isEmpty)
-        #expect(state.connected(0, now: at(3)) == .close)
+        #expect(state.connected(0, now: at(3)) == .close(.failover))
         #expect(state.connected(1, now: at(3)) == .hand(to: id))
         #expect(state.counts().connecting == 0 && state.counts().leased == 1)
     }
@@ -39,7 +39,7 @@ struct PoolGenerationTests {
         }
         #expect(state.giveBack(cleared, reusable: false, lost: false, now: at(3)) == .recover)
         #expect(state.demoted(other, now: at(4)).isEmpty)
-        #expect(state.recovered(cleared, usable: true, now: at(5)) == .close)
+        #expect(state.recovered(cleared, usable: true, now: at(5)) == .close(.failover))
         #expect(state.counts().retiring == 0)
     }
 
@@ -90,7 +90,7 @@ struct PoolGenerationTests {
         let returned = [
             state.giveBack(3, reusable: false, lost: true, now: at(2)), state.giveBack(2, reusable: true, lost: false, now: at(2)),
         ]
-        #expect(returned == [.close, .close])
+        #expect(returned == [.close(.failover), .close(.failover)])
         #expect(state.isEmpty)
     }
 }

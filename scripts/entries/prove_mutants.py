@@ -12,8 +12,10 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-# Seconds; most files of tests take less than ten. A mistake that makes one wait for ever is noticed, too.
-PATIENCE = 600
+# Seconds. Most files of tests take less than ten; all of them together, without a mistake, take minutes. A mistake that makes one wait for
+# ever is noticed, too.
+PATIENCE = 180
+PATIENCE_WITH_ALL = 1800
 FAILED = re.compile(r"✘ Test (?!run with )(.+?) (?:with \d+ test cases )?failed after")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 RAN = re.compile(r"Test run with (\d+) tests?")
@@ -88,18 +90,18 @@ class Copy:
         errors = re.findall(r"error: (?!emit-module|fatalError)(.+)", self.build_log.read_text(errors="replace"))
         return errors[0] if errors else f"see {self.build_log.name}"
 
-    def test(self, files):
+    def test(self, files, patience=PATIENCE):
         """Runs the tests of these files. Answers how many ran, and the names of those that failed; a crash and a silence have a name, too."""
         only = rf"/({'|'.join(files)})\.swift:"
         with open(self.test_log, "w") as out:
             tests = subprocess.Popen([self.bundle, "--testing-library", "swift-testing", "--no-parallel", "--filter", only],
                                      cwd=self.tree, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
             try:
-                status = tests.wait(PATIENCE)
+                status = tests.wait(patience)
             except subprocess.TimeoutExpired:
                 os.killpg(tests.pid, 9)
                 tests.wait()
-                return 0, {f"no end within {PATIENCE} s"}
+                return 0, {f"no end within {patience} s"}
         text = COLOUR.sub("", self.test_log.read_text(errors="replace"))
         ran = RAN.search(text)
         failed = {name.strip('"') for name in FAILED.findall(text)}
@@ -120,7 +122,7 @@ def run(report, _healthd):
     if not report.check("the copy builds", built, "" if built else copy.compile_error()):
         return
     files = sorted({file for mutant in mutants for file in mutant.tests})
-    ran, red = copy.test(files)
+    ran, red = copy.test(files, PATIENCE_WITH_ALL)
     report.check(f"there are tests in these {len(files)} files", ran > 0, f"{ran} tests")
     # On a busy machine a debug build misses a bound of time; the usual tests decide about that.
     report.say(f"red without a mistake, and so no witness: {'; '.join(sorted(red)) or 'none'}")

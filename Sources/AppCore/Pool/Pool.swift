@@ -5,7 +5,7 @@ import Vitals
 
 /// The PostgreSQL connections of this process: who has one, who waits, and the upkeep.
 ///
-/// A caller only ever waits in the queue or for its own statement. Connecting, recovering and retiring belong to `run()`.
+/// A caller only ever waits in the line or for its own statement. Connecting and recovering belong to `run()`, retiring to the loop's timers.
 public final class Pool: Sendable {
     /// What the lock guards: the state, and the connections and timers that belong to it.
     struct Guarded {
@@ -16,7 +16,7 @@ public final class Pool: Sendable {
         var pressureTimerArmed = false
 
         /// What is in a slot that has just been leased.
-        func leased(_ slot: PoolState.Slot) -> PooledConnection {
+        func pooled(_ slot: PoolState.Slot) -> PooledConnection {
             guard let connection = connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
             return PooledConnection(slot: slot, connection: connection)
         }
@@ -51,7 +51,7 @@ public final class Pool: Sendable {
     static let sustainedWait = Duration.milliseconds(250)
 
     /// - Parameters:
-    ///   - onPressure: called from the caller's thread or one of the loop's at each edge; must be quick and must not call back.
+    ///   - onPressure: called at each edge, on whichever thread brings it about; must be quick and must not call back.
     ///   - onEvent: the application's four events; must be quick.
     public init(
         _ configuration: PoolConfiguration, endpoint: PostgresEndpoint, loop: EventLoop, logger: Logging.Logger,
@@ -79,7 +79,7 @@ public final class Pool: Sendable {
 
     /// Runs `body` with a connection and takes it back however `body` ends.
     ///
-    /// - Parameter asking: since when the caller asks for a connection; later than `caller.since` when it has tried otherwise before.
+    /// - Parameter asking: when this ask began. Later than `caller.since` after a batch or a conflict.
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
     // Inlined into `Database`, as is `checkout`: two frames less for each lease.
     @inline(__always)
@@ -100,7 +100,7 @@ public final class Pool: Sendable {
         _ caller: Caller, asking: MonotonicInstant
     ) async throws(PoolError) -> (PooledConnection, since: MonotonicInstant) {
         if Task.isCancelled { throw refused(.cancelled, caller, asking) }
-        // The clock need not be read again for a connection that is there in the instant in which it is asked for.
+        // A connection leased at once has waited nothing: the clock is not read again.
         var (now, hasWaited) = (asking, false)
         while true {
             let pooled: PooledConnection
@@ -114,11 +114,11 @@ public final class Pool: Sendable {
                 }
                 (now, hasWaited) = (.now(), true)
             }
-            // One that broke in the instant before costs the caller no error: it asks for another.
-            guard pooled.connection.isLost else {
-                leased(caller, hasWaited: hasWaited, asking: asking, now: now)
+            if !pooled.connection.isLost {
+                countCheckout(caller, hasWaited: hasWaited, asking: asking, now: now)
                 return (pooled, now)
             }
+            // It broke in the instant before. That costs the caller no error: it asks for another.
             now = .now()
             giveBack(pooled, now)
         }
@@ -128,12 +128,12 @@ public final class Pool: Sendable {
     func checkout(_ caller: Caller, _ body: @escaping @Sendable (Waiter.Answer) -> Void) {
         switch ask(caller, .now()) {
         case .lease(let ready):
-            leased(caller, hasWaited: false, asking: caller.since, now: .now())
+            countCheckout(caller, hasWaited: false, asking: caller.since, now: .now())
             body(.success(ready))
         case .refuse(let error): body(.failure(error))
         case .wait(let waiter):
             waiter.whenTold { [self] answer in
-                if case .success = answer { leased(caller, hasWaited: true, asking: caller.since, now: .now()) }
+                if case .success = answer { countCheckout(caller, hasWaited: true, asking: caller.since, now: .now()) }
                 body(answer)
             }
         }
@@ -149,11 +149,11 @@ public final class Pool: Sendable {
     private func ask(_ caller: Caller, _ now: MonotonicInstant) -> Decision {
         let (decision, isFirst, wantsConnection) = guarded.withLock { guarded -> (Decision, Bool, Bool) in
             switch guarded.state.checkout(caller, now: now) {
-            case .lease(let slot): return (.lease(guarded.leased(slot)), false, false)
+            case .lease(let slot): return (.lease(guarded.pooled(slot)), false, false)
             case .refuse(let error): return (.refuse(error), false, false)
             case .wait(let waiter):
                 armQueueTimer(&guarded, caller.deadline)
-                armPressureTimer(&guarded, since: caller.since)
+                armPressureTimer(&guarded, since: now)
                 return (.wait(waiter), guarded.state.waiting == 1, guarded.state.connectsWanted(now: now) > 0)
             }
         }
@@ -162,7 +162,8 @@ public final class Pool: Sendable {
         return decision
     }
 
-    /// What comes of waiting. Whoever is cancelled leaves the line.
+    /// What comes of waiting: a connection from `passOn`, the end of its time from `expireWaiters`, a refusal from `refuse`, or its own
+    /// cancellation, by which it leaves the line.
     private nonisolated(nonsending) func answer(to waiter: Waiter) async -> Waiter.Answer {
         await withTaskCancellationHandler {
             await withCheckedContinuation { waiter.listen($0) }
@@ -171,7 +172,7 @@ public final class Pool: Sendable {
         }
     }
 
-    private func leased(_ caller: Caller, hasWaited: Bool, asking: MonotonicInstant, now: MonotonicInstant) {
+    private func countCheckout(_ caller: Caller, hasWaited: Bool, asking: MonotonicInstant, now: MonotonicInstant) {
         meters.record(hasWaited ? .waited : .immediate, since: asking, now: now)
         observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: now - asking))
     }
@@ -196,7 +197,7 @@ public final class Pool: Sendable {
 
     // MARK: A connection comes free
 
-    private func end(_ pooled: PooledConnection, purpose: Purpose, since: MonotonicInstant) {
+    func end(_ pooled: PooledConnection, purpose: Purpose, since: MonotonicInstant) {
         let now = MonotonicInstant.now()
         giveBack(pooled, now)
         meters.use.record(nanoseconds: now.nanoseconds(since: since))
@@ -205,8 +206,7 @@ public final class Pool: Sendable {
 
     /// The connection of a batch that has been answered.
     func giveBack(_ batch: Batch) {
-        guard let first = batch.riders.first else { return }
-        end(batch.pooled, purpose: first.caller.purpose, since: batch.sentAt)
+        end(batch.pooled, purpose: batch.purpose, since: batch.sentAt)
     }
 
     func giveBack(_ pooled: PooledConnection, _ now: MonotonicInstant) {
@@ -221,7 +221,7 @@ public final class Pool: Sendable {
             endGeneration(of: slot, because: reason, now)
         }
         var suspect: (caller: Caller, age: Duration)?
-        passOn(pooled, closing: lost ? .error : .lifetime) { [reusable, lost] state in
+        passOn(pooled) { [reusable, lost] state in
             // Asked first: to call it copies the whole state.
             if state.connections[slot].reportedAsLeak { suspect = state.suspect(slot, now: now) }
             return state.giveBack(slot, reusable: reusable, lost: lost, now: now)
@@ -244,31 +244,30 @@ public final class Pool: Sendable {
     }
 
     /// Lets the state decide about a connection that has come free, and does it.
-    func passOn(_ pooled: PooledConnection, closing reason: PoolCloseReason, _ decide: (inout PoolState) -> PoolState.GiveBack) {
+    func passOn(_ pooled: PooledConnection, _ decide: (inout PoolState) -> PoolState.GiveBack) {
         let (slot, connection) = (pooled.slot, pooled.connection)
-        let (next, other, isLeftBehind) = withQueue { guarded in
-            let isLeftBehind = guarded.state.isLeftBehind(slot)
+        let (next, other) = withQueue { guarded in
             let next = decide(&guarded.state)
             var other: (waiter: Waiter, idle: PooledConnection)?
             switch next {
             case .park, .hand: break
             case .close, .recover, .retire:
                 if case .close = next { guarded.connections[slot] = nil }
-                if let (slot, waiter) = guarded.state.serveFromIdle(now: .now()) { other = (waiter, guarded.leased(slot)) }
+                if let (slot, waiter) = guarded.state.serveFromIdle(now: .now()) { other = (waiter, guarded.pooled(slot)) }
             }
-            return (next, other, isLeftBehind)
+            return (next, other)
         }
         switch next {
-        // Its server may have gone after it was looked at, and before it was idle: then nobody was told.
+        // Its server may have closed it after its condition was read, while it still counted as leased: then nobody was told.
         case .park: if connection.isLost { lostWhileIdle(slot, connection) }
         case .hand(let waiter): waiter.tell(.success(pooled))
         case .recover:
             // When the pool has ended nobody clears it any more.
             if case .terminated = addChore.yield(.recover(pooled)) {
-                passOn(pooled, closing: .shutdown) { $0.recovered(slot, usable: false, now: .now()) }
+                passOn(pooled) { $0.recovered(slot, usable: false, now: .now()) }
             }
-        case .close:
-            close([connection], isLeftBehind ? .failover : reason)
+        case .close(let reason):
+            close([connection], reason)
             addChore.yield(.connect)
         case .retire(let instant):
             if let instant { retire(at: instant) }

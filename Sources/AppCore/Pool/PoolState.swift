@@ -43,8 +43,8 @@ struct PoolState {
         case park
         case hand(to: Waiter)
         case recover
-        case close
-        /// It is too early to close it: `retireNext` is to be called then, unless it will be called already.
+        case close(PoolCloseReason)
+        /// Its lifetime is over, and the pause after another is not: `retireNext` is to be called then. Nil when that is arranged already.
         case retire(at: MonotonicInstant?)
     }
 
@@ -98,7 +98,7 @@ struct PoolState {
 
     mutating func enqueue(_ caller: Caller, now: MonotonicInstant) -> Waiter {
         advance(to: now)
-        let waiter = line.enter(caller)
+        let waiter = line.enter(caller, now: now)
         tallies.peakWaiting = max(tallies.peakWaiting, line.count)
         return waiter
     }
@@ -115,22 +115,18 @@ struct PoolState {
         return line.expire(now: now)
     }
 
-    mutating func hastenConnect(now: MonotonicInstant) -> MonotonicInstant? {
-        numbers.connecting == 0 ? attempts.hasten(now: now) : nil
-    }
-
     // MARK: A connection comes free
 
     mutating func giveBack(_ slot: Slot, reusable: Bool, lost: Bool, now: MonotonicInstant) -> GiveBack {
         precondition(connections[slot].phase == .leased, "connection \(slot) was given back twice")
         advance(to: now)
-        // One that was lost, perhaps before it was used, says nothing about the next; and those of the critical class say nothing about others'.
+        // Leases that lost their connection, and those of the critical class, do not count in the mean.
         if !lost, connections[slot].workClass != .critical {
             tallies.averageHeld.record(nanoseconds: now.nanoseconds(since: connections[slot].since))
         }
         numbers.addLease(connections[slot].workClass, -1)
         connections[slot].caller = nil
-        if lost || isShuttingDown || isLeftBehind(slot) { return vacate(slot) }
+        if let reason = endOfUse(slot, lost: lost) { return close(slot, reason) }
         if !reusable {
             numbers.recovering += 1
             enter(.recovering, slot, now)
@@ -143,14 +139,21 @@ struct PoolState {
     mutating func recovered(_ slot: Slot, usable: Bool, now: MonotonicInstant) -> GiveBack {
         advance(to: now)
         numbers.recovering -= 1
-        guard usable, !isShuttingDown, !isLeftBehind(slot) else { return vacate(slot) }
+        if let reason = endOfUse(slot, lost: !usable) { return close(slot, reason) }
         return replaceOrOffer(slot, now: now)
+    }
+
+    /// Why nobody gets this connection any more, whatever its age; nil when somebody may.
+    private func endOfUse(_ slot: Slot, lost: Bool) -> PoolCloseReason? {
+        if isLeftBehind(slot) { return .failover }
+        if isShuttingDown { return .shutdown }
+        return lost ? .error : nil
     }
 
     /// It came back as good as new, but maybe old.
     private mutating func replaceOrOffer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
         guard let end = connections[slot].retireAt, end <= now else { return offer(slot, now: now) }
-        if retirements.begin(now: now) { return vacate(slot) }
+        if retirements.begin(now: now) { return close(slot, .lifetime) }
         numbers.retiring += 1
         enter(.retiring, slot, now)
         return .retire(at: retirements.wait(slot, end: end, now: now))
@@ -162,7 +165,7 @@ struct PoolState {
         guard let slot = next.slot else { return next }
         advance(to: now)
         numbers.retiring -= 1
-        _ = vacate(slot)
+        vacate(slot)
         return next
     }
 
@@ -172,83 +175,24 @@ struct PoolState {
         tallies.opened += 1
         numbers.connecting -= 1
         // Another one may have found a better server meanwhile.
-        if isShuttingDown || isLeftBehind(slot) { return vacate(slot) }
+        if let reason = endOfUse(slot, lost: false) { return close(slot, reason) }
         if configuration.lifetime > .zero {
             connections[slot].retireAt = Retirements.end(of: configuration.lifetime, from: now, others: connections.compactMap(\.retireAt))
         }
         return offer(slot, now: now)
     }
 
-    /// An attempt to connect failed. Answers the waiters to refuse: all of them when no connection stands, none otherwise.
-    mutating func connectFailed(
-        _ slot: Slot, cause: String, _ error: PostgresError? = nil, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
-    ) -> [Waiter] {
-        advance(to: now)
-        numbers.connecting -= 1
-        connections[slot] = Connection()
-        let standing = total > numbers.connecting
-        attempts.failed(cause, error, standing: standing, now: now, using: &generator)
-        guard !standing else { return [] }
-        admission.drained()
-        return line.clear()
-    }
-
-    /// An attempt to connect has had no answer for too long (`silence`): the database is down until a connection stands.
-    ///
-    /// - Returns: the waiters to refuse; nil when it is not so, or known already.
-    mutating func noticeSilence(now: MonotonicInstant) -> [Waiter]? {
-        guard !attempts.isDown, let (error, since) = silence(now: now) else { return nil }
-        advance(to: now)
-        attempts.unanswered(error, since: since, now: now)
-        admission.drained()
-        return line.clear()
-    }
-
-    /// The server closed a connection that nobody used. False when it is leased after all: its holder will notice.
-    mutating func lostWhileIdle(_ slot: Slot, now: MonotonicInstant) -> Bool {
-        guard connections[slot].phase == .idle else { return false }
-        advance(to: now)
-        idle.removeAll { $0 == slot }
-        _ = vacate(slot)
-        return true
-    }
-
-    // MARK: Another server (PoolGeneration)
-
-    /// A connection stands and knows its server; before `connected`. Answers the idle connections to close because it is another one.
-    mutating func admit(_ slot: Slot, _ identity: ServerIdentity?, now: MonotonicInstant) -> [Slot] {
-        connections[slot].generation = generation.admit(identity, now: now)
-        return vacateLeftBehind(now: now)
-    }
-
-    /// The lease found its server demoted. Answers the idle connections to close with it; those leased follow when they come back.
-    mutating func demoted(_ slot: Slot, now: MonotonicInstant) -> [Slot] {
-        guard generation.end(connections[slot].generation, now: now) else { return [] }
-        return vacateLeftBehind(now: now)
-    }
-
-    func isLeftBehind(_ slot: Slot) -> Bool { connections[slot].generation < generation.number }
-
-    private mutating func vacateLeftBehind(now: MonotonicInstant) -> [Slot] {
-        advance(to: now)
-        let closing = idle.filter { isLeftBehind($0) }
-        idle.removeAll { closing.contains($0) }
-        for slot in closing { _ = vacate(slot) }
-        return closing
-    }
-
     /// To the next who may have it; else to the idle ones.
     private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
         if let waiter = serve(slot, now: now) { return .hand(to: waiter) }
-        // Nobody waits but background work, and that only for its own limit: the queue is not what overload would be known by.
+        // Only background work waits, for its own limit: the queue is not standing.
         if line.count(before: .interactive) == 0 { admission.drained() }
         enter(.idle, slot, now)
         idle.append(slot)
         return .park
     }
 
-    /// A lease ended and its connection went away. Its class has room for one more now, and somebody may wait for that room while a connection
-    /// of the reserve lies idle: then it gets that one.
+    /// A class may have one connection more now, while a reserved one is idle: the first waiter of that class gets it.
     mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: Waiter)? {
         guard line.count > 0, let slot = idle.last else { return nil }
         advance(to: now)
@@ -287,12 +231,79 @@ struct PoolState {
         connections[slot].since = now
     }
 
-    private mutating func vacate(_ slot: Slot) -> GiveBack {
-        connections[slot] = Connection()
-        return .close
+    private mutating func close(_ slot: Slot, _ reason: PoolCloseReason) -> GiveBack {
+        vacate(slot)
+        return .close(reason)
+    }
+
+    private mutating func vacate(_ slot: Slot) { connections[slot] = Connection() }
+
+    // MARK: Another server (PoolGeneration)
+
+    /// A connection stands and knows its server; before `connected`. Answers the idle connections to close because it is another one.
+    mutating func admit(_ slot: Slot, _ identity: ServerIdentity?, now: MonotonicInstant) -> [Slot] {
+        connections[slot].generation = generation.admit(identity, now: now)
+        return vacateLeftBehind(now: now)
+    }
+
+    /// The lease found its server demoted. Answers the idle connections to close with it; those leased follow when they come back.
+    mutating func demoted(_ slot: Slot, now: MonotonicInstant) -> [Slot] {
+        guard generation.end(connections[slot].generation, now: now) else { return [] }
+        return vacateLeftBehind(now: now)
+    }
+
+    func isLeftBehind(_ slot: Slot) -> Bool { connections[slot].generation < generation.number }
+
+    private mutating func vacateLeftBehind(now: MonotonicInstant) -> [Slot] {
+        advance(to: now)
+        let closing = idle.filter { isLeftBehind($0) }
+        idle.removeAll { closing.contains($0) }
+        for slot in closing { vacate(slot) }
+        return closing
     }
 
     // MARK: Upkeep
+
+    /// An attempt to connect failed. Answers the waiters to refuse: all of them when no connection stands, none otherwise.
+    mutating func connectFailed(
+        _ slot: Slot, cause: String, _ error: PostgresError? = nil, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
+    ) -> [Waiter] {
+        advance(to: now)
+        numbers.connecting -= 1
+        connections[slot] = Connection()
+        let standing = total > numbers.connecting
+        attempts.failed(cause, error, standing: standing, now: now, using: &generator)
+        guard !standing else { return [] }
+        admission.drained()
+        return line.clear()
+    }
+
+    /// An attempt to connect has had no answer for too long (`silence`): the database is down until a connection stands.
+    ///
+    /// - Returns: the waiters to refuse; nil when it is not so, or known already.
+    mutating func noticeSilence(now: MonotonicInstant) -> [Waiter]? {
+        guard !attempts.isDown, let (error, since) = silence(now: now) else { return nil }
+        advance(to: now)
+        attempts.unanswered(error, since: since, now: now)
+        admission.drained()
+        return line.clear()
+    }
+
+    /// A caller asks while the database is down.
+    ///
+    /// - Returns: when to try next, if that is sooner than before.
+    mutating func hastenConnect(now: MonotonicInstant) -> MonotonicInstant? {
+        numbers.connecting == 0 ? attempts.hasten(now: now) : nil
+    }
+
+    /// The server closed a connection that nobody used. False when it is leased after all: its holder will notice.
+    mutating func lostWhileIdle(_ slot: Slot, now: MonotonicInstant) -> Bool {
+        guard connections[slot].phase == .idle else { return false }
+        advance(to: now)
+        idle.removeAll { $0 == slot }
+        vacate(slot)
+        return true
+    }
 
     /// Reserves slots for the connections to open now.
     mutating func connectsDue(now: MonotonicInstant) -> [Slot] {
@@ -322,7 +333,7 @@ struct PoolState {
         }
         for (slot, _) in closing {
             idle.removeAll { $0 == slot }
-            _ = vacate(slot)
+            vacate(slot)
         }
         return closing
     }
@@ -346,7 +357,7 @@ struct PoolState {
         numbers.retiring -= retiring.count
         let closing = idle + retiring
         idle.removeAll()
-        for slot in closing { _ = vacate(slot) }
+        for slot in closing { vacate(slot) }
         return (closing, line.clear())
     }
 

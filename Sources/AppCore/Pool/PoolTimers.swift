@@ -18,7 +18,7 @@ extension Pool {
             if let next = guarded.state.line.earliestDeadline { armQueueTimer(&guarded, next) }
             return expired.map { waiter in
                 let estimate = before.estimatedWait(of: waiter.caller.workClass, now: now)
-                return (waiter, before.refusal(.expired, estimate: estimate, waited: now - waiter.caller.since, now: now))
+                return (waiter, before.refusal(.expired, estimate: estimate, waited: now - waiter.since, now: now))
             }
         }
         for (waiter, error) in refused { waiter.tell(.failure(error)) }

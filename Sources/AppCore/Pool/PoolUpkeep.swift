@@ -19,7 +19,7 @@ extension Pool {
                 case .recover(let pooled):
                     group.addTask { [self] in
                         let usable = await pooled.connection.recover(until: Deadline(.now() + .seconds(1)))
-                        passOn(pooled, closing: .error) { $0.recovered(pooled.slot, usable: usable, now: .now()) }
+                        passOn(pooled) { $0.recovered(pooled.slot, usable: usable, now: .now()) }
                     }
                 case .unblock(let batch):
                     group.addTask { [self] in await clear(batch) }
@@ -44,13 +44,13 @@ extension Pool {
             }
             if wasDown { logger.info("database is available again") }
             admit(slot, connection.facts, .now())
-            passOn(PooledConnection(slot: slot, connection: connection), closing: .shutdown) { $0.connected(slot, now: .now()) }
+            passOn(PooledConnection(slot: slot, connection: connection)) { $0.connected(slot, now: .now()) }
             connection.whenLostWhileIdle { [self] in lostWhileIdle(slot, $0) }
         } catch {
             if !Task.isCancelled { meters.createFailed.record(.now() - started) }
             connectFailed(slot, error)
         }
-        // Success may leave others waiting; failure sets the time of the next attempt, which `tick` keeps.
+        // Success may leave others waiting. After a failure nothing is opened before the time of the next attempt, for which a timer is set.
         addChore.yield(.connect)
     }
 

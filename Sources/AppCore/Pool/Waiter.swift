@@ -1,26 +1,30 @@
 import Synchronization
+import Vitals
 
 /// Somebody who stands in the line, until it is told once: that it has a connection, or why it gets none.
 ///
 /// What it is told may come before it listens.
 final class Waiter: Sendable {
     typealias Answer = Result<PooledConnection, PoolError>
-    typealias Task = CheckedContinuation<Answer, Never>
+    typealias Continuation = CheckedContinuation<Answer, Never>
 
     private enum State {
         case silent
-        case task(Task)
+        case task(Continuation)
         case batch(@Sendable (Answer) -> Void)
         case told(Answer)
     }
 
     let caller: Caller
+    /// Since when it stands in the line; its caller may have asked otherwise before.
+    let since: MonotonicInstant
     /// Where it stands.
     let position: WaitingLine.Position
     private let state = Mutex(State.silent)
 
-    init(_ caller: Caller, at position: WaitingLine.Position) {
+    init(_ caller: Caller, since: MonotonicInstant, at position: WaitingLine.Position) {
         self.caller = caller
+        self.since = since
         self.position = position
     }
 
@@ -37,7 +41,7 @@ final class Waiter: Sendable {
     }
 
     /// The task goes on when the answer is there.
-    func listen(_ task: Task) {
+    func listen(_ task: Continuation) {
         if let answer = listen(.task(task)) { task.resume(returning: answer) }
     }
 

@@ -37,11 +37,11 @@ struct WaitingLine {
         return sum
     }
 
-    mutating func enter(_ caller: Caller) -> Waiter {
+    mutating func enter(_ caller: Caller, now: MonotonicInstant) -> Waiter {
         nextSerial += 1
         let place = free.popLast() ?? places.count
         if place == places.count { places.append(Place()) }
-        let waiter = Waiter(caller, at: Position(place: place, serial: nextSerial))
+        let waiter = Waiter(caller, since: now, at: Position(place: place, serial: nextSerial))
         places[place] = Place(serial: nextSerial, waiter: waiter)
         queues[caller.workClass.index].append(waiter.position)
         counts[caller.workClass.index] += 1
@@ -98,7 +98,7 @@ struct WaitingLine {
     func oldestSince(upTo workClass: WorkClass) -> MonotonicInstant? {
         var earliest: MonotonicInstant?
         for index in 0...workClass.index {
-            guard let first = queues[index].first, let since = places[first.place].waiter?.caller.since else { continue }
+            guard let first = queues[index].first, let since = places[first.place].waiter?.since else { continue }
             earliest = earliest.map { min($0, since) } ?? since
         }
         return earliest

@@ -154,7 +154,7 @@ struct AdmissionTests {
         let ordinary = state.enqueue(caller(.interactive, at: at(3)), now: at(3))
         #expect(state.giveBack(2, reusable: true, lost: false, now: at(4)) == .park)
         #expect(state.serveFromIdle(now: at(4)) == nil)
-        #expect(state.giveBack(0, reusable: false, lost: lost, now: at(5)) == (lost ? .close : .recover))
+        #expect(state.giveBack(0, reusable: false, lost: lost, now: at(5)) == (lost ? .close(.error) : .recover))
         let served = state.serveFromIdle(now: at(5))
         #expect(served?.slot == 2 && served?.to == ordinary)
         #expect(state.counts().idle == 0 && state.counts().leased == 2)
@@ -256,7 +256,7 @@ struct AdmissionTests {
         }
         for _ in 0..<3 { #expect(take(&state, at: at(30)) != nil) }
         let slot = take(&state, at: at(30)) ?? -1
-        #expect(state.giveBack(slot, reusable: false, lost: true, now: at(30)) == .close)
+        #expect(state.giveBack(slot, reusable: false, lost: true, now: at(30)) == .close(.error))
         #expect(state.estimatedWait(of: .background, now: at(30))?.text == "33 ms")
     }
 

@@ -61,7 +61,7 @@ struct NoConnectionTests {
         #expect(state.connectsDue(now: at(10)) == [1])
         // Somebody has a connection, so somebody may get one.
         #expect(state.unavailable(now: at(5_000)) == nil && state.noticeSilence(now: at(5_000)) == nil)
-        #expect(state.giveBack(0, reusable: false, lost: true, now: at(5_001)) == .close)
+        #expect(state.giveBack(0, reusable: false, lost: true, now: at(5_001)) == .close(.error))
         #expect(unavailable(state.unavailable(now: at(5_001)))?.since == .milliseconds(4_991))
         #expect(state.noticeSilence(now: at(5_001)) == [second])
     }
@@ -89,7 +89,7 @@ struct NoConnectionTests {
         } else {
             Issue.record("while it is cleared: \(told(state, 700))")
         }
-        #expect(state.recovered(0, usable: false, now: at(800)) == .close)
+        #expect(state.recovered(0, usable: false, now: at(800)) == .close(.error))
         #expect(unavailable(told(state, 900)) != nil)
     }
 

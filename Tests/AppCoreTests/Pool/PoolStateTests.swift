@@ -169,7 +169,7 @@ struct PoolStateTests {
         open(&state, 1, at: at(0))
         _ = checkout(&state, at: at(1))
         let id = wait(&state, at: at(2))
-        #expect(state.giveBack(0, reusable: false, lost: true, now: at(3)) == .close)
+        #expect(state.giveBack(0, reusable: false, lost: true, now: at(3)) == .close(.error))
         #expect(state.connectsDue(now: at(3)) == [0])
         #expect(state.connected(0, now: at(5)) == .hand(to: id))
     }
@@ -182,7 +182,7 @@ struct PoolStateTests {
         #expect(state.giveBack(0, reusable: false, lost: false, now: at(3)) == .recover)
         #expect(state.recovered(0, usable: true, now: at(4)) == .hand(to: id))
         #expect(state.giveBack(0, reusable: false, lost: false, now: at(5)) == .recover)
-        #expect(state.recovered(0, usable: false, now: at(6)) == .close)
+        #expect(state.recovered(0, usable: false, now: at(6)) == .close(.error))
         #expect(state.isEmpty)
     }
 
@@ -211,7 +211,7 @@ struct PoolStateTests {
         for _ in 0..<2 { _ = checkout(&state, at: at(1)) }
         #expect(state.giveBack(0, reusable: true, lost: false, now: at(8_000)) == .park)
         _ = checkout(&state, at: at(8_001))
-        #expect(state.giveBack(0, reusable: true, lost: false, now: at(10_000)) == .close)
+        #expect(state.giveBack(0, reusable: true, lost: false, now: at(10_000)) == .close(.lifetime))
         // Too early for this one: nobody gets it any more, and it goes in its turn.
         #expect(state.giveBack(1, reusable: true, lost: false, now: at(10_001)) == .retire(at: at(10_250)))
         #expect(leased(checkout(&state, at: at(10_002))) == nil)
@@ -246,7 +246,7 @@ struct PoolStateTests {
             Issue.record("a stopped pool leased a connection")
             return
         }
-        #expect(state.giveBack(1, reusable: true, lost: false, now: at(4)) == .close)
+        #expect(state.giveBack(1, reusable: true, lost: false, now: at(4)) == .close(.shutdown))
         #expect(state.isEmpty)
     }
 

@@ -67,7 +67,7 @@ struct UnsentTests {
     @Test func `a batch that is not sent gives its connection back once, though it is being cancelled`() async throws {
         let server = try await TestPostgres.start()
         try await withConnection(server.endpoint) { connection in
-            func batch() -> Batch { Batch([], on: PooledConnection(slot: 0, connection: connection), sentAt: .now()) }
+            func batch() -> Batch { Batch([], on: PooledConnection(slot: 0, connection: connection), for: "test", sentAt: .now()) }
             #expect(batch().wasNotSent(), "nobody cancels it: whoever could not send it gives back")
             let slow = batch()
             #expect(slow.stalled() != nil)

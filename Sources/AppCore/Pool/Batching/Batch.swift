@@ -27,12 +27,15 @@ final class Batch: Sendable {
 
     let riders: [Rider]
     let pooled: PooledConnection
+    /// Of the caller for whom the connection was asked for.
+    let purpose: Purpose
     let sentAt: MonotonicInstant
     private let state = Mutex(State())
 
-    init(_ riders: [Rider], on pooled: PooledConnection, sentAt: MonotonicInstant) {
+    init(_ riders: [Rider], on pooled: PooledConnection, for purpose: Purpose, sentAt: MonotonicInstant) {
         self.riders = riders
         self.pooled = pooled
+        self.purpose = purpose
         self.sentAt = sentAt
     }
 
@@ -55,7 +58,7 @@ final class Batch: Sendable {
 
     /// The server has not got it: everybody runs alone.
     ///
-    /// - Returns: as `answered`: a thread that was held up on the way to send may find it being cancelled.
+    /// - Returns: as `answered`: false while a cancellation is under way, which a thread held up on its way to send may meet.
     func wasNotSent() -> Bool {
         let mayGiveBack = state.withLock { state in
             state.isAnswered = true
@@ -65,7 +68,7 @@ final class Batch: Sendable {
         return mayGiveBack
     }
 
-    /// Counts what the caller gets; what runs again is counted there.
+    /// Counts what the caller gets. What runs alone is counted where it does.
     private func tell(_ rider: Rider, _ outcome: Outcome, now: MonotonicInstant, meters: PoolMeters) {
         guard rider.seat.tell(outcome) else { return }
         switch outcome {

@@ -60,8 +60,8 @@ final class Batcher: Sendable {
     ///
     /// - Returns: how it ended; `alone` when it is not for a batch, and nothing was sent.
     nonisolated(nonsending) func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Outcome {
-        // The critical class does not wait for anybody, and what nobody waits for must not take the interactive class's turn.
-        // What cannot be sent at all must not keep its neighbours from it.
+        // A critical caller does not wait for others, and a background caller must not delay interactive ones. A statement that libpq would
+        // refuse must not fail the batch.
         guard caller.workClass == .interactive, caller.deadline.remaining(at: caller.since) > Self.stall, !sql.hasZeroByte else {
             return .alone
         }
@@ -84,7 +84,7 @@ final class Batcher: Sendable {
     private func gather(_ rider: Batch.Rider, isOnLoop: Bool) -> Gathering {
         state.withLock { state in
             guard state.stalled.isEmpty else { return .refused }
-            // It is told at its first caller's deadline if no connection comes free.
+            // The batch waits for a connection until its first caller's deadline. A caller with less time goes alone.
             if case .queueing(let end) = state.departure, rider.caller.deadline < end { return .refused }
             guard state.plan.admits(rider.sql) else { return .refused }
             state.gathered.append(rider)
@@ -116,11 +116,11 @@ final class Batcher: Sendable {
             state.departure = .queueing(until: first.deadline)
             return (first, hurried)
         }
-        if let first { pool.checkout(first) { [self] answer in depart(with: answer, pool) } }
+        if let first { pool.checkout(first) { [self] answer in depart(with: answer, for: first.purpose, pool) } }
         for rider in hurried { rider.seat.tell(.alone) }
     }
 
-    private func depart(with answer: Waiter.Answer, _ pool: Pool) {
+    private func depart(with answer: Waiter.Answer, for purpose: Purpose, _ pool: Pool) {
         let riders = state.withLock { state in
             state.departure = .waiting
             guard case .success = answer else { return state.take(state.gathered.count) }
@@ -131,21 +131,21 @@ final class Batcher: Sendable {
         case .failure(let error):
             for rider in riders {
                 let isLate = rider.caller.deadline.hasPassed(at: now)
-                if isLate { pool.refused(error, rider.caller, rider.caller.since) }
-                // Whoever has time left asks for itself.
-                rider.seat.tell(isLate ? .failure(error) : .alone)
+                // Whoever has time left asks for itself. Who has left already is not counted again.
+                let isTold = rider.seat.tell(isLate ? .failure(error) : .alone)
+                if isLate, isTold { pool.refused(error, rider.caller, rider.caller.since) }
             }
         case .success(let pooled):
-            // Nothing is sent for those who have gone, or whose time is up: they learn that where there is no time left for anybody.
+            // Callers that have left, or whose time is up, are not sent. The latter go alone, and are refused there.
             let present = riders.filter { rider in
                 if rider.caller.deadline.hasPassed(at: now) { rider.seat.tell(.alone) }
                 return rider.seat.isTaken
             }
             if present.isEmpty {
-                pool.giveBack(pooled, now)
+                pool.end(pooled, purpose: purpose, since: now)
                 ended(nil, pool)
             } else {
-                send(Batch(present, on: pooled, sentAt: now), pool)
+                send(Batch(present, on: pooled, for: purpose, sentAt: now), pool)
                 proceed(pool)
             }
         }
@@ -177,6 +177,8 @@ final class Batcher: Sendable {
         let failedAt: Int?
         switch answer.error {
         case nil: failedAt = nil
+        // No text's fault either: it runs again.
+        case .server(let error) where error.meaning == .away || error.meaning == .stalePlan: return
         case .server: failedAt = answer.rows.count
         // A connection that broke is no text's fault.
         default: return
@@ -194,7 +196,7 @@ final class Batcher: Sendable {
         proceed(pool)
     }
 
-    /// Whoever waits leaves with the next batch that does, or when all have returned that were under way when it came: within `stall`.
+    /// Sends the next batch on its way when enough callers wait, or when no batch is under way.
     ///
     /// At the end of the turn: those who were just answered ask again until then, and small groups that follow each other become one.
     private func proceed(_ pool: Pool) {
@@ -210,7 +212,7 @@ final class Batcher: Sendable {
         batch.connection.takeWhatHasCome()
         guard pool.unblock(batch) else { return }
         let waiting = state.withLock { state -> [Batch.Rider] in
-            // A statement that could not be sent is answered on its caller's thread, maybe just now: then the next is on its way.
+            // Answered meanwhile: its lane is free, and nothing is stalled.
             guard !batch.isAnswered else { return [] }
             state.stalled.insert(ObjectIdentifier(batch))
             return state.take(state.gathered.count)
