@@ -320,6 +320,20 @@ struct CacheTruthTests {
             time.advance(by: .seconds(1))
             #expect(try await cache.value(for: "a", load: row.read).source == .stale)
             #expect(row.reads == 3)
+            // In the end it is too old to be told.
+            time.advance(by: cache.configuration.stale)
+            await #expect(throws: PostgresError.self) { _ = try await cache.value(for: "a", load: row.read) }
+        }
+    }
+
+    @Test func `a write that Redis did not get leaves nothing there that is believed`() async throws {
+        let server = try await TestRedis.start()
+        try await server.withCache { cache, connection, _ in
+            await cache.store(Note(version: 1), for: "a", asked: .now())
+            try await server.stop()
+            try await until("Redis is away") { !connection.isUp }
+            _ = try await cache.writing("a") { Note(version: 2) }
+            #expect(cache.statistics().suspectKeys == 1)
         }
     }
 }

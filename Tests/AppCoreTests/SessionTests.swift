@@ -50,6 +50,21 @@ struct SessionTests {
         Leak(does: ["CALL sneaks_too()"], look: isSet, isTold: true),
     ]
 
+    @Test func `a statement that was given up may have changed the session all the same, and leaves nothing of it`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in
+            try await database.untilIdle(1)
+            server.freeze()
+            await #expect(throws: PostgresError.self) {
+                try await database.execute("SET statement_timeout = '7s'", for: "gives up", within: .milliseconds(100))
+            }
+            // It lies in the socket, and is done before the request to cancel it is read.
+            server.thaw()
+            let isSet = SQL(unescaped: "SELECT \(Self.isSet) AS set")
+            #expect(try await database.query(isSet, for: "next").first?.bool("set") == false)
+        }
+    }
+
     @Test(arguments: leaks)
     func `P10, D7: what a lease changed in its session is gone for the next`(leak: Leak) async throws {
         let server = try await TestPostgres.start()

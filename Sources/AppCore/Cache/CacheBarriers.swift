@@ -2,8 +2,7 @@ import Vitals
 
 /// Keys whose row may have changed behind the back of the loads that are under way. Pure: it is given `now`.
 ///
-/// A write without an answer may take effect until its statement has ended in the server, which nobody sees. So long the key is in doubt:
-/// what is loaded is told, and kept for a moment only.
+/// A write without an answer may still take effect. Until that is over the key is in doubt: what is loaded is told, and kept for `moment` only.
 struct CacheBarriers {
     private struct Barrier {
         /// What was loaded before it is not kept.
@@ -14,7 +13,7 @@ struct CacheBarriers {
     }
 
     private var barriers: [String: Barrier] = [:]
-    /// What holds for all keys: more barriers were needed than are kept.
+    /// For all keys, once there were more barriers than `limit`.
     private var everywhere: Barrier?
 
     static let limit = 10_000

@@ -1,6 +1,6 @@
 import Vitals
 
-/// Loads under way: of each key one that others may join, and those that a write has overtaken, for whom only their own callers wait.
+/// Loads under way. Each key has at most one that others may join. One that a write overtook is joined by nobody.
 struct CacheFlights {
     /// What a waiting caller is told.
     enum Landing: Sendable {
@@ -11,18 +11,18 @@ struct CacheFlights {
         case loadYourself
     }
 
-    typealias Waiter = CheckedContinuation<Landing, Never>
+    typealias Continuation = CheckedContinuation<Landing, Never>
 
     private struct Flight {
         var key: String
-        var waiters: [Int: Waiter] = [:]
+        var waiters: [Int: Continuation] = [:]
     }
 
     private var flights: [Int: Flight] = [:]
     /// The flight of a key that others may join.
     private var joinable: [String: Int] = [:]
     /// Which flight a caller waits for.
-    private var seats: [Int: Int] = [:]
+    private var flightOf: [Int: Int] = [:]
     private var lastID = 0
 
     var count: Int { flights.count }
@@ -43,23 +43,23 @@ struct CacheFlights {
     }
 
     /// Lets a caller wait for the flight of `key`; false when there is none to join.
-    mutating func join(_ key: String, as caller: Int, _ waiter: Waiter) -> Bool {
+    mutating func join(_ key: String, as caller: Int, _ waiter: Continuation) -> Bool {
         guard let id = joinable[key] else { return false }
         flights[id]?.waiters[caller] = waiter
-        seats[caller] = id
+        flightOf[caller] = id
         return true
     }
 
     /// The caller waits no longer.
-    mutating func leave(_ caller: Int) -> Waiter? {
-        seats.removeValue(forKey: caller).flatMap { flights[$0]?.waiters.removeValue(forKey: caller) }
+    mutating func leave(_ caller: Int) -> Continuation? {
+        flightOf.removeValue(forKey: caller).flatMap { flights[$0]?.waiters.removeValue(forKey: caller) }
     }
 
     /// The flight is over; answers who waited for it.
-    mutating func land(_ id: Int) -> [Waiter] {
+    mutating func land(_ id: Int) -> [Continuation] {
         guard let flight = flights.removeValue(forKey: id) else { return [] }
         if joinable[flight.key] == id { joinable[flight.key] = nil }
-        for caller in flight.waiters.keys { seats[caller] = nil }
+        for caller in flight.waiters.keys { flightOf[caller] = nil }
         return Array(flight.waiters.values)
     }
 
@@ -70,5 +70,5 @@ struct CacheFlights {
     mutating func overtake(_ key: String) -> Int? { joinable.removeValue(forKey: key) }
 
     /// Ends all flights; answers everybody who waited.
-    mutating func landAll() -> [Waiter] { flights.keys.sorted().flatMap { land($0) } }
+    mutating func landAll() -> [Continuation] { flights.keys.sorted().flatMap { land($0) } }
 }

@@ -35,7 +35,7 @@ public struct CacheStatistics: Sendable {
     public var refreshes: Int
     /// Loads a caller made for itself, because the cache had no room or did not run.
     public var ownLoads: Int
-    /// Lookups answered with an expired value because a load failed.
+    /// Lookups answered with an expired value, because a load failed or did not end in time.
     public var stale: Int
     public var fallbacks: [Fallback: Int]
     /// Redis operations that failed.

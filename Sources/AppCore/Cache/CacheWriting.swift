@@ -24,8 +24,8 @@ extension TieredCache {
 
     /// Puts a value that was just written in the place of all older ones.
     ///
-    /// When it returns no reader of this process gets an older version, though Redis should be away: a load that began before, or an
-    /// old copy in Redis, is recognised by its version. A write wins also where the database has gone back in time, and counts from a lower
+    /// After it returns, no reader of this process gets an older version, even without Redis: a load that began before, or an old copy in
+    /// Redis, is recognised by its version. A write wins also where the database has gone back in time, and counts from a lower
     /// version again.
     ///
     /// - Parameter asked: when the write began.
@@ -33,7 +33,7 @@ extension TieredCache {
         let lifetime = lifetime()
         let payload = RedisEnvelope(value, key: key, lifetime: lifetime).bytes
         let now = time.now()
-        let waiters = state.withLock { state -> [CacheFlights.Waiter] in
+        let waiters = state.withLock { state -> [CacheFlights.Continuation] in
             let isInDoubt = state.barriers.isInDoubt(key, at: now)
             let isNewest = state.memory.keep(
                 value, for: key, size: payload.count, loadedAt: asked, lifetime: isInDoubt ? CacheBarriers.moment : lifetime, asked: asked, now: now)
@@ -67,8 +67,8 @@ extension TieredCache {
             state.memory.remove(key)
             let wasUnderWay = state.flights.overtake(key) != nil
             let wasKnown = wasSeen || wasUnderWay
-            // Of a row that was never here nothing can be left behind.
-            if inDoubt || wasKnown { state.barriers.raise(for: key, inDoubt: inDoubt, loads: configuration.load * 2, now: now) }
+            // Of a row that was never here, and that nobody loads, nothing can be left behind.
+            if inDoubt || wasKnown || state.ownLoads > 0 { state.barriers.raise(for: key, inDoubt: inDoubt, loads: configuration.load * 2, now: now) }
             return wasKnown
         }
     }

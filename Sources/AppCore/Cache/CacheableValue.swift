@@ -21,7 +21,7 @@ extension Workspace: CacheableValue {
 /// Where an answer of the cache comes from.
 public enum CacheSource: String, Sendable, Hashable {
     case memory, redis, loaded
-    /// Expired; a load failed, and this is better than nothing.
+    /// Expired. A load failed or did not end in time, and this is better than nothing.
     case stale
 }
 

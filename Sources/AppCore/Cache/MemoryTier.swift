@@ -73,8 +73,7 @@ struct MemoryTier {
     /// - Parameters:
     ///   - size: bytes of its JSON.
     ///   - loadedAt: when the load it comes from began; its lifetime counts from here.
-    ///   - asked: when the primary was asked, of which no older version can come than one that was seen before. Nil for what may be older: a
-    ///     copy, or the answer of a standby.
+    ///   - asked: when the primary was asked: no answer of it is older than what was seen before. Nil for a copy, and for a standby's answer.
     /// - Returns: false when a newer version is known; the value is then not kept.
     mutating func keep(
         _ value: any CacheableValue, for key: String, size: Int, loadedAt: MonotonicInstant, lifetime: Duration, asked: MonotonicInstant? = nil,

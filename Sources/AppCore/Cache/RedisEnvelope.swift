@@ -1,8 +1,8 @@
 import FoundationEssentials
 import Vitals
 
-/// A value as it is kept in Redis: with the key it belongs to, since keys can be renamed and shared, and with its whole lifetime. That and
-/// what Redis says is left of it are its age, by one clock.
+/// A value as it is kept in Redis: with the key it belongs to, since keys can be renamed and shared, and with its whole lifetime. Its age is
+/// that, less the time that Redis says is left: one clock.
 struct RedisEnvelope<Value: CacheableValue>: Codable {
     var key: String
     var version: Int

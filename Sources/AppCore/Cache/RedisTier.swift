@@ -17,9 +17,11 @@ final class RedisTier: Sendable {
     private struct State {
         var breaker = Breaker()
         var refusals = RedisRefusals()
-        /// Keys whose value here may be older than one that was written: deleted before anything of them is believed.
-        var suspect: Set<String> = []
-        /// Keys of ours that another application uses have been found, and told of.
+        /// Keys whose value in Redis may be older than one that was written: deleted before anything of them is believed. With a number that is
+        /// new each time: one that is suspected anew while it is deleted stays suspect.
+        var suspect: [String: Int] = [:]
+        var suspicions = 0
+        /// A key of the cache was found with somebody else's data, and that was logged.
         var foundStrangers = false
         /// More were suspect than are kept. Nothing is believed until all that can be here has expired.
         var distrustUntil: MonotonicInstant?
@@ -65,7 +67,7 @@ final class RedisTier: Sendable {
         let now = time.now()
         let unasked = state.withLock { state -> CacheStatistics.Fallback? in
             guard state.breaker.isClosed else { return .open }
-            return state.suspect.contains(key) || state.distrustUntil.map { $0 > now } == true ? .suspect : nil
+            return state.suspect[key] != nil || state.distrustUntil.map { $0 > now } == true ? .suspect : nil
         }
         if let unasked { return .fallback(unasked) }
         switch await get(key) {
@@ -82,14 +84,14 @@ final class RedisTier: Sendable {
         }
     }
 
-    /// Stores unless Redis has a newer version. When it cannot be told, the key is suspect.
+    /// Stores unless Redis has a newer version. When a write cannot be stored, the key is suspect.
     ///
     /// - Parameters:
     ///   - remaining: what is left of the value's lifetime.
     ///   - isWrite: the value was just written, so what Redis has is older; else it was only loaded.
     func write(_ payload: [UInt8], version: Int, for key: String, remaining: Duration, isWrite: Bool) async {
         let milliseconds = remaining.nanoseconds / 1_000_000
-        if !payload.isEmpty, milliseconds > 0, state.withLock({ !$0.suspect.contains(key) }) {
+        if !payload.isEmpty, milliseconds > 0, state.withLock({ $0.suspect[key] == nil }) {
             if case .success? = await set(key, RedisArgument(payload), version: version, milliseconds: milliseconds, isWrite: isWrite) { return }
         }
         if isWrite { suspect(key) }
@@ -118,7 +120,7 @@ final class RedisTier: Sendable {
 
     /// There is no such row any more.
     ///
-    /// - Parameter isKnown: whether this process has had it. What is only asked for has no end, and is remembered by nobody.
+    /// - Parameter isKnown: whether this process has had the row. Unknown keys are not remembered: there is no limit to them.
     func forget(_ key: String, orSuspect isKnown: Bool) async {
         if case .success? = await command(["DEL", RedisArgument(key)], as: .delete, of: key) { return }
         if isKnown { suspect(key) }
@@ -138,11 +140,12 @@ final class RedisTier: Sendable {
     private func suspect(_ key: String) {
         let until = time.now() + lifetime * 1.2
         state.withLock { state in
-            if state.suspect.count >= Self.suspectLimit, !state.suspect.contains(key) {
-                state.suspect = []
+            if state.suspect.count >= Self.suspectLimit, state.suspect[key] == nil {
+                state.suspect = [:]
                 state.distrustUntil = until
             } else {
-                state.suspect.insert(key)
+                state.suspicions += 1
+                state.suspect[key] = state.suspicions
             }
         }
     }
@@ -167,8 +170,7 @@ final class RedisTier: Sendable {
         }
     }
 
-    /// Tells the breaker whether it answers, and the refusals what it answers. What costs nothing (there is no connection) and what is not
-    /// Redis's fault does not count.
+    /// Tells the breaker whether Redis answers, and the refusals what. `down`, `tooManyPending` and `cancelled` do not count for the breaker.
     private func note(_ operation: CacheStatistics.Operation, of key: String, _ error: RedisError?) {
         let now = time.now()
         let (breaker, refusal) = state.withLock { state -> (Breaker.Transition?, Breaker.Transition?) in
@@ -234,9 +236,11 @@ final class RedisTier: Sendable {
     }
 
     private func forgetSuspects() async {
-        let keys = state.withLock { Array($0.suspect.prefix(500)) }
-        guard let first = keys.first, case .up = redis.status else { return }
-        guard case .success? = await command(["DEL"] + keys.map { RedisArgument($0) }, as: .delete, of: first) else { return }
-        state.withLock { $0.suspect.subtract(keys) }
+        let found = state.withLock { Array($0.suspect.prefix(500)) }
+        guard let first = found.first?.key, case .up = redis.status else { return }
+        guard case .success? = await command(["DEL"] + found.map { RedisArgument($0.key) }, as: .delete, of: first) else { return }
+        state.withLock { state in
+            for (key, suspicion) in found where state.suspect[key] == suspicion { state.suspect[key] = nil }
+        }
     }
 }

@@ -12,16 +12,17 @@ public final class TieredCache: Sendable {
         var memory: MemoryTier
         var flights = CacheFlights()
         var barriers = CacheBarriers()
+        /// Loads that callers make for themselves.
+        var ownLoads = 0
         var isRunning = false
 
-        /// Whether what Redis has under `key` can be told from what is older than a write.
+        /// Whether Redis's value for `key` may be used: the key is not in doubt, and no floor has been lost.
         func believesRedis(of key: String, at now: MonotonicInstant) -> Bool {
             !barriers.isInDoubt(key, at: now) && (memory.floorsLostUntil.map { $0 <= now } ?? true)
         }
     }
 
-    typealias Landing = CacheFlights.Landing
-    private typealias Job = @Sendable () async -> Void
+    typealias Job = @Sendable () async -> Void
 
     let configuration: CacheConfiguration
     let redis: RedisTier?
@@ -29,7 +30,7 @@ public final class TieredCache: Sendable {
     let meters: CacheMeters
     let state: Mutex<State>
     private let jobs: AsyncStream<Job>
-    private let queue: AsyncStream<Job>.Continuation
+    let addJob: AsyncStream<Job>.Continuation
 
     /// - Parameter redis: nil is a cache in memory alone.
     public init(
@@ -42,7 +43,7 @@ public final class TieredCache: Sendable {
         self.meters = meters
         self.redis = redis.map { RedisTier(redis: $0, lifetime: configuration.lifetime, time: time, logger: logger, meters: meters) }
         state = Mutex(State(memory: MemoryTier(limit: configuration.memoryBytes)))
-        (jobs, queue) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(max(1, configuration.flights)))
+        (jobs, addJob) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(max(1, configuration.flights)))
     }
 
     /// Carries out the loads, so that none depends on the caller that began it, and sees to Redis; until cancelled.
@@ -76,7 +77,7 @@ public final class TieredCache: Sendable {
 
     /// The value for `key`: fresh from a tier, or from `load`, which runs once however many ask at the same time.
     ///
-    /// A load runs on behalf of the caller that began it, within the cache's own budget; nobody waits for it beyond his own deadline.
+    /// A load that keeps `Deadline.current` ends within the cache's own budget, `configuration.load`. No caller waits beyond its own deadline.
     ///
     /// - Throws: what `load` threw, to all who waited for it; the next caller loads anew. `CancellationError` for the cancelled caller
     ///   alone, and `CacheTimeout` for one whose deadline came first.
@@ -113,103 +114,6 @@ public final class TieredCache: Sendable {
         guard now - entry.expiresAt <= configuration.stale, let value = entry.value as? Value else { return nil }
         meters.stale.add()
         return CacheAnswer(value: value, source: .stale, age: now - entry.loadedAt)
-    }
-
-    private func fetch<Value: CacheableValue>(
-        _ key: String, _ load: @escaping @Sendable () async throws -> Value
-    ) async throws -> CacheAnswer<Value> {
-        switch await join(key, load) {
-        case .value(let value, let source, let loadedAt):
-            guard let value = value as? Value else { break }
-            if source == .redis { meters.hits.add(for: .redis) } else { meters.misses.add() }
-            return CacheAnswer(value: value, source: source, age: time.now() - loadedAt)
-        case .failure(let error):
-            meters.misses.add()
-            throw error
-        case .loadYourself:
-            break
-        }
-        meters.misses.add()
-        meters.ownLoads.add()
-        let own = try await loaded(key, until: time.deadline(within: configuration.load), load)
-        return CacheAnswer(value: own.value, source: own.source, age: time.now() - own.loadedAt)
-    }
-
-    /// Waits for the flight of this key, no longer than the caller's deadline.
-    private func join<Value: CacheableValue>(_ key: String, _ load: @escaping @Sendable () async throws -> Value) async -> Landing {
-        let began = time.now()
-        // A flight ends within its budget; only who has less time than that must look at the clock.
-        guard let deadline = Deadline.current, deadline < Deadline(began + configuration.load) else {
-            return await board(key, load)
-        }
-        guard !deadline.hasPassed(at: began) else { return .failure(CacheTimeout(waited: .zero)) }
-        return await withTaskGroup(of: Landing?.self) { group in
-            group.addTask { await self.board(key, load) }
-            group.addTask {
-                try? await self.time.sleep(until: deadline.instant)
-                return nil
-            }
-            let first = await group.next() ?? nil
-            group.cancelAll()
-            if let first { return first }
-            // The clock was first. Who leaves the flight is told so at once, unless it has landed just now.
-            let last = await group.next() ?? nil
-            if case .value? = last, let last { return last }
-            return .failure(Task.isCancelled ? CancellationError() : CacheTimeout(waited: time.now() - began))
-        }
-    }
-
-    /// Waits for the flight of this key, beginning it if there is none.
-    private func board<Value: CacheableValue>(_ key: String, _ load: @escaping @Sendable () async throws -> Value) async -> Landing {
-        let caller = state.withLock { $0.flights.newID() }
-        return await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let (begun, landing) = state.withLock { state -> (Int?, Landing?) in
-                    if Task.isCancelled { return (nil, .failure(CancellationError())) }
-                    if state.flights.join(key, as: caller, continuation) { return (nil, nil) }
-                    guard state.isRunning, state.flights.count < configuration.flights else { return (nil, .loadYourself) }
-                    let id = state.flights.begin(key)
-                    _ = state.flights.join(key, as: caller, continuation)
-                    return (id, nil)
-                }
-                if let begun {
-                    // An urgent caller may wait for what an unhurried one began.
-                    takeOff(key, begun, min(Work.workClass, .interactive), asksRedis: true, load)
-                } else if let landing {
-                    continuation.resume(returning: landing)
-                } else {
-                    meters.coalesced.add()
-                }
-            }
-        } onCancel: {
-            let left = state.withLock { $0.flights.leave(caller) }
-            left?.resume(returning: .failure(CancellationError()))
-        }
-    }
-
-    private func beginRefresh<Value: CacheableValue>(_ key: String, _ load: @escaping @Sendable () async throws -> Value) {
-        let id = state.withLock { state -> Int? in
-            guard state.isRunning, !state.flights.isUnderWay(key), state.flights.count < configuration.flights else { return nil }
-            return state.flights.begin(key)
-        }
-        guard let id else { return }
-        meters.refreshes.add()
-        // Whoever saw that it is due has his answer already. What Redis has is as old as what is to be refreshed.
-        takeOff(key, id, .background, asksRedis: false, load)
-    }
-
-    private func takeOff<Value: CacheableValue>(
-        _ key: String, _ id: Int, _ workClass: WorkClass, asksRedis: Bool, _ load: @escaping @Sendable () async throws -> Value
-    ) {
-        // It flies in the cache's own task, which knows nothing of the caller.
-        let detail = Work.detail
-        let accepted = queue.yield {
-            await Work.$detail.withValue(detail) {
-                await Work.$workClass.withValue(workClass) { await self.fly(key, id, asksRedis: asksRedis, load) }
-            }
-        }
-        if case .enqueued = accepted { return }
-        land(id, .loadYourself)
     }
 
     /// The newest version of `key` that a reader of this process may have seen; nil when none is known.

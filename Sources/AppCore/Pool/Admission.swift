@@ -4,7 +4,7 @@ import Vitals
 ///
 /// As long as queues drain, everybody may queue who will be served in time, and the oldest is served first. When during a whole interval
 /// somebody always had waited longer than the target, the queue is standing: then only those are let in who are served soon. The oldest
-/// is still first, unless he has too little time left for his work: it would be done in vain, and so the newest is served instead.
+/// is still first, unless it has too little time left for its work: that would be done in vain, and so the newest is served instead.
 ///
 /// Source: "Controlling Queue Delay", Nichols and Jacobson, ACM Queue 2012 (CoDel: the least delay of an interval tells a standing
 /// queue from a burst); "Fail at Scale", Maurer, ACM Queue 2015 (newest first in overload).
@@ -59,7 +59,8 @@ struct Admission {
 
     /// A caller left the queue with a connection.
     ///
-    /// - Parameter wait: of the oldest in the queue then, whoever was served: the newest and the most urgent wait little in any queue.
+    /// - Parameter wait: how long the oldest in the queue had waited, not the one that was served: the newest and the most urgent wait little in
+    ///   any queue.
     mutating func served(whileOldestWaited wait: Duration, now: MonotonicInstant) {
         guard let end = intervalEnd else {
             least = wait
@@ -76,7 +77,7 @@ struct Admission {
         }
     }
 
-    /// Nobody waits, and a connection lies idle. (That nobody waits may only mean that all have given up.)
+    /// The queue is no longer standing: but for background work nobody waits, or all who waited were refused at once.
     mutating func drained() {
         isOverloaded = false
         least = nil

@@ -1,6 +1,6 @@
 import Vitals
 
-/// That nobody can have a connection because none stands, told apart from a pool that is busy: of that some are in use, and of this none is.
+/// Tells "no connection stands" from "all are busy". In a busy pool at least one is in use.
 extension PoolState {
     /// Nil while one stands, and while the first attempt may still be answered.
     func unavailable(now: MonotonicInstant) -> PoolError? {

@@ -14,8 +14,8 @@ public struct PoolConfiguration: Sendable, Hashable {
     public var deadline: Duration
     /// A connection is replaced at this age, less up to 10 % drawn for each, so that they do not all end at once; zero is never.
     public var lifetime: Duration
-    /// Callers that may queue; the next is refused. Background callers may take half of it, critical ones as many places of their own. A batch
-    /// takes one, whoever rides in it.
+    /// Callers that may queue; the next is refused. Background callers may take half of it. Of the critical class as many may queue, however
+    /// full it is. A batch takes one place, whoever rides in it.
     public var waiters: Int
     /// Connections that are opened beyond `max`, for callers of the critical class alone, when all others are in use.
     public var reserved: Int

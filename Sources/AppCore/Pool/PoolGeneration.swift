@@ -11,7 +11,7 @@ struct PoolGeneration {
     private var next: ServerIdentity?
     private var lastChange: MonotonicInstant?
 
-    /// Names that lead to a primary one time and to a standby the next would end a generation with every new connection.
+    /// A generation lasts at least this long. Else a name that leads to a primary and a standby by turns would end one with each connection.
     static let shortest = Duration.seconds(1)
 
     /// A connection of generation `number` found that its server takes no writes, or has another role.

@@ -8,7 +8,7 @@ struct PoolNumbers {
     private(set) var background = 0
 
     var leased: Int { critical + interactive + background }
-    /// Those that stand, and that nobody else can have.
+    /// Open, and not free: leased, recovering or retiring.
     var inUse: Int { leased + recovering + retiring }
     /// Those that the limit for all but the critical class counts.
     var ordinary: Int { interactive + background }

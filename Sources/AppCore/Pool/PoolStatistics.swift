@@ -49,16 +49,16 @@ public struct PoolStatistics: Sendable {
     /// Their lifetime is over, and they wait until it is not too soon after another.
     public var retiring: Int
     public var waiting: Int
-    /// Most waiting at once since the statistics were last read for it.
+    /// Most waiting at once since the statistics were last read, by whomever.
     public var waitingPeak: Int
     public var oldestWait: Duration?
     public var oldestLeaseAge: Duration?
-    /// Nil while connections can be opened; else why not, and since when.
+    /// Why no connection stands, and since when. Nil while one does, and while the first attempt may still be answered.
     public var unavailable: (cause: String, since: Duration)?
     public var newestConnect: NewestConnect?
     /// Connection-seconds in use; its growth over `max` × elapsed is the exact mean utilisation.
     public var busySeconds: Double
-    /// Seconds in which no connection was idle and none could be opened, or somebody waited.
+    /// Seconds in which no connection was idle, and the pool was full or somebody waited.
     public var exhaustedSeconds: Double
     public var opened: Int
     public var closed: [PoolCloseReason: Int]
@@ -73,7 +73,7 @@ public struct PoolStatistics: Sendable {
     public var queryErrorsBySQLStateClass: [String: Int]
     /// Callers turned away although the database answers.
     public var shed: [ShedKey: Int] = [:]
-    /// The queue is standing: only those are let in who are served soon, and whoever has no time left for his work is passed over.
+    /// The queue is standing: only those are let in who are served soon, and whoever has no time left for its work is passed over.
     public var isOverloaded = false
     public var batches = 0
     /// Single statements that shared the round trip of a batch.
@@ -83,7 +83,7 @@ public struct PoolStatistics: Sendable {
     public var total: Int { idle + leased + connecting + recovering + retiring }
 }
 
-/// Who holds connections and who waits for one, oldest first.
+/// Who holds connections, oldest first; and who waits for one, the most urgent class first, each in order of arrival.
 public struct PoolHolders: Sendable {
     public struct Holder: Sendable {
         public var purpose: String

@@ -3,8 +3,8 @@ import Vitals
 /// When connections are replaced for their age: spread over the last tenth of their lifetime, and never two close together, so that a pool
 /// that opened all at once does not lose all at once.
 ///
-/// One that comes back when it is too early for it is kept from all callers until it may go, the earliest end first: one more lease, and
-/// it would outlive its lifetime by that lease as well. The ends are as far apart as the pauses, so none is kept for long.
+/// A connection that is due and comes back within the pause is leased no more: it would outlive its lifetime by another lease. It waits here,
+/// and the earliest end goes first. The ends are as far apart as the pauses, so none waits for long.
 struct Retirements {
     /// At least this long between two.
     static let pause = Duration.milliseconds(250)
@@ -19,8 +19,8 @@ struct Retirements {
     private var last: MonotonicInstant?
     private var waiting: [(end: MonotonicInstant, slot: Int)] = []
 
-    /// The end of a lifetime that begins now: up to a tenth early, and apart from the ends of all others. One pause is left for one
-    /// that comes back together with another.
+    /// The end of a lifetime that begins now: up to a tenth early, and one `pause` from all other ends. One more `pause` is taken off for a
+    /// connection that must wait.
     static func end(of lifetime: Duration, from now: MonotonicInstant, others: [MonotonicInstant]) -> MonotonicInstant {
         var end = now + .seconds(Double.random(in: 0.9...1) * (lifetime - pause).seconds)
         for other in others.sorted(by: >) where other - end < pause {

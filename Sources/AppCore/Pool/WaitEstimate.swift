@@ -2,7 +2,7 @@ import Vitals
 
 /// What a newcomer would wait: until as many leases have ended as callers come before it.
 ///
-/// Each connection comes free once in a mean lease, or in the age its lease has reached if that is more: one that is stuck counts for little.
+/// A connection comes free once in a mean lease. A lease that is older than the mean counts with its age: one that is stuck counts for little.
 ///
 /// In nanoseconds throughout: it is made under the pool's lock, for everybody who queues.
 struct WaitEstimate {

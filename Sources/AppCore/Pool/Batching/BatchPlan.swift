@@ -3,7 +3,7 @@ import Vitals
 /// Which statements may share a round trip, and whether the batch that is being gathered has room for one more.
 ///
 /// A text rides when it is a plain read that has run before and took little time. The durations are learned: a text that turns out to be
-/// slow, or that fails, runs on a connection of its own from then on, until it has been quick again for a while.
+/// slow runs on a connection of its own until it is quick again, one that fails until it has been quick for a while.
 struct BatchPlan {
     /// What is known of one text.
     private struct Text {
@@ -100,7 +100,7 @@ struct BatchPlan {
     }
 
     /// Whether a text only reads: it begins with SELECT, VALUES or TABLE, locks no rows, and writes, waits or keeps no session state
-    /// by a function of PostgreSQL's own. Words in literals count as well: a read that is taken for more only loses company.
+    /// by a function of PostgreSQL's own. Words in literals and remarks count, too: such a read runs alone, which is safe.
     static func isPlainRead(_ text: String) -> Bool {
         let words = text.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_") }
         guard let first = words.first, ["select", "values", "table"].contains(first), SessionChange.named(in: text) == .none else { return false }
@@ -108,7 +108,6 @@ struct BatchPlan {
         for word in words {
             if effects.contains(String(word)) || familiesWithEffects.contains(where: word.hasPrefix) { return false }
             if word == "for" { locks = true }
-            // Also with a remark between the words: a read that is taken for a lock only loses company.
             if locks && (word == "update" || word == "share") { return false }
         }
         return true
