@@ -53,6 +53,13 @@ struct StatementCacheTests {
         #expect(use(&cache, "a") == [.execute(name: "s1")])
     }
 
+    @Test func `names that a batch has been given, and the server has not confirmed, count against the limit`() {
+        var cache = StatementCache(limit: 2)
+        for text in ["a", "a", "b", "c"] { _ = use(&cache, text) }
+        let plans = ["b", "c"].enumerated().map { cache.plan(for: $1, pending: $0) }
+        #expect(plans == [.prepare(name: "s2"), .once])
+    }
+
     @Test func `the server never holds more names than the cache may give`() async throws {
         let server = try await TestPostgres.start()
         let later = Deadline(.now() + .seconds(30))

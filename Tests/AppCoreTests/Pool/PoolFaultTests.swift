@@ -9,6 +9,27 @@ import Vitals
 /// The pool while its server is frozen, stopped, or too far away.
 @Suite("Pool faults")
 struct PoolFaultTests {
+    @Test func `P1: a statement has its deadline though the timer was set for an earlier one that was answered`() async throws {
+        let server = try await TestPostgres.start()
+        // The timer of the connect would come too late to help.
+        try await withPool(PoolConfiguration(max: 1, connectTimeout: .seconds(120)), server.endpoint) { database in
+            try await database.withConnection(for: "quick", within: .milliseconds(200)) { _ = try await $0.query("SELECT 1") }
+            server.freeze()
+            defer { server.thaw() }
+            let told = Counter()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    await #expect(throws: PostgresError.self) {
+                        try await database.withConnection(for: "slow", within: .milliseconds(600)) { _ = try await $0.query("SELECT 1") }
+                    }
+                    told.add()
+                }
+                try await until("it is told") { told.value == 1 }
+                try await group.waitForAll()
+            }
+        }
+    }
+
     @Test func `P1: a frozen server holds nobody beyond the deadline, and the pool is whole within a second of its return`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 10, min: 10, deadline: .seconds(2)), server.endpoint) { database in
