@@ -17,18 +17,18 @@ public struct Database: Sendable {
     /// the wait, all statements and their cancellation.
     ///
     /// - Throws: `PoolError` when there is no connection in time, `PostgresError` from statements, whatever `body` throws.
-    public nonisolated(nonsending) func withConnection<Result: Sendable>(
+    public func withConnection<Result: Sendable>(
         for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line,
-        _ body: nonisolated(nonsending) (inout Lease) async throws -> Result
+        _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {
         let caller = caller(purpose, budget, file, line)
         return try await pool.withConnection(caller, asking: caller.since, body)
     }
 
     /// The same, inside a transaction that is committed when `body` returns and rolled back when it throws.
-    public nonisolated(nonsending) func withTransaction<Result: Sendable>(
+    public func withTransaction<Result: Sendable>(
         for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line,
-        _ body: nonisolated(nonsending) (inout Lease) async throws -> Result
+        _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {
         try await withConnection(for: purpose, within: budget, file: file, line: line) { try await $0.transaction(body) }
     }
@@ -36,7 +36,7 @@ public struct Database: Sendable {
     /// One statement, without a lease that the caller would see; run again when it was undone because of another transaction.
     ///
     /// Short reads of concurrent callers share a round trip (`Batcher` says which); all others run on a connection of their own.
-    public nonisolated(nonsending) func query(
+    public func query(
         _ sql: SQL, for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line
     ) async throws -> Rows {
         let caller = caller(purpose, budget, file, line)
@@ -63,7 +63,7 @@ public struct Database: Sendable {
 
     /// - Returns: rows changed.
     @discardableResult
-    public nonisolated(nonsending) func execute(
+    public func execute(
         _ sql: SQL, for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line
     ) async throws -> Int {
         try await query(sql, for: purpose, within: budget, file: file, line: line).affected
@@ -71,7 +71,7 @@ public struct Database: Sendable {
 
     /// The server undid the statement because of another transaction (serialisation, deadlock). It has had no effect, and is all there is of
     /// its transaction: so it is run again, as long as its caller has time.
-    private nonisolated(nonsending) func again(_ sql: SQL, _ caller: Caller, after error: PostgresError) async throws -> Rows {
+    private func again(_ sql: SQL, _ caller: Caller, after error: PostgresError) async throws -> Rows {
         var error = error
         // Not the system's generator: it is empty, and the thread sanitizer goes wild over the address of nothing.
         var generator = SplitMix64(seed: .random(in: 0 ... .max))

@@ -22,7 +22,7 @@ public struct Lease: ~Copyable {
     /// The server process that serves this lease, as in `pg_stat_activity`; 0 behind a pooler, where each transaction may have another.
     public var backendPID: Int { Int(connection.backendPID) }
 
-    public nonisolated(nonsending) mutating func query(_ sql: SQL) async throws(PostgresError) -> Rows {
+    public mutating func query(_ sql: SQL) async throws(PostgresError) -> Rows {
         let started = MonotonicInstant.now()
         do throws(PostgresError) {
             let rows = try await connection.query(sql, until: deadline)
@@ -36,7 +36,7 @@ public struct Lease: ~Copyable {
 
     /// - Returns: rows changed.
     @discardableResult
-    public nonisolated(nonsending) mutating func execute(_ sql: SQL) async throws(PostgresError) -> Int {
+    public mutating func execute(_ sql: SQL) async throws(PostgresError) -> Int {
         try await query(sql).affected
     }
 
@@ -44,7 +44,7 @@ public struct Lease: ~Copyable {
     ///
     /// None may need the rows of another. Outside a transaction block they are one implicit transaction: an error undoes all of
     /// them, and is the one thrown.
-    public nonisolated(nonsending) mutating func batch(_ statements: [SQL]) async throws(PostgresError) -> [Rows] {
+    public mutating func batch(_ statements: [SQL]) async throws(PostgresError) -> [Rows] {
         guard !statements.isEmpty else { return [] }
         let started = MonotonicInstant.now()
         do throws(PostgresError) {
@@ -62,7 +62,7 @@ public struct Lease: ~Copyable {
     /// Several statements without parameters, e.g. a migration. Outside a transaction block they are one transaction.
     ///
     /// A COPY with rows of the client's is an error. FROM STDIN undoes the whole text; with TO STDOUT the rest of it may have taken effect.
-    public nonisolated(nonsending) mutating func script(_ text: String) async throws(PostgresError) {
+    public mutating func script(_ text: String) async throws(PostgresError) {
         let started = MonotonicInstant.now()
         do throws(PostgresError) {
             try await connection.script(text, until: deadline)

@@ -7,12 +7,12 @@ extension Lease {
     ///
     /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns and the server has rolled back all the same;
     ///   `PostgresError.unsupported` when a statement of `body` has ended the transaction, as COMMIT and ROLLBACK do.
-    public nonisolated(nonsending) mutating func transaction<Result>(_ body: nonisolated(nonsending) (inout Lease) async throws -> Result) async throws -> Result {
+    public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
         guard !isSpoilt else { throw PostgresError.notSent("what was to be rolled back before could not be, so nothing is committed on this lease any more") }
         return connection.isInTransaction ? try await savepoint(body) : try await outermost(body)
     }
 
-    private nonisolated(nonsending) mutating func outermost<Result>(_ body: nonisolated(nonsending) (inout Lease) async throws -> Result) async throws -> Result {
+    private mutating func outermost<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
         try await execute("BEGIN")
         let result: Result
         do {
@@ -28,7 +28,7 @@ extension Lease {
         return result
     }
 
-    private nonisolated(nonsending) mutating func savepoint<Result>(_ body: nonisolated(nonsending) (inout Lease) async throws -> Result) async throws -> Result {
+    private mutating func savepoint<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
         savepoints += 1
         let name = "healthd_\(savepoints)"
         try await execute("SAVEPOINT \(unescaped: name)")
@@ -49,7 +49,7 @@ extension Lease {
         .unsupported("a statement inside the transaction has ended it: whether what was done before is committed is not known here")
     }
 
-    private nonisolated(nonsending) mutating func release(_ savepoint: String) async throws(PostgresError) {
+    private mutating func release(_ savepoint: String) async throws(PostgresError) {
         do {
             try await execute("RELEASE SAVEPOINT \(unescaped: savepoint)")
         } catch {
@@ -59,7 +59,7 @@ extension Lease {
         }
     }
 
-    private nonisolated(nonsending) mutating func rollBack(to savepoint: String) async {
+    private mutating func rollBack(to savepoint: String) async {
         do { try await script("ROLLBACK TO SAVEPOINT \(savepoint); RELEASE SAVEPOINT \(savepoint)") } catch { isSpoilt = true }
     }
 }

@@ -83,8 +83,8 @@ public final class Pool: Sendable {
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
     // Inlined into `Database`, as is `checkout`: two frames less for each lease.
     @inline(__always)
-    nonisolated(nonsending) func withConnection<Result: Sendable>(
-        _ caller: Caller, asking: MonotonicInstant, _ body: nonisolated(nonsending) (inout Lease) async throws -> Result
+    func withConnection<Result: Sendable>(
+        _ caller: Caller, asking: MonotonicInstant, _ body: (inout Lease) async throws -> Result
     ) async throws -> Result {
         let (pooled, since) = try await checkout(caller, asking: asking)
         var lease = Lease(pooled.connection, deadline: caller.deadline, meters: meters)
@@ -96,7 +96,7 @@ public final class Pool: Sendable {
     ///
     /// - Returns: the connection, and since when the caller has it.
     @inline(__always)
-    private nonisolated(nonsending) func checkout(
+    private func checkout(
         _ caller: Caller, asking: MonotonicInstant
     ) async throws(PoolError) -> (PooledConnection, since: MonotonicInstant) {
         if Task.isCancelled { throw refused(.cancelled, caller, asking) }
@@ -164,7 +164,7 @@ public final class Pool: Sendable {
 
     /// What comes of waiting: a connection from `passOn`, the end of its time from `expireWaiters`, a refusal from `refuse`, or its own
     /// cancellation, by which it leaves the line.
-    private nonisolated(nonsending) func answer(to waiter: Waiter) async -> Waiter.Answer {
+    private func answer(to waiter: Waiter) async -> Waiter.Answer {
         await withTaskCancellationHandler {
             await withCheckedContinuation { waiter.listen($0) }
         } onCancel: {

@@ -65,26 +65,26 @@ final class PostgresConnection: EventHandler {
 
     // MARK: Statements
 
-    nonisolated(nonsending) func query(_ sql: SQL, until deadline: Deadline) async throws(PostgresError) -> Rows {
+    func query(_ sql: SQL, until deadline: Deadline) async throws(PostgresError) -> Rows {
         try await run(.statement(sql), until: deadline)[0]
     }
 
     /// Independent statements in one round trip. Outside a transaction block they are one transaction: an error undoes all.
-    nonisolated(nonsending) func batch(_ statements: [SQL], until deadline: Deadline) async throws(PostgresError) -> [Rows] {
+    func batch(_ statements: [SQL], until deadline: Deadline) async throws(PostgresError) -> [Rows] {
         try await run(.batch(statements), until: deadline)
     }
 
     /// Several statements in one text, without parameters, as the simple protocol takes them.
-    nonisolated(nonsending) func script(_ text: String, until deadline: Deadline) async throws(PostgresError) {
+    func script(_ text: String, until deadline: Deadline) async throws(PostgresError) {
         _ = try await scriptRows(text, until: deadline)
     }
 
     /// The same; answers what its last statement returned.
-    nonisolated(nonsending) func scriptRows(_ text: String, until deadline: Deadline) async throws(PostgresError) -> Rows {
+    func scriptRows(_ text: String, until deadline: Deadline) async throws(PostgresError) -> Rows {
         try await run(.script(text), until: deadline)[0]
     }
 
-    private nonisolated(nonsending) func run(_ request: Operation.Request, until deadline: Deadline) async throws(PostgresError) -> [Rows] {
+    private func run(_ request: Operation.Request, until deadline: Deadline) async throws(PostgresError) -> [Rows] {
         let answer = await withTaskCancellationHandler {
             await withCheckedContinuation { send(request, until: deadline, .caller($0)) }
         } onCancel: {

@@ -59,7 +59,7 @@ final class Batcher: Sendable {
     /// Runs a statement together with others.
     ///
     /// - Returns: how it ended; `alone` when it is not for a batch, and nothing was sent.
-    nonisolated(nonsending) func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Outcome {
+    func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Outcome {
         // A critical caller does not wait for others, and a background caller must not delay interactive ones. A statement that libpq would
         // refuse must not fail the batch.
         guard caller.workClass == .interactive, caller.deadline.remaining(at: caller.since) > Self.stall, !sql.hasZeroByte else {
