@@ -38,7 +38,8 @@ extension TieredCache {
         meters.ownLoads.add()
         state.withLock { $0.ownLoads += 1 }
         defer { state.withLock { $0.ownLoads -= 1 } }
-        let own = try await loaded(key, until: time.deadline(within: configuration.load), load).answer
+        let deadline = time.deadline(within: configuration.load)
+        let own = try await loaded(key, until: deadline, isCallers: deadline == Deadline.current, load).answer
         return CacheAnswer(value: own.value, source: own.source, age: time.now() - own.loadedAt)
     }
 
@@ -151,9 +152,10 @@ extension TieredCache {
 
     /// Asks the database, and keeps what it answers.
     ///
+    /// - Parameter isCallers: the deadline is that of a caller with less time than a load gets.
     /// - Returns: what to tell whoever asked, and what Redis may have of it, too.
     private func loaded<Value: CacheableValue>(
-        _ key: String, until deadline: Deadline, _ load: @Sendable () async throws -> Value
+        _ key: String, until deadline: Deadline, isCallers: Bool = false, _ load: @Sendable () async throws -> Value
     ) async throws -> (answer: Loaded<Value>, Copy?) {
         let began = time.now()
         meters.loads.add()
@@ -162,7 +164,8 @@ extension TieredCache {
             value = try await Deadline.$current.withValue(deadline) { try await load() }
         } catch {
             meters.loadFailures.add()
-            await loadFailed(key, began, deadline, error)
+            // What its caller gave up for want of time says nothing about the database.
+            if !(isCallers && deadline.hasPassed(at: time.now())) { await loadFailed(key, began, error) }
             throw error
         }
         meters.loadTime.record(time.now() - began)
@@ -172,10 +175,8 @@ extension TieredCache {
         return (answer, isForAll ? Copy(payload: payload, version: value.version, expiresAt: began + lifetime) : nil)
     }
 
-    private func loadFailed(_ key: String, _ began: MonotonicInstant, _ deadline: Deadline, _ error: any Error) async {
-        // What a caller gave up that had less time than a load gets says nothing about the database.
-        let wasHurried = deadline < Deadline(began + configuration.load) && deadline.hasPassed(at: time.now())
-        guard !Task.isCancelled, !wasHurried else { return }
+    private func loadFailed(_ key: String, _ began: MonotonicInstant, _ error: any Error) async {
+        guard !Task.isCancelled else { return }
         guard error is RequestProblem else {
             return state.withLock { $0.memory.loadFailed(for: key, retry: time.now() + .seconds(1)) }
         }

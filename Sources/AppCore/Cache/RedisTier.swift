@@ -120,10 +120,11 @@ final class RedisTier: Sendable {
 
     /// There is no such row any more.
     ///
-    /// - Parameter isKnown: whether this process has had the row. Unknown keys are not remembered: there is no limit to them.
+    /// - Parameter isKnown: whether this process has had the row. Of the others, which are without number, half as many are remembered as have
+    ///   room: an earlier process may have left one there.
     func forget(_ key: String, orSuspect isKnown: Bool) async {
         if case .success? = await command(["DEL", RedisArgument(key)], as: .delete, of: key) { return }
-        if isKnown { suspect(key) }
+        if isKnown || suspects < Self.suspectLimit / 2 { suspect(key) }
     }
 
     /// What is under the key is not ours, and goes.

@@ -22,8 +22,8 @@ extension Lease {
             do { try await execute("ROLLBACK") } catch { isSpoilt = true }
             throw error
         }
-        guard !isSpoilt else { throw PostgresError.transactionRolledBack }
         guard !connection.isOutsideTransaction else { throw Self.endedInside }
+        guard !isSpoilt else { throw PostgresError.transactionRolledBack }
         try await execute("COMMIT")
         return result
     }

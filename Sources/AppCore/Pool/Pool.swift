@@ -104,7 +104,7 @@ public final class Pool: Sendable {
         var (now, hasWaited) = (asking, false)
         while true {
             let pooled: PooledConnection
-            switch ask(caller, now) {
+            switch ask(caller, since: asking, now) {
             case .lease(let ready): pooled = ready
             case .refuse(let error): throw refused(error, caller, asking)
             case .wait(let waiter):
@@ -126,9 +126,10 @@ public final class Pool: Sendable {
 
     /// The same for a batch, which no task waits for: `body` gets the connection at once or when it comes free, or learns why there is none.
     func checkout(_ caller: Caller, _ body: @escaping @Sendable (Waiter.Answer) -> Void) {
-        switch ask(caller, .now()) {
+        let now = MonotonicInstant.now()
+        switch ask(caller, since: now, now) {
         case .lease(let ready):
-            countCheckout(caller, hasWaited: false, asking: caller.since, now: .now())
+            countCheckout(caller, hasWaited: false, asking: caller.since, now: now)
             body(.success(ready))
         case .refuse(let error): body(.failure(error))
         case .wait(let waiter):
@@ -146,14 +147,14 @@ public final class Pool: Sendable {
     }
 
     /// What the state decides about a newcomer. Whoever is to wait stands in the line, with its timers set, when this returns.
-    private func ask(_ caller: Caller, _ now: MonotonicInstant) -> Decision {
+    private func ask(_ caller: Caller, since: MonotonicInstant, _ now: MonotonicInstant) -> Decision {
         let (decision, isFirst, wantsConnection) = guarded.withLock { guarded -> (Decision, Bool, Bool) in
-            switch guarded.state.checkout(caller, now: now) {
+            switch guarded.state.checkout(caller, since: since, now: now) {
             case .lease(let slot): return (.lease(guarded.pooled(slot)), false, false)
             case .refuse(let error): return (.refuse(error), false, false)
             case .wait(let waiter):
                 armQueueTimer(&guarded, caller.deadline)
-                armPressureTimer(&guarded, since: now)
+                armPressureTimer(&guarded, since: since)
                 return (.wait(waiter), guarded.state.waiting == 1, guarded.state.connectsWanted(now: now) > 0)
             }
         }

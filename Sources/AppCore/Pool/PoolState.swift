@@ -74,7 +74,9 @@ struct PoolState {
     // MARK: A caller comes
 
     /// A connection that stands ready, a place in the line, or a refusal.
-    mutating func checkout(_ caller: Caller, now: MonotonicInstant) -> Checkout {
+    ///
+    /// - Parameter since: when it began to ask; nil is now.
+    mutating func checkout(_ caller: Caller, since: MonotonicInstant? = nil, now: MonotonicInstant) -> Checkout {
         if isShuttingDown { return .refuse(.shuttingDown) }
         if configuration.allows(caller.workClass, numbers), let slot = idle.last {
             advance(to: now)
@@ -83,7 +85,7 @@ struct PoolState {
             return .lease(slot)
         }
         if let error = refusal(of: caller, now: now) { return .refuse(error) }
-        return .wait(enqueue(caller, now: now))
+        return .wait(enqueue(caller, since: since, now: now))
     }
 
     /// Why a caller may not wait; nil when it may.
@@ -96,9 +98,9 @@ struct PoolState {
         return reason.map { refusal($0, estimate: estimate, waited: .zero, now: now) }
     }
 
-    mutating func enqueue(_ caller: Caller, now: MonotonicInstant) -> Waiter {
+    mutating func enqueue(_ caller: Caller, since: MonotonicInstant? = nil, now: MonotonicInstant) -> Waiter {
         advance(to: now)
-        let waiter = line.enter(caller, now: now)
+        let waiter = line.enter(caller, since: since ?? now)
         tallies.peakWaiting = max(tallies.peakWaiting, line.count)
         return waiter
     }

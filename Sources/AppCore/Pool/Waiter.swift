@@ -16,7 +16,7 @@ final class Waiter: Sendable {
     }
 
     let caller: Caller
-    /// Since when it stands in the line; its caller may have asked otherwise before.
+    /// Since when it asks for a connection; its caller may have tried otherwise before.
     let since: MonotonicInstant
     /// Where it stands.
     let position: WaitingLine.Position

@@ -37,11 +37,11 @@ struct WaitingLine {
         return sum
     }
 
-    mutating func enter(_ caller: Caller, now: MonotonicInstant) -> Waiter {
+    mutating func enter(_ caller: Caller, since: MonotonicInstant) -> Waiter {
         nextSerial += 1
         let place = free.popLast() ?? places.count
         if place == places.count { places.append(Place()) }
-        let waiter = Waiter(caller, since: now, at: Position(place: place, serial: nextSerial))
+        let waiter = Waiter(caller, since: since, at: Position(place: place, serial: nextSerial))
         places[place] = Place(serial: nextSerial, waiter: waiter)
         queues[caller.workClass.index].append(waiter.position)
         counts[caller.workClass.index] += 1

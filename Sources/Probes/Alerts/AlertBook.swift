@@ -129,7 +129,6 @@ final class AlertBook: Sendable {
         let (open, unreadable) = try await outbox.openAlerts()
         let now = time.now()
         let (isLater, lost) = state.withLock { state -> (Bool, [AlertRecord]) in
-            defer { state.generation = generation }
             let lost = state.alerts.open(without: open.map(\.fingerprint) + unreadable)
             let known = state.alerts.adopt(open, now: now).map { Entry.transition($0) }
             state.inbox.insert(contentsOf: [.rulesChanged] + known, at: 0)
@@ -141,6 +140,8 @@ final class AlertBook: Sendable {
                 "a stored alert cannot be read by this version and is left out; its end will not be told",
                 metadata: ["fingerprint": "\(fingerprint)"])
         }
+        // Last: what failed before is done again.
+        state.withLock { $0.generation = generation }
         return isLater
     }
 

@@ -83,7 +83,7 @@ struct FairnessTests {
             func newcomer() -> Waiter {
                 let now = MonotonicInstant(nanoseconds: 1)
                 return line.enter(
-                    Caller(purpose: "test", site: CallSite(file: #fileID, line: 1), since: now, deadline: Deadline(now + .seconds(1))), now: now)
+                    Caller(purpose: "test", site: CallSite(file: #fileID, line: 1), since: now, deadline: Deadline(now + .seconds(1))), since: now)
             }
             var ids = (0..<waiting).map { _ in newcomer() }
             let began = MonotonicInstant.now()

@@ -177,8 +177,8 @@ final class Batcher: Sendable {
         let failedAt: Int?
         switch answer.error {
         case nil: failedAt = nil
-        // No text's fault either: it runs again.
-        case .server(let error) where error.meaning == .away || error.meaning == .stalePlan: return
+        // No text's fault either: the server goes away, or a plan is stale that is made anew.
+        case .server(let error) where error.meaning == .away || error.meaning == .stalePlan && (error.isOfPlan || error.sqlState == "26000"): return
         case .server: failedAt = answer.rows.count
         // A connection that broke is no text's fault.
         default: return
