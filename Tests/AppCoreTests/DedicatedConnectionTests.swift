@@ -118,9 +118,8 @@ struct DedicatedConnectionTests {
     func unreachable() async throws {
         // A listener whose queue is full: the kernel answers nobody who asks for a connection.
         let port = try unusedPort()
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let listener = try listeningSocket(port: port, backlog: 0)
         defer { close(listener) }
-        #expect(withSocketAddress(ofPort: port, { bind(listener, $0, $1) == 0 }) && listen(listener, 0) == 0)
         let crowd = (0..<4).map { _ in
             let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
             _ = withSocketAddress(ofPort: port) { connect(client, $0, $1) }

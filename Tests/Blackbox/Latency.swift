@@ -21,9 +21,8 @@ public struct Latency: Sendable {
     }
 
     private static func measureNow(port: Int, path: String, count: Int) throws -> Latency {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let descriptor = try connectedSocket(port: port)
         defer { close(descriptor) }
-        guard withSocketAddress(ofPort: port, { connect(descriptor, $0, $1) }) == 0 else { throw TestServerError("cannot connect to port \(port): errno \(errno)") }
         var patience = timeval(tv_sec: 20, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
 

@@ -37,14 +37,7 @@ import Vitals
     }
 
     @Test func `A7: what comes to light with a file is delivered, and judged by what has been seen since`() async throws {
-        sender.answer(then: awayAnswer())
-        try await running(line()) { line in
-            line.pool(1.5, time: time)
-            try await untilAttempts(1)
-            try await untilQueued(1, line)
-        }
-        let parts = try hideFile()
-        sender.answer()
+        let parts = try await owingWithoutFile()
         try await running(line()) { line in
             // Well for this process all along: nobody is told, and nothing changes any more.
             line.pool(0.1, time: time)
@@ -59,14 +52,7 @@ import Vitals
     }
 
     @Test func `A7: what an earlier process owed is sent when its file comes to light, though nothing else happens`() async throws {
-        sender.answer(then: awayAnswer())
-        try await running(line()) { line in
-            line.pool(1.5, time: time)
-            try await untilAttempts(1)
-            try await untilQueued(1, line)
-        }
-        let parts = try hideFile()
-        sender.answer()
+        let parts = try await owingWithoutFile()
         try await running(line()) { line in
             try await until("it runs without its file") { line.dispatcher.snapshot().outboxProblem != nil }
             try bringBack(parts)
@@ -76,11 +62,20 @@ import Vitals
         #expect(sender.attempts().last == "pool-saturation firing")
     }
 
-    /// The file is away, and what stands in its place is none. Answers what it consists of.
-    private func hideFile() throws -> [String] {
+    /// A process has ended that could not tell of the pool, and its file is away: what stands in its place is none. The receiver is back.
+    ///
+    /// - Returns: what the file consists of.
+    private func owingWithoutFile() async throws -> [String] {
+        sender.answer(then: awayAnswer())
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await untilQueued(1, line)
+        }
         let parts = ["", "-wal", "-shm"].filter { FileManager.default.fileExists(atPath: scratch.file + $0) }
         for part in parts { try FileManager.default.moveItem(atPath: scratch.file + part, toPath: scratch.path + "/away" + part) }
         try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
+        sender.answer()
         return parts
     }
 

@@ -262,8 +262,7 @@ private final class Squatter: Sendable {
     private let descriptor: Int32
 
     init(port: Int) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        guard withSocketAddress(ofPort: port, { bind(descriptor, $0, $1) }) == 0, listen(descriptor, 8) == 0 else { throw TestServerError("port \(port): errno \(errno)") }
+        descriptor = try listeningSocket(port: port)
     }
 
     /// Once.

@@ -22,8 +22,7 @@ public struct FakeServer: Sendable {
 
     public init(_ manner: Manner) throws {
         let port = try unusedPort()
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard withSocketAddress(ofPort: port, { bind(listener, $0, $1) == 0 }), listen(listener, 64) == 0 else { throw TestServerError("cannot listen on port \(port), errno \(errno)") }
+        let listener = try listeningSocket(port: port)
         self.port = port
         startThread { [taken] in
             var silenced: [Int32] = []

@@ -5,8 +5,7 @@ public final class RawClient: Sendable {
     private let descriptor: Int32
 
     public init(port: Int) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        guard withSocketAddress(ofPort: port, { connect(descriptor, $0, $1) }) == 0 else { throw TestServerError("connect to port \(port): errno \(errno)") }
+        descriptor = try connectedSocket(port: port)
         _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
     }
 

@@ -11,19 +11,17 @@ public struct Relay: Sendable {
 
     public init(to target: Int) throws {
         let port = try unusedPort()
-        let listener = Self.tcpSocket()
-        guard withSocketAddress(ofPort: port, { bind(listener, $0, $1) == 0 }), listen(listener, 64) == 0 else { throw TestServerError("cannot listen on port \(port), errno \(errno)") }
+        let listener = try listeningSocket(port: port)
         self.port = port
         startThread { [sent] in
             while case let client = accept(listener, nil, nil), client >= 0 {
-                let server = Self.tcpSocket()
-                guard withSocketAddress(ofPort: target, { connect(server, $0, $1) == 0 }) else {
+                guard let server = try? connectedSocket(port: target) else {
                     close(client)
                     continue
                 }
                 for one in [client, server] {
-                    var now: Int32 = 1
-                    setsockopt(one, Int32(IPPROTO_TCP), TCP_NODELAY, &now, socklen_t(MemoryLayout<Int32>.size))
+                    var isOn: Int32 = 1
+                    setsockopt(one, Int32(IPPROTO_TCP), TCP_NODELAY, &isOn, socklen_t(MemoryLayout<Int32>.size))
                 }
                 startThread {
                     Self.pass(from: client, to: server) {
@@ -35,8 +33,6 @@ public struct Relay: Sendable {
             }
         }
     }
-
-    private static func tcpSocket() -> Int32 { socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0) }
 
     private static func pass(from source: Int32, to sink: Int32, _ before: () -> Void) {
         var bytes = [UInt8](repeating: 0, count: 65_536)

@@ -185,7 +185,7 @@ extension TieredCache {
             guard let entry = state.memory.entry(for: key), entry.seenAt <= began else { return false }
             return state.memory.remove(key)
         }
-        if wasKept { await redis?.forget(key, orSuspect: true) }
+        if wasKept { await redis?.forget(key, isKnown: true) }
     }
 
     /// Keeps what the database answered.

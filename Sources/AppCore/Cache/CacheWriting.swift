@@ -55,7 +55,7 @@ extension TieredCache {
     /// There is no row behind `key` any more: what is kept of it goes, in Redis as well, and what is being loaded is kept by nobody.
     public func forget(_ key: String) async {
         let wasKnown = raiseBarrier(for: key, inDoubt: false)
-        await redis?.forget(key, orSuspect: wasKnown)
+        await redis?.forget(key, isKnown: wasKnown)
     }
 
     /// - Returns: whether anything of `key` was here.

@@ -122,7 +122,7 @@ final class RedisTier: Sendable {
     ///
     /// - Parameter isKnown: whether this process has had the row. Of the others, which are without number, half as many are remembered as have
     ///   room: an earlier process may have left one there.
-    func forget(_ key: String, orSuspect isKnown: Bool) async {
+    func forget(_ key: String, isKnown: Bool) async {
         if case .success? = await command(["DEL", RedisArgument(key)], as: .delete, of: key) { return }
         if isKnown || suspects < Self.suspectLimit / 2 { suspect(key) }
     }
