@@ -1,4 +1,4 @@
-/// The one absolute instant by which the caller needs an answer: it covers the queue, the query and its cancellation.
+/// The one absolute instant by which the caller needs an answer: it covers the queue and the query. What is cancelled at it is cancelled afterwards.
 public struct Deadline: Sendable, Hashable, Comparable {
     public var instant: MonotonicInstant
 

@@ -38,7 +38,7 @@ struct Admission {
         // A flood of others leaves the critical class its room.
         case .critical where waitingInClass >= room: return .queueFull
         case .interactive where waiting >= room: return .queueFull
-        // Background work may not fill the queue for those that somebody waits for.
+        // Background work leaves half of the queue to the others.
         case .background where waiting >= room || waitingInClass >= max(1, room / 2): return .queueFull
         case .critical, .interactive, .background: break
         }
@@ -68,7 +68,7 @@ struct Admission {
             return
         }
         if now >= end {
-            // Only `drained` ends it: with few let in, the queue is short now and then while as many come as ever.
+            // Only `drained` ends it: while few are let in the queue is short at times, although as many callers arrive as before.
             if let least, least > target { isOverloaded = true }
             least = wait
             intervalEnd = now + interval

@@ -1,6 +1,6 @@
 import Vitals
 
-/// Somebody who asks for a connection: why, on whose behalf, from where, since when and until when.
+/// One that asks for a connection: why, on whose behalf, from where, since when and until when.
 ///
 /// A class, though a value: it is handed from the queue to the slot and back, and a reference is cheaper to hand on than a hundred bytes.
 final class Caller: Sendable {

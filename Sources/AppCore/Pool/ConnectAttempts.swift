@@ -4,7 +4,7 @@ public import Vitals
 struct ConnectAttempts {
     enum Availability {
         case up
-        /// No connection stands, and the last attempt to connect failed, or has had no answer for `patience`.
+        /// No connection is open, and the last attempt to connect failed, or has had no answer for `patience`.
         case down(cause: String, since: MonotonicInstant)
     }
 
@@ -14,7 +14,7 @@ struct ConnectAttempts {
     private(set) var nextAt: MonotonicInstant?
     private(set) var lastFailure: String?
     private(set) var availability = Availability.up
-    /// How the last attempt ended that did; nil before the first.
+    /// The latest result of an attempt to connect; nil before the first.
     private(set) var newest: NewestConnect?
 
     /// While somebody asks, attempts are no further apart than this, so that a database that is back serves within 100 ms.
@@ -34,20 +34,26 @@ struct ConnectAttempts {
     }
 
     /// - Parameters:
-    ///   - error: what the server or the way to it said; `cause` in full.
-    ///   - standing: whether other connections stand; then the database is not down.
+    ///   - cause: the text of the error.
+    ///   - error: the error itself, where it is one of PostgreSQL's or of the way there.
+    ///   - othersAreOpen: then the database is not down.
     mutating func failed(
-        _ cause: String, _ error: PostgresError? = nil, standing: Bool, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
+        _ cause: String, _ error: PostgresError? = nil, othersAreOpen: Bool, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
     ) {
         failures += 1
         lastFailure = cause
         newest = NewestConnect(at: now, error: error ?? .connectFailed(cause, sqlState: nil), failuresInRow: failures)
         lastFailureAt = now
         nextAt = now + backoff.delay(attempt: failures, using: &generator)
-        if !standing { becomeDown(because: cause, since: now) }
+        if !othersAreOpen { becomeDown(because: cause, since: now) }
     }
 
-    /// An attempt goes on without an answer, and no connection stands.
+    /// No connection is open any more: whether another can be opened is found out at once, however lately an attempt failed.
+    mutating func lastOneWent() {
+        if !isDown { nextAt = nil }
+    }
+
+    /// An attempt goes on without an answer, and no connection is open.
     mutating func unanswered(_ error: PostgresError, since: MonotonicInstant, now: MonotonicInstant) {
         lastFailure = "\(error)"
         newest = NewestConnect(at: now, error: error, failuresInRow: failures + 1, isUnanswered: true)
@@ -78,14 +84,14 @@ struct ConnectAttempts {
     }
 }
 
-/// The attempt to connect that ended last.
+/// The latest result of an attempt to connect.
 public struct NewestConnect: Sendable {
     public var at: MonotonicInstant
-    /// Nil when the connection stands.
+    /// Nil when the connection was opened.
     public var error: PostgresError?
-    /// Attempts that have failed since the last that did not, this one included.
+    /// Failed attempts in a row, this one included.
     public var failuresInRow = 0
-    /// It has not ended: nobody has answered it for longer than an attempt may take.
+    /// It goes on, and has had no answer for so long that it counts as failed.
     public var isUnanswered = false
 
     public init(at: MonotonicInstant, error: PostgresError? = nil, failuresInRow: Int = 0, isUnanswered: Bool = false) {

@@ -3,7 +3,7 @@ import Vitals
 /// The application's way to PostgreSQL: a purpose, a deadline, a connection for as long as a closure runs.
 public struct Database: Sendable {
     public let pool: Pool
-    /// In nanoseconds: what a caller has that says nothing else.
+    /// In nanoseconds: the time of a caller that gives no budget.
     private let deadline: Int64
 
     public init(pool: Pool) {
@@ -13,10 +13,10 @@ public struct Database: Sendable {
 
     /// Runs `body` with a connection of its own.
     ///
-    /// The deadline is the earlier of the task's own (`Deadline.current`) and `budget` from now, by default the pool's; it covers
-    /// the wait, all statements and their cancellation.
+    /// The deadline is the earlier of the task's own (`Deadline.current`) and `budget` from now; without a budget it is the pool's. It covers
+    /// the wait and all statements. One that is under way then is cancelled afterwards, and the caller does not wait for that.
     ///
-    /// - Throws: `PoolError` when there is no connection in time, `PostgresError` from statements, whatever `body` throws.
+    /// - Throws: `PoolError` when there is no connection, `PostgresError` from statements, whatever `body` throws.
     public func withConnection<Result: Sendable>(
         for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line,
         _ body: (inout Lease) async throws -> Result
@@ -35,7 +35,7 @@ public struct Database: Sendable {
 
     /// One statement, without a lease that the caller would see; run again when it was undone because of another transaction.
     ///
-    /// Short reads of concurrent callers share a round trip (`Batcher` says which); all others run on a connection of their own.
+    /// Short reads of concurrent callers share a round trip (`BatchPlan` says which); all others run on a connection of their own.
     public func query(
         _ sql: SQL, for purpose: Purpose, within budget: Duration? = nil, file: StaticString = #fileID, line: UInt = #line
     ) async throws -> Rows {

@@ -8,7 +8,7 @@ public struct Lease: ~Copyable {
     private let meters: PoolMeters
     /// How many savepoints `transaction` has made: each has a name of its own.
     var savepoints = 0
-    /// What was to be rolled back could not be, so nothing may be committed any more.
+    /// A rollback has failed: nothing may be committed any more.
     var isSpoilt = false
     /// By when the caller needs its answer.
     public let deadline: Deadline

@@ -8,7 +8,7 @@ extension Lease {
     /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns and the server has rolled back all the same;
     ///   `PostgresError.unsupported` when a statement of `body` has ended the transaction, as COMMIT and ROLLBACK do.
     public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
-        guard !isSpoilt else { throw PostgresError.notSent("what was to be rolled back before could not be, so nothing is committed on this lease any more") }
+        guard !isSpoilt else { throw PostgresError.notSent("a rollback on this lease has failed before, so that no transaction can begin on it any more") }
         return connection.isInTransaction ? try await savepoint(body) : try await outermost(body)
     }
 
@@ -18,7 +18,7 @@ extension Lease {
         do {
             result = try await body(&self)
         } catch {
-            // The caller learns what went wrong first. If this fails the pool clears the connection.
+            // The caller gets the error of `body`. If ROLLBACK fails, the pool recovers the connection.
             do { try await execute("ROLLBACK") } catch { isSpoilt = true }
             throw error
         }
@@ -44,7 +44,7 @@ extension Lease {
         return result
     }
 
-    /// Never that nothing was done: it may have been a COMMIT.
+    /// Must not say that nothing took effect: the statement may have been a COMMIT.
     private static var endedInside: PostgresError {
         .unsupported("a statement inside the transaction has ended it: whether what was done before is committed is not known here")
     }

@@ -1,15 +1,15 @@
 import Vitals
 
-/// Tells "no connection stands" from "all are busy". In a busy pool at least one is in use.
+/// Tells "no connection is open" from "all are busy". In a busy pool at least one is in use.
 extension PoolState {
-    /// Nil while one stands, and while the first attempt may still be answered.
+    /// Nil while one is open, and while an attempt may still be answered.
     func unavailable(now: MonotonicInstant) -> PoolError? {
         if let error = attempts.unavailable(now: now) { return error }
         guard let (error, since) = silence(now: now) else { return nil }
         return .databaseUnavailable(cause: "\(error)", since: now - since, nextAttemptIn: .zero)
     }
 
-    /// An attempt to connect that has had no answer for long, and since when; nil while it may be answered, and when something stands.
+    /// An attempt to connect that has had no answer for long, and since when; nil while it may be answered, and when a connection is open.
     func silence(now: MonotonicInstant) -> (PostgresError, since: MonotonicInstant)? {
         guard numbers.connecting > 0, total == numbers.connecting, let since = oldest(.connecting) else { return nil }
         return now - since >= ConnectAttempts.patience ? (.connectTimedOut(server, after: now - since), since) : nil
@@ -26,7 +26,7 @@ extension PoolState {
         let since = oldest(.connecting) ?? now
         let cause =
             numbers.connecting > 0
-            ? "\(server) has not answered an attempt to connect for \((now - since).text)" : attempts.lastFailure ?? "no connection stands yet"
+            ? "\(server) has not answered an attempt to connect for \((now - since).text)" : attempts.lastFailure ?? "no connection is open yet"
         return .databaseUnavailable(cause: cause, since: now - since, nextAttemptIn: attempts.untilNext(now))
     }
 

@@ -5,7 +5,7 @@ import Vitals
 
 /// The PostgreSQL connections of this process: who has one, who waits, and the upkeep.
 ///
-/// A caller only ever waits in the line or for its own statement. Connecting and recovering belong to `run()`, retiring to the loop's timers.
+/// A caller only ever waits in the queue or for its own statement. Connections are opened, recovered and retired by `run()` and by the loop's timers.
 public final class Pool: Sendable {
     /// What the lock guards: the state, and the connections and timers that belong to it.
     struct Guarded {
@@ -51,7 +51,7 @@ public final class Pool: Sendable {
     static let sustainedWait = Duration.milliseconds(250)
 
     /// - Parameters:
-    ///   - onPressure: called at each edge, on whichever thread brings it about; must be quick and must not call back.
+    ///   - onPressure: called on whichever thread brings it about; must be quick and must not call back.
     ///   - onEvent: the application's four events; must be quick.
     public init(
         _ configuration: PoolConfiguration, endpoint: PostgresEndpoint, loop: EventLoop, logger: Logging.Logger,
@@ -65,7 +65,7 @@ public final class Pool: Sendable {
         observeEvent = onEvent
         connector = PostgresConnector(
             endpoint: endpoint, applicationName: "healthd", loop: loop,
-            // Cancellations, and the names of as many attempts to connect as are under way at once.
+            // A cancellation for each connection and two more, and the names of four attempts to connect at once.
             calls: BlockingCalls(limit: configuration.max + configuration.reserved + 2 + 4 * endpoint.namesToResolve, loop: loop),
             prepared: configuration.prepared, onNotices: NoticeLog(logger).log)
         batcher = Batcher(loop: loop, connections: configuration.max)
@@ -92,25 +92,32 @@ public final class Pool: Sendable {
         return try await body(&lease)
     }
 
-    /// A connection for the caller: one that stands ready, or the one that comes free when it is first in the line.
+    /// A connection for the caller.
+    ///
+    /// 1. One that is idle, at once. Else the caller is refused, or enters the queue (`PoolState.checkout`).
+    /// 2. A connection that is given back, recovered or newly opened goes to the first in the queue (`passOn`). Whoever enters the queue asks
+    ///    for a new one where the pool may grow; `run` opens it.
+    /// 3. The wait also ends at the caller's deadline (`expireWaiters`), with its cancellation, and when the database turns out to be down
+    ///    (`refuse`).
+    /// 4. A connection that was lost a moment ago is given back, and the caller begins anew, at the end of the queue.
     ///
     /// - Returns: the connection, and since when the caller has it.
     @inline(__always)
     private func checkout(
         _ caller: Caller, asking: MonotonicInstant
     ) async throws(PoolError) -> (PooledConnection, since: MonotonicInstant) {
-        if Task.isCancelled { throw refused(.cancelled, caller, asking) }
+        if Task.isCancelled { throw counted(.cancelled, caller, asking) }
         // A connection leased at once has waited nothing: the clock is not read again.
         var (now, hasWaited) = (asking, false)
         while true {
             let pooled: PooledConnection
-            switch ask(caller, since: asking, now) {
-            case .lease(let ready): pooled = ready
-            case .refuse(let error): throw refused(error, caller, asking)
+            switch leaseOrEnqueue(caller, since: asking, now) {
+            case .lease(let idle): pooled = idle
+            case .refuse(let error): throw counted(error, caller, asking)
             case .wait(let waiter):
                 switch await answer(to: waiter) {
                 case .success(let handed): pooled = handed
-                case .failure(let error): throw refused(error, caller, asking)
+                case .failure(let error): throw counted(error, caller, asking)
                 }
                 (now, hasWaited) = (.now(), true)
             }
@@ -118,19 +125,19 @@ public final class Pool: Sendable {
                 countCheckout(caller, hasWaited: hasWaited, asking: asking, now: now)
                 return (pooled, now)
             }
-            // It broke in the instant before. That costs the caller no error: it asks for another.
             now = .now()
             giveBack(pooled, now)
         }
     }
 
-    /// The same for a batch, which no task waits for: `body` gets the connection at once or when it comes free, or learns why there is none.
+    /// For a batch, which no task waits for: `body` gets the connection at once or when it comes free, or learns why there is none. The batch itself
+    /// finds out that its connection was lost, and counts whom it refuses.
     func checkout(_ caller: Caller, _ body: @escaping @Sendable (Waiter.Answer) -> Void) {
         let now = MonotonicInstant.now()
-        switch ask(caller, since: now, now) {
-        case .lease(let ready):
+        switch leaseOrEnqueue(caller, since: now, now) {
+        case .lease(let idle):
             countCheckout(caller, hasWaited: false, asking: caller.since, now: now)
-            body(.success(ready))
+            body(.success(idle))
         case .refuse(let error): body(.failure(error))
         case .wait(let waiter):
             waiter.whenTold { [self] answer in
@@ -146,30 +153,28 @@ public final class Pool: Sendable {
         case refuse(PoolError)
     }
 
-    /// What the state decides about a newcomer. Whoever is to wait stands in the line, with its timers set, when this returns.
-    private func ask(_ caller: Caller, since: MonotonicInstant, _ now: MonotonicInstant) -> Decision {
-        let (decision, isFirst, wantsConnection) = guarded.withLock { guarded -> (Decision, Bool, Bool) in
+    /// What the state decides about a newcomer. Whoever is to wait is in the queue, with its timers set, when this returns.
+    private func leaseOrEnqueue(_ caller: Caller, since: MonotonicInstant, _ now: MonotonicInstant) -> Decision {
+        let (decision, wantsConnection) = guarded.withLock { guarded -> (Decision, Bool) in
             switch guarded.state.checkout(caller, since: since, now: now) {
-            case .lease(let slot): return (.lease(guarded.pooled(slot)), false, false)
-            case .refuse(let error): return (.refuse(error), false, false)
+            case .lease(let slot): return (.lease(guarded.pooled(slot)), false)
+            case .refuse(let error): return (.refuse(error), false)
             case .wait(let waiter):
                 armQueueTimer(&guarded, caller.deadline)
                 armPressureTimer(&guarded, since: since)
-                return (.wait(waiter), guarded.state.waiting == 1, guarded.state.connectsWanted(now: now) > 0)
+                return (.wait(waiter), guarded.state.connectsWanted(now: now) > 0)
             }
         }
-        if isFirst { observePressure(.firstWaiter) }
         if wantsConnection { addChore.yield(.connect) }
         return decision
     }
 
-    /// What comes of waiting: a connection from `passOn`, the end of its time from `expireWaiters`, a refusal from `refuse`, or its own
-    /// cancellation, by which it leaves the line.
+    /// What comes of waiting. A cancelled caller leaves the queue.
     private func answer(to waiter: Waiter) async -> Waiter.Answer {
         await withTaskCancellationHandler {
             await withCheckedContinuation { waiter.listen($0) }
         } onCancel: {
-            if withQueue({ $0.state.leave(waiter, now: .now()) }) { waiter.tell(.failure(.cancelled)) }
+            if guarded.withLock({ $0.state.leave(waiter, now: .now()) }) { waiter.tell(.failure(.cancelled)) }
         }
     }
 
@@ -178,10 +183,10 @@ public final class Pool: Sendable {
         observeEvent?(.clientCheckout(purpose: caller.purpose.name, waited: now - asking))
     }
 
-    /// Counts a refusal, and tells who has to know.
-    // Not inlined: it is not the usual way.
+    /// Counts a refusal and reports the pressure. While the database is down, the next attempt to connect comes sooner.
+    // Not inlined: it is rare.
     @inline(never) @discardableResult
-    func refused(_ error: PoolError, _ caller: Caller, _ asking: MonotonicInstant) -> PoolError {
+    func counted(_ error: PoolError, _ caller: Caller, _ asking: MonotonicInstant) -> PoolError {
         let now = MonotonicInstant.now()
         switch error {
         case .saturated(_, _, _, let reason):
@@ -223,7 +228,7 @@ public final class Pool: Sendable {
         }
         var suspect: (caller: Caller, age: Duration)?
         passOn(pooled) { [reusable, lost] state in
-            // Asked first: to call it copies the whole state.
+            // The flag first: `suspect` is asked for the few that were reported.
             if state.connections[slot].reportedAsLeak { suspect = state.suspect(slot, now: now) }
             return state.giveBack(slot, reusable: reusable, lost: lost, now: now)
         }
@@ -233,21 +238,10 @@ public final class Pool: Sendable {
         }
     }
 
-    /// For what may take the last waiter out of the queue: tells that it is empty again.
-    func withQueue<Value>(_ body: (inout Guarded) -> sending Value) -> sending Value {
-        let (value, isEmptied) = guarded.withLock { guarded in
-            let hadWaiters = guarded.state.waiting > 0
-            let value = body(&guarded)
-            return (value, hadWaiters && guarded.state.waiting == 0)
-        }
-        if isEmptied { observePressure(.relieved) }
-        return value
-    }
-
     /// Lets the state decide about a connection that has come free, and does it.
-    func passOn(_ pooled: PooledConnection, _ decide: (inout PoolState) -> PoolState.GiveBack) {
+    func passOn(_ pooled: PooledConnection, _ decide: (inout PoolState) -> PoolState.NextStep) {
         let (slot, connection) = (pooled.slot, pooled.connection)
-        let (next, other) = withQueue { guarded in
+        let (next, other) = guarded.withLock { guarded in
             let next = decide(&guarded.state)
             var other: (waiter: Waiter, idle: PooledConnection)?
             switch next {

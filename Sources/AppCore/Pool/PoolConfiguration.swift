@@ -2,7 +2,7 @@ import Vitals
 
 /// The settings of one pool. What production needs by default; every value is checked where it is read.
 public struct PoolConfiguration: Sendable, Hashable {
-    /// Most connections at once, 1 or more. A ceiling, not a target: two busy cores are served by about five.
+    /// Most connections at once, 1 or more. A ceiling, not a target: about five keep two busy cores at work.
     public var max: Int
     /// Connections kept open when nobody needs them, at most `max`; 2 unless `max` is 1.
     public var min: Int
@@ -12,10 +12,11 @@ public struct PoolConfiguration: Sendable, Hashable {
     public var connectTimeout: Duration
     /// What a caller without a deadline of its own gets, for queue and statements together.
     public var deadline: Duration
-    /// A connection is replaced at this age, less up to 10 % drawn for each, so that they do not all end at once; zero is never.
+    /// A connection is replaced at this age, minus a random part of up to a tenth, so that they do not all end at once, and 250 ms for each other
+    /// that would end with it; zero is never.
     public var lifetime: Duration
-    /// Callers that may queue; the next is refused. Background callers may take half of it. Of the critical class as many may queue, however
-    /// full it is. A batch takes one place, whoever rides in it.
+    /// Callers that may queue; the next is refused. Background callers may take half of it. A critical caller is refused only when this many of
+    /// its own class queue. A batch takes one place, whoever rides in it.
     public var waiters: Int
     /// Connections that are opened beyond `max`, for callers of the critical class alone, when all others are in use.
     public var reserved: Int
@@ -43,7 +44,7 @@ public struct PoolConfiguration: Sendable, Hashable {
         self.prepared = prepared
     }
 
-    /// Most connections that background work has at once: three quarters, so that those somebody waits for always find some.
+    /// Most connections that background work has at once: three quarters, so that the rest is left for those that somebody waits for; 1 at least.
     public var backgroundMax: Int { Swift.max(1, max * 3 / 4) }
 
     /// A lease held longer than this is reported as a suspected leak.

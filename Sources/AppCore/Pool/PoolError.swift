@@ -1,26 +1,27 @@
 import Vitals
 
-/// Why there is no connection: the pool is busy, the database is down, or the program stops. Never one in the clothes of another.
+/// Why there is no connection: the pool is busy, the database is down, or the program stops. One is never reported as another.
 public indirect enum PoolError: Error, Sendable {
-    // Indirect: the numbers of a refusal would make every answer that may be one as large as they are.
+    // Indirect: else each result that may hold one would be as large as `saturated`.
 
-    /// All connections are in use and the caller's time, or the queue's room, is up. The database answers.
+    /// Connections are open, and none is to be had for this caller: all its class may have are in use. `reason` says why it does not wait
+    /// any longer, or at all.
     case saturated(PoolPicture, waited: Duration, retryAfter: Duration, reason: ShedReason = .expired)
 
-    /// No connection stands, and none can be opened, or none has been in time. `nextAttemptIn` is zero while an attempt is under way.
+    /// No connection is open, and none can be opened, or none has been in time. `nextAttemptIn` is zero while an attempt is under way.
     case databaseUnavailable(cause: String, since: Duration, nextAttemptIn: Duration)
 
     case shuttingDown
 
-    /// The caller was cancelled while it waited.
+    /// The caller was cancelled before it had a connection: nothing was sent.
     case cancelled
 }
 
-/// Why a caller was turned away although the database answers.
+/// Why a caller was refused although connections are open.
 public enum ShedReason: String, Sendable, CaseIterable {
     /// The queue had no room.
     case queueFull = "queue_full"
-    /// The wait it would have had is longer than the time it has: told at once, not at its deadline.
+    /// After the estimated wait it would have no time left for two mean leases: told at once, not at its deadline.
     case tooLate = "too_late"
     /// The queue has been standing for too long: only those are let in who are served soon.
     case overload
@@ -39,7 +40,7 @@ public enum ShedReason: String, Sendable, CaseIterable {
 
 /// The numbers that explain a refusal.
 public struct PoolPicture: Sendable, Hashable {
-    /// Those that are cleared after a lease among them.
+    /// In use: leased, recovering or retiring.
     public var leased: Int
     public var idle: Int
     public var connecting: Int

@@ -4,7 +4,7 @@ import Vitals
 
 /// Leaving a server that is not the one to use any more: all its connections at once, without the pause between retirements.
 extension Pool {
-    /// A new connection stands: if it leads to another server, those before it go.
+    /// A new connection was opened: if it leads to another server, those before it go.
     func admit(_ slot: PoolState.Slot, _ facts: ServerFacts, _ now: MonotonicInstant) {
         let role = facts.isInRecovery ? "standby" : "primary"
         leaveServer(because: "a new connection leads to another server, a \(role)") { $0.admit(slot, facts.identity, now: now) }

@@ -19,6 +19,10 @@ final class PoolMeters: Sendable {
     static let sqlStateClasses: Set<String> = ["08", "23", "40", "53", "57"]
 
     init() {
+        // The indexes below repeat the order of the cases, by hand: a search in each count would be slow.
+        precondition(PoolAcquireOutcome.allCases.map(\.index) == Array(PoolAcquireOutcome.allCases.indices))
+        precondition(QueryOutcome.allCases.map(\.index) == Array(QueryOutcome.allCases.indices))
+        precondition(SQL.Operation.allCases.map(\.index) == Array(SQL.Operation.allCases.indices))
         acquire = PoolAcquireOutcome.allCases.map { _ in Histogram() }
         query = Self.kinds.map { _ in Histogram() }
     }

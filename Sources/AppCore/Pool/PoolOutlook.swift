@@ -2,9 +2,9 @@ import Vitals
 
 /// What the state of the pool looks like from outside: counts, who is oldest, and what a newcomer would wait.
 extension PoolState {
-    var total: Int { idle.count + numbers.inUse + numbers.connecting }
-    var waiting: Int { line.count }
-    var isEmpty: Bool { total == 0 }
+    var total: Int { open + numbers.connecting }
+    var open: Int { idle.count + numbers.inUse }
+    var waiting: Int { queue.count }
     var isOverloaded: Bool { admission.isOverloaded }
 
     /// What a newcomer would wait; nil when too little is known for a guess.
@@ -14,7 +14,7 @@ extension PoolState {
             estimate.add(leaseOfAge: now.nanoseconds(since: connections[slot].since))
         }
         estimate.add(free: numbers.recovering + numbers.retiring + idle.count)
-        return estimate.wait(behind: line.count(before: workClass), limit: configuration.limit(of: workClass))
+        return estimate.wait(behind: queue.count(upTo: workClass), limit: configuration.limit(of: workClass))
     }
 
     var oldestLease: (caller: Caller, since: MonotonicInstant)? {
@@ -43,7 +43,7 @@ extension PoolState {
     func picture(now: MonotonicInstant) -> PoolPicture {
         let oldest = oldestLease
         return PoolPicture(
-            leased: numbers.inUse, idle: idle.count, connecting: numbers.connecting, waiting: line.count, max: configuration.max,
+            leased: numbers.inUse, idle: idle.count, connecting: numbers.connecting, waiting: queue.count, max: configuration.max,
             oldestLease: oldest.map { now - $0.since }, oldestPurpose: oldest?.caller.purpose.name, lastConnectFailure: attempts.lastFailure)
     }
 }

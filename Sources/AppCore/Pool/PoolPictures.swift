@@ -16,7 +16,7 @@ extension Pool {
         return PoolStatistics(
             max: configuration.max, min: configuration.min, idle: counts.idle, leased: counts.leased, connecting: counts.connecting,
             recovering: counts.recovering, retiring: counts.retiring, waiting: state.waiting, waitingPeak: state.tallies.peakWaiting,
-            oldestWait: state.line.oldestSince.map { now - $0 },
+            oldestWait: state.queue.oldestSince.map { now - $0 },
             oldestLeaseAge: state.oldestLease.map { now - $0.since },
             unavailable: unavailable, newestConnect: state.attempts.newest, busySeconds: state.tallies.busy.seconds, exhaustedSeconds: state.tallies.exhausted.seconds,
             opened: state.tallies.opened, closed: meters.closed.values, leaksSuspected: meters.leaks.value,
@@ -30,7 +30,7 @@ extension Pool {
     public func holders() -> PoolHolders {
         let now = MonotonicInstant.now()
         let (leases, waiters) = guarded.withLock { guarded in
-            (guarded.state.leases.map { ($0.caller, $0.since, guarded.connections[$0.slot]) }, guarded.state.line.waiters.map(\.caller))
+            (guarded.state.leases.map { ($0.caller, $0.since, guarded.connections[$0.slot]) }, guarded.state.queue.waiters.map(\.caller))
         }
         return PoolHolders(
             holders: leases.map { caller, since, connection in

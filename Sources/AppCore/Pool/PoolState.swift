@@ -13,7 +13,7 @@ struct PoolState {
         case connecting
         case idle
         case leased
-        /// A cancelled statement or an open transaction is being cleared. Leads to idle, leased, retiring or empty.
+        /// What a lease left behind is being cleaned up: a statement, a transaction, a changed session. Leads to idle, leased, retiring or empty.
         case recovering
         /// Its lifetime is over: nobody gets it any more, and it is closed when the pause after the one before is over. Leads to empty.
         case retiring
@@ -29,7 +29,7 @@ struct PoolState {
         /// When its lifetime is over; nil before it stands, or without a limit.
         var retireAt: MonotonicInstant?
         var reportedAsLeak = false
-        /// Of a lower number than the present generation: closed as soon as nobody has it.
+        /// The generation it belongs to. If that is lower than the present one, it is closed as soon as nobody has it.
         var generation = 0
     }
 
@@ -39,7 +39,7 @@ struct PoolState {
         case refuse(PoolError)
     }
 
-    enum GiveBack: Equatable {
+    enum NextStep: Equatable {
         case park
         case hand(to: Waiter)
         case recover
@@ -53,10 +53,10 @@ struct PoolState {
     /// Newest last: a busy pool then lives on a few warm connections and lets the rest reach their idle timeout.
     private(set) var idle: [Slot] = []
     private(set) var numbers = PoolNumbers()
-    private(set) var line = WaitingLine()
+    private(set) var queue = WaitQueue()
     private(set) var admission: Admission
     private(set) var attempts = ConnectAttempts()
-    /// Whom it connects to, for people.
+    /// Where it connects to, for messages.
     let server: String
     private var retirements = Retirements()
     private(set) var isShuttingDown = false
@@ -73,7 +73,7 @@ struct PoolState {
 
     // MARK: A caller comes
 
-    /// A connection that stands ready, a place in the line, or a refusal.
+    /// An idle connection, a place in the queue, or a refusal.
     ///
     /// - Parameter since: when it began to ask; nil is now.
     mutating func checkout(_ caller: Caller, since: MonotonicInstant? = nil, now: MonotonicInstant) -> Checkout {
@@ -93,33 +93,33 @@ struct PoolState {
         if let error = unavailable(now: now) { return error }
         let estimate = estimatedWait(of: caller.workClass, now: now)
         let reason = admission.refusal(
-            of: caller.workClass, waiting: line.count, waitingInClass: line.count(of: caller.workClass), estimate: estimate,
+            of: caller.workClass, waiting: queue.count, waitingInClass: queue.count(of: caller.workClass), estimate: estimate,
             lease: tallies.averageHeld.mean ?? .zero, remaining: caller.deadline.remaining(at: now))
         return reason.map { refusal($0, estimate: estimate, waited: .zero, now: now) }
     }
 
     mutating func enqueue(_ caller: Caller, since: MonotonicInstant? = nil, now: MonotonicInstant) -> Waiter {
         advance(to: now)
-        let waiter = line.enter(caller, since: since ?? now)
-        tallies.peakWaiting = max(tallies.peakWaiting, line.count)
+        let waiter = queue.enter(caller, since: since ?? now)
+        tallies.peakWaiting = max(tallies.peakWaiting, queue.count)
         return waiter
     }
 
-    /// Takes a waiter out of the line. False when it has been served or refused already.
+    /// Takes a waiter out of the queue. False when it has been served or refused already.
     mutating func leave(_ waiter: Waiter, now: MonotonicInstant) -> Bool {
         advance(to: now)
-        return line.leave(waiter)
+        return queue.leave(waiter)
     }
 
     /// Takes out all whose deadline has passed. They are to be told why: `refusal`.
     mutating func expire(now: MonotonicInstant) -> [Waiter] {
         advance(to: now)
-        return line.expire(now: now)
+        return queue.expire(now: now)
     }
 
     // MARK: A connection comes free
 
-    mutating func giveBack(_ slot: Slot, reusable: Bool, lost: Bool, now: MonotonicInstant) -> GiveBack {
+    mutating func giveBack(_ slot: Slot, reusable: Bool, lost: Bool, now: MonotonicInstant) -> NextStep {
         precondition(connections[slot].phase == .leased, "connection \(slot) was given back twice")
         advance(to: now)
         // Leases that lost their connection, and those of the critical class, do not count in the mean.
@@ -138,22 +138,22 @@ struct PoolState {
     }
 
     /// The clearing ended: the connection is as good as new, or is to be closed.
-    mutating func recovered(_ slot: Slot, usable: Bool, now: MonotonicInstant) -> GiveBack {
+    mutating func recovered(_ slot: Slot, usable: Bool, now: MonotonicInstant) -> NextStep {
         advance(to: now)
         numbers.recovering -= 1
         if let reason = endOfUse(slot, lost: !usable) { return close(slot, reason) }
         return replaceOrOffer(slot, now: now)
     }
 
-    /// Why nobody gets this connection any more, whatever its age; nil when somebody may.
+    /// Why the connection must be closed, apart from its age; nil when it may stay open.
     private func endOfUse(_ slot: Slot, lost: Bool) -> PoolCloseReason? {
         if isLeftBehind(slot) { return .failover }
         if isShuttingDown { return .shutdown }
         return lost ? .error : nil
     }
 
-    /// It came back as good as new, but maybe old.
-    private mutating func replaceOrOffer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
+    /// The connection is clean. If its lifetime is over it is closed or retires; else it is offered.
+    private mutating func replaceOrOffer(_ slot: Slot, now: MonotonicInstant) -> NextStep {
         guard let end = connections[slot].retireAt, end <= now else { return offer(slot, now: now) }
         if retirements.begin(now: now) { return close(slot, .lifetime) }
         numbers.retiring += 1
@@ -161,7 +161,7 @@ struct PoolState {
         return .retire(at: retirements.wait(slot, end: end, now: now))
     }
 
-    /// Answers the connection to close for its age now, and when to ask again.
+    /// The connection to close for its age now, and when to ask again.
     mutating func retireNext(now: MonotonicInstant) -> Retirements.Next {
         let next = retirements.next(now: now)
         guard let slot = next.slot else { return next }
@@ -171,7 +171,7 @@ struct PoolState {
         return next
     }
 
-    mutating func connected(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
+    mutating func connected(_ slot: Slot, now: MonotonicInstant) -> NextStep {
         advance(to: now)
         attempts.succeeded(now: now)
         tallies.opened += 1
@@ -185,18 +185,18 @@ struct PoolState {
     }
 
     /// To the next who may have it; else to the idle ones.
-    private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> GiveBack {
+    private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> NextStep {
         if let waiter = serve(slot, now: now) { return .hand(to: waiter) }
         // Only background work waits, for its own limit: the queue is not standing.
-        if line.count(before: .interactive) == 0 { admission.drained() }
+        if queue.count(upTo: .interactive) == 0 { admission.drained() }
         enter(.idle, slot, now)
         idle.append(slot)
         return .park
     }
 
-    /// A class may have one connection more now, while a reserved one is idle: the first waiter of that class gets it.
+    /// A class may have one connection more now, while one is idle: the first waiter of that class gets it.
     mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: Waiter)? {
-        guard line.count > 0, let slot = idle.last else { return nil }
+        guard queue.count > 0, let slot = idle.last else { return nil }
         advance(to: now)
         guard let waiter = serve(slot, now: now) else { return nil }
         idle.removeLast()
@@ -205,14 +205,14 @@ struct PoolState {
 
     /// Leases the connection to the next who may have it, the most urgent class first.
     private mutating func serve(_ slot: Slot, now: MonotonicInstant) -> Waiter? {
-        guard line.count > 0 else { return nil }
+        guard queue.count > 0 else { return nil }
         for workClass in WorkClass.allCases where configuration.allows(workClass, numbers) {
-            guard let oldest = line.oldest(of: workClass) else { continue }
+            guard let oldest = queue.oldest(of: workClass) else { continue }
             let newestFirst = admission.isOverloaded
                 && admission.prefersNewest(oldestRemaining: oldest.deadline.remaining(at: now), lease: tallies.averageHeld.mean)
             // Not counting background work: it may wait for its own limit in a pool that is far from full.
-            let longest = line.oldestSince(upTo: .interactive)
-            guard let waiter = line.next(of: workClass, newestFirst: newestFirst) else { continue }
+            let longest = queue.oldestSince(upTo: .interactive)
+            guard let waiter = queue.next(of: workClass, newestFirst: newestFirst) else { continue }
             if let longest { admission.served(whileOldestWaited: now - longest, now: now) }
             lease(slot, waiter.caller, now: now)
             return waiter
@@ -233,22 +233,30 @@ struct PoolState {
         connections[slot].since = now
     }
 
-    private mutating func close(_ slot: Slot, _ reason: PoolCloseReason) -> GiveBack {
+    private mutating func close(_ slot: Slot, _ reason: PoolCloseReason) -> NextStep {
         vacate(slot)
         return .close(reason)
     }
 
-    private mutating func vacate(_ slot: Slot) { connections[slot] = Connection() }
+    private mutating func vacate(idle slots: [Slot]) {
+        idle.removeAll { slots.contains($0) }
+        for slot in slots { vacate(slot) }
+    }
+
+    private mutating func vacate(_ slot: Slot) {
+        connections[slot] = Connection()
+        if open == 0 { attempts.lastOneWent() }
+    }
 
     // MARK: Another server (PoolGeneration)
 
-    /// A connection stands and knows its server; before `connected`. Answers the idle connections to close because it is another one.
+    /// A connection was opened and knows its server; before `connected`. Returns the idle connections to close because it is another one.
     mutating func admit(_ slot: Slot, _ identity: ServerIdentity?, now: MonotonicInstant) -> [Slot] {
         connections[slot].generation = generation.admit(identity, now: now)
         return vacateLeftBehind(now: now)
     }
 
-    /// The lease found its server demoted. Answers the idle connections to close with it; those leased follow when they come back.
+    /// The lease found its server demoted. Returns the idle connections to close with it; those leased follow when they come back.
     mutating func demoted(_ slot: Slot, now: MonotonicInstant) -> [Slot] {
         guard generation.end(connections[slot].generation, now: now) else { return [] }
         return vacateLeftBehind(now: now)
@@ -259,28 +267,33 @@ struct PoolState {
     private mutating func vacateLeftBehind(now: MonotonicInstant) -> [Slot] {
         advance(to: now)
         let closing = idle.filter { isLeftBehind($0) }
-        idle.removeAll { closing.contains($0) }
-        for slot in closing { vacate(slot) }
+        vacate(idle: closing)
         return closing
     }
 
     // MARK: Upkeep
 
-    /// An attempt to connect failed. Answers the waiters to refuse: all of them when no connection stands, none otherwise.
+    /// An attempt to connect failed. Returns the waiters to refuse: all of them when no connection is open, none otherwise.
     mutating func connectFailed(
         _ slot: Slot, cause: String, _ error: PostgresError? = nil, now: MonotonicInstant, using generator: inout some RandomNumberGenerator
     ) -> [Waiter] {
         advance(to: now)
         numbers.connecting -= 1
         connections[slot] = Connection()
-        let standing = total > numbers.connecting
-        attempts.failed(cause, error, standing: standing, now: now, using: &generator)
-        guard !standing else { return [] }
+        attempts.failed(cause, error, othersAreOpen: open > 0, now: now, using: &generator)
+        guard open == 0 else { return [] }
         admission.drained()
-        return line.clear()
+        return queue.clear()
     }
 
-    /// An attempt to connect has had no answer for too long (`silence`): the database is down until a connection stands.
+    /// The attempt ended because the pool ends.
+    mutating func connectAbandoned(_ slot: Slot, now: MonotonicInstant) {
+        advance(to: now)
+        numbers.connecting -= 1
+        connections[slot] = Connection()
+    }
+
+    /// An attempt to connect has had no answer for too long (`silence`): the database is down until a connection is open.
     ///
     /// - Returns: the waiters to refuse; nil when it is not so, or known already.
     mutating func noticeSilence(now: MonotonicInstant) -> [Waiter]? {
@@ -288,7 +301,7 @@ struct PoolState {
         advance(to: now)
         attempts.unanswered(error, since: since, now: now)
         admission.drained()
-        return line.clear()
+        return queue.clear()
     }
 
     /// A caller asks while the database is down.
@@ -298,12 +311,11 @@ struct PoolState {
         numbers.connecting == 0 ? attempts.hasten(now: now) : nil
     }
 
-    /// The server closed a connection that nobody used. False when it is leased after all: its holder will notice.
+    /// The server closed a connection that nobody used. False when it is not idle any more: whoever has it will notice.
     mutating func lostWhileIdle(_ slot: Slot, now: MonotonicInstant) -> Bool {
         guard connections[slot].phase == .idle else { return false }
         advance(to: now)
-        idle.removeAll { $0 == slot }
-        vacate(slot)
+        vacate(idle: [slot])
         return true
     }
 
@@ -333,10 +345,7 @@ struct PoolState {
                 closing.append((slot, .idle))
             }
         }
-        for (slot, _) in closing {
-            idle.removeAll { $0 == slot }
-            vacate(slot)
-        }
+        vacate(idle: closing.map(\.0))
         return closing
     }
 
@@ -351,7 +360,7 @@ struct PoolState {
         return found
     }
 
-    /// No new leases from here on. Answers the idle connections to close and the waiters to refuse.
+    /// No new leases from here on. Returns the idle connections to close and the waiters to refuse.
     mutating func shutDown(now: MonotonicInstant) -> (close: [Slot], refuse: [Waiter]) {
         advance(to: now)
         isShuttingDown = true
@@ -360,16 +369,16 @@ struct PoolState {
         let closing = idle + retiring
         idle.removeAll()
         for slot in closing { vacate(slot) }
-        return (closing, line.clear())
+        return (closing, queue.clear())
     }
 
     // MARK: Time
 
-    mutating func resetPeak() { tallies.peakWaiting = line.count }
+    mutating func resetPeak() { tallies.peakWaiting = queue.count }
 
-    /// Adds up the time since the last change under the counts that held during it. Before every change, and before reading.
+    /// Adds the time since the last change to the tallies. To be called before every change and before reading.
     mutating func advance(to now: MonotonicInstant) {
-        let exhausted = idle.isEmpty && (total >= configuration.max || line.count > 0)
+        let exhausted = idle.isEmpty && (total >= configuration.max || queue.count > 0)
         tallies.advance(to: now, leased: numbers.inUse, exhausted: exhausted)
     }
 }

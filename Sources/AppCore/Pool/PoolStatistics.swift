@@ -13,9 +13,9 @@ public enum PoolAcquireOutcome: String, Sendable, CaseIterable {
     case waited
     /// The deadline passed in the queue.
     case timeout
-    /// The caller left the queue.
+    /// The caller was cancelled, or the pool has ended.
     case cancelled
-    /// Turned away at once: `queue_full`, `too_late` or `overload` (`ShedReason`).
+    /// Refused at once: `queue_full`, `too_late` or `overload` (`ShedReason`).
     case refused
     /// The database is down.
     case unavailable
@@ -25,7 +25,7 @@ public enum QueryOutcome: String, Sendable, CaseIterable {
     case ok, error, timeout, cancelled
 }
 
-/// Who was turned away, and why.
+/// Who was refused, and why.
 public struct ShedKey: Sendable, Hashable {
     public var workClass: WorkClass
     public var reason: ShedReason
@@ -44,16 +44,16 @@ public struct PoolStatistics: Sendable {
     public var idle: Int
     public var leased: Int
     public var connecting: Int
-    /// Being cleared of what a lease left behind.
+    /// A lease left something behind that is being cleaned up.
     public var recovering: Int
-    /// Their lifetime is over, and they wait until it is not too soon after another.
+    /// Past their lifetime; closed 250 ms after another at the earliest.
     public var retiring: Int
     public var waiting: Int
     /// Most waiting at once since the statistics were last read, by whomever.
     public var waitingPeak: Int
     public var oldestWait: Duration?
     public var oldestLeaseAge: Duration?
-    /// Why no connection stands, and since when. Nil while one does, and while the first attempt may still be answered.
+    /// Why no connection is open, and since when. Nil while one is, and while an attempt may still be answered.
     public var unavailable: (cause: String, since: Duration)?
     public var newestConnect: NewestConnect?
     /// Connection-seconds in use; its growth over `max` × elapsed is the exact mean utilisation.
@@ -71,7 +71,7 @@ public struct PoolStatistics: Sendable {
     public var createFailed: HistogramSnapshot
     public var query: [QueryKind: HistogramSnapshot]
     public var queryErrorsBySQLStateClass: [String: Int]
-    /// Callers turned away although the database answers.
+    /// Callers refused although connections are open.
     public var shed: [ShedKey: Int] = [:]
     /// The queue is standing: only those are let in who are served soon, and whoever has no time left for its work is passed over.
     public var isOverloaded = false
@@ -114,16 +114,14 @@ public struct PoolHolders: Sendable {
     public var waiters: [Waiter]
 }
 
-/// The pool's load at an edge, told at once instead of with the next sample.
+/// That callers feel the pool's load: told at once instead of with the next sample.
 public enum PoolPressure: Sendable, Equatable {
-    case firstWaiter
     /// A caller has queued for 250 ms: no longer a passing burst.
     case sustained
+    /// Callers queued until their deadline.
     case queueDeadline
-    /// A caller was turned away at once.
+    /// A caller was refused at once; told for each.
     case refused
-    /// The queue is empty again.
-    case relieved
 }
 
 /// What the application listens to, under the names it knows from its former pool.

@@ -4,7 +4,7 @@ import Vitals
 struct PoolTallies {
     /// Connection-seconds in use; the difference over `max` times the elapsed time is the mean utilisation.
     var busy: Duration { .nanoseconds(busyNanoseconds) }
-    /// Time during which no connection was free.
+    /// Time during which no connection was idle, and the pool was full or a caller waited.
     var exhausted: Duration { .nanoseconds(exhaustedNanoseconds) }
     private var busyNanoseconds: Int64 = 0
     private var exhaustedNanoseconds: Int64 = 0

@@ -10,12 +10,12 @@ extension Pool {
 
     private func expireWaiters() {
         let now = MonotonicInstant.now()
-        let refused = withQueue { guarded -> [(Waiter, PoolError)] in
+        let refused = guarded.withLock { guarded -> [(Waiter, PoolError)] in
             guard guarded.queueTimer.ran(now: now) else { return [] }
             // The picture is taken before they leave: it shows the queue they stood in.
             let before = guarded.state
             let expired = guarded.state.expire(now: now)
-            if let next = guarded.state.line.earliestDeadline { armQueueTimer(&guarded, next) }
+            if let next = guarded.state.queue.earliestDeadline { armQueueTimer(&guarded, next) }
             return expired.map { waiter in
                 let estimate = before.estimatedWait(of: waiter.caller.workClass, now: now)
                 return (waiter, before.refusal(.expired, estimate: estimate, waited: now - waiter.since, now: now))
@@ -51,7 +51,7 @@ extension Pool {
         let now = MonotonicInstant.now()
         let sustained = guarded.withLock { guarded in
             guarded.pressureTimerArmed = false
-            guard let oldest = guarded.state.line.oldestSince else { return false }
+            guard let oldest = guarded.state.queue.oldestSince else { return false }
             if now - oldest >= Self.sustainedWait { return true }
             armPressureTimer(&guarded, since: oldest)
             return false

@@ -2,9 +2,10 @@ import Logging
 import Synchronization
 import Vitals
 
-/// What belongs to the pool and to no caller: connecting, recovering, retiring, the end.
+/// What belongs to the pool and to no caller: connecting, recovering, looking around each second, the end. Connections whose lifetime is over
+/// between two looks go by the timers of PoolTimers.swift.
 extension Pool {
-    /// Opens, recovers and retires connections until cancelled; then refuses newcomers. A lease that is still out goes on to its end, and
+    /// Opens and recovers connections, and looks around each second, until cancelled; then refuses newcomers. A lease that is still out goes on to its end, and
     /// its connection is closed when it comes back.
     public func run() async {
         await withDiscardingTaskGroup { group in
@@ -47,7 +48,9 @@ extension Pool {
             passOn(PooledConnection(slot: slot, connection: connection)) { $0.connected(slot, now: .now()) }
             connection.whenLostWhileIdle { [self] in lostWhileIdle(slot, $0) }
         } catch {
-            if !Task.isCancelled { meters.createFailed.record(.now() - started) }
+            // The pool ends: that is no failure, and `shutDown` tells those who wait.
+            guard !Task.isCancelled else { return guarded.withLock { $0.state.connectAbandoned(slot, now: .now()) } }
+            meters.createFailed.record(.now() - started)
             connectFailed(slot, error)
         }
         // Success may leave others waiting. After a failure nothing is opened before the time of the next attempt, for which a timer is set.
@@ -58,7 +61,7 @@ extension Pool {
         let now = MonotonicInstant.now()
         // Not the system's generator: it is empty, and the thread sanitizer goes wild over the address of nothing.
         var generator = SplitMix64(seed: .random(in: 0 ... .max))
-        let (refused, unavailable, isNew, next) = withQueue { guarded in
+        let (refused, unavailable, isNew, next) = guarded.withLock { guarded in
             let wasDown = guarded.state.attempts.isDown
             let refused = guarded.state.connectFailed(slot, cause: "\(error)", error as? PostgresError, now: now, using: &generator)
             let attempts = guarded.state.attempts
@@ -69,10 +72,10 @@ extension Pool {
         if let next { connect(at: next) }
     }
 
-    /// No connection stands, and an attempt has had no answer for so long that nobody is to wait for it.
+    /// No connection is open, and an attempt has had no answer for so long that nobody is to wait for it.
     private func noticeSilence() {
         let now = MonotonicInstant.now()
-        let (refused, error) = withQueue { guarded -> ([Waiter], PoolError?) in
+        let (refused, error) = guarded.withLock { guarded -> ([Waiter], PoolError?) in
             guard let refused = guarded.state.noticeSilence(now: now) else { return ([], nil) }
             return (refused, guarded.state.attempts.unavailable(now: now))
         }

@@ -24,7 +24,7 @@ public enum WorkClass: String, Sendable, CaseIterable, Comparable {
     case critical
     /// Somebody waits for the answer.
     case interactive
-    /// Nobody waits: agent tasks, refreshes. Never gets all connections.
+    /// Nobody waits: agent tasks, refreshes. Gets three quarters of the connections at most.
     case background
 
     var index: Int {

@@ -1,10 +1,10 @@
 import Vitals
 
-/// What a newcomer would wait: until as many leases have ended as callers come before it.
+/// What a newcomer would wait: until the leases have ended that serve the callers before it, and one more for itself.
 ///
 /// A connection comes free once in a mean lease. A lease that is older than the mean counts with its age: one that is stuck counts for little.
 ///
-/// In nanoseconds throughout: it is made under the pool's lock, for everybody who queues.
+/// In nanoseconds throughout: it is made under the pool's lock, for each caller that queues.
 struct WaitEstimate {
     /// Of a mean lease.
     private let typical: Double
@@ -23,7 +23,7 @@ struct WaitEstimate {
         endsPerNanosecond += 1 / max(typical, Double(age))
     }
 
-    /// Connections that are about to serve.
+    /// Connections that no lease holds: idle, recovering, retiring. The last never serve again; another is opened in their place.
     mutating func add(free count: Int) {
         connections += count
         endsPerNanosecond += Double(count) / typical
@@ -32,11 +32,11 @@ struct WaitEstimate {
     /// - Parameters:
     ///   - callers: those that are served before.
     ///   - limit: connections that the newcomer's class may have; what comes free beyond is for others.
-    /// - Returns: nil while no connection stands.
+    /// - Returns: nil while no connection is open.
     func wait(behind callers: Int, limit: Int) -> Duration? {
         guard endsPerNanosecond > 0 else { return nil }
         let share = min(1, Double(limit) / Double(connections))
-        // A century at most: the clock of an `Int64` goes on for three.
+        // At most 95 years, so that the sum with any instant fits an `Int64`.
         return .nanoseconds(Int64(min(3e18, Double(callers + 1) / (endsPerNanosecond * share))))
     }
 }

@@ -1,15 +1,13 @@
 import Synchronization
 import Vitals
 
-/// Somebody who stands in the line, until it is told once: that it has a connection, or why it gets none.
-///
-/// What it is told may come before it listens.
+/// A caller in the queue. It is told once: that it has a connection, or why it gets none; maybe before it listens.
 final class Waiter: Sendable {
     typealias Answer = Result<PooledConnection, PoolError>
     typealias Continuation = CheckedContinuation<Answer, Never>
 
     private enum State {
-        case silent
+        case nobodyListens
         case task(Continuation)
         case batch(@Sendable (Answer) -> Void)
         case told(Answer)
@@ -19,10 +17,10 @@ final class Waiter: Sendable {
     /// Since when it asks for a connection; its caller may have tried otherwise before.
     let since: MonotonicInstant
     /// Where it stands.
-    let position: WaitingLine.Position
-    private let state = Mutex(State.silent)
+    let position: WaitQueue.Position
+    private let state = Mutex(State.nobodyListens)
 
-    init(_ caller: Caller, since: MonotonicInstant, at position: WaitingLine.Position) {
+    init(_ caller: Caller, since: MonotonicInstant, at position: WaitQueue.Position) {
         self.caller = caller
         self.since = since
         self.position = position
@@ -36,7 +34,7 @@ final class Waiter: Sendable {
         switch listener {
         case .task(let task): task.resume(returning: answer)
         case .batch(let body): body(answer)
-        case .silent, .told: break
+        case .nobodyListens, .told: break
         }
     }
 

@@ -10,7 +10,7 @@ public import Vitals
 public final class DedicatedConnection: Sendable {
     private struct State {
         var connection: PostgresConnection?
-        /// How the last attempt to connect ended that did.
+        /// The latest result of an attempt to connect.
         var newest: NewestConnect?
         /// When each of those under way began: to have a connection for a query, and to prove one, may go on at the same time.
         var attempts: [Int: MonotonicInstant] = [:]

@@ -1,7 +1,7 @@
 import Synchronization
 import Vitals
 
-/// Drives PQconnectPoll from the loop until the connection stands, has failed, or is held up by a host that does not answer.
+/// Drives PQconnectPoll from the loop until the connection is open, has failed, or is held up by a host that does not answer.
 final class Handshake: EventHandler {
     enum Outcome: Sendable {
         case established(LibpqConnection)

@@ -2,7 +2,7 @@ import Vitals
 
 /// What went wrong with a statement or a connection; a case per different reaction.
 public enum PostgresError: Error, Sendable {
-    /// The server refused the statement; the connection goes on.
+    /// The server refused the statement. The connection goes on, unless the server goes away (`SQLState`).
     case server(ServerError)
 
     /// The connection could not be opened. Another attempt may succeed.
@@ -11,10 +11,10 @@ public enum PostgresError: Error, Sendable {
     /// The connection could not be opened in time: whom was asked, and for how long. Another attempt may succeed.
     case connectTimedOut(String, after: Duration)
 
-    /// The connection broke while in use: whether the statement took effect is unknown.
+    /// The connection broke. Whether the statement took effect is unknown, if it was sent at all.
     case connectionLost(String)
 
-    /// No answer by the deadline; the statement is being cancelled on the server.
+    /// No answer by the deadline. The statement is cancelled on the server, if it was sent at all.
     case deadlineExceeded(after: Duration)
 
     /// The caller was cancelled: the statement was not sent, or is being cancelled on the server.

@@ -5,11 +5,12 @@
 /// - makes something TEMP or TEMPORARY, or names `pg_temp`;
 /// - names one of PostgreSQL's own functions that leave something in the session (`functions`). `set_config` with the word `true` at its
 ///   end is none: what it sets ends with its transaction;
-/// - was given up before it was answered, unless it began as SELECT, INSERT, UPDATE, DELETE, VALUES, TABLE or WITH.
+/// - was given up before it was answered, unless it began as SELECT, INSERT, UPDATE, DELETE, VALUES, TABLE, WITH, BEGIN, COMMIT, ROLLBACK or
+///   SAVEPOINT.
 ///
 /// A connection is replaced after what DISCARD ALL leaves as it is: LOAD, and the functions of `lastingFunctions`.
 ///
-/// Not seen is what a function, trigger, rule or default of one's own does, nor a statement that is a value: the caller says so with
+/// Not seen is what a function, trigger, rule or default of one's own does, nor SQL that is passed to a function as a string: the caller says so with
 /// `Lease.changesSession()`. Rather once too often than once too little: an error here costs the pool two round trips, nobody an answer.
 ///
 /// Source: PostgreSQL 15, chapters 9 and 55.7 (CommandComplete), DISCARD, and `src/include/tcop/cmdtaglist.h`.

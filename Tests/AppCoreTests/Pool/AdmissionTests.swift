@@ -113,8 +113,8 @@ struct AdmissionTests {
         let slot = take(&state, at: at(0)) ?? -1
         let order: [WorkClass] = [.background, .interactive, .critical, .background, .interactive, .critical]
         let ids = order.enumerated().map { state.enqueue(caller($1, at: at($0)), now: at($0)) }
-        let served = (0..<6).map { step -> PoolState.GiveBack in state.giveBack(slot, reusable: true, lost: false, now: at(10 + step)) }
-        #expect(served == [2, 5, 1, 4, 0, 3].map { PoolState.GiveBack.hand(to: ids[$0]) })
+        let served = (0..<6).map { step -> PoolState.NextStep in state.giveBack(slot, reusable: true, lost: false, now: at(10 + step)) }
+        #expect(served == [2, 5, 1, 4, 0, 3].map { PoolState.NextStep.hand(to: ids[$0]) })
     }
 
     @Test func `background work leaves a quarter to those somebody waits for`() {

@@ -354,6 +354,22 @@ struct BatcherTests {
         }
     }
 
+    @Test(arguments: [false, true])
+    func `a rider that is cancelled after its statement was sent is not told that nothing was sent`(isSent: Bool) async throws {
+        let seat = Seat()
+        let outcome = await withCheckedContinuation { continuation in
+            #expect(seat.take(continuation))
+            if isSent { #expect(seat.send()) }
+            seat.cancel()
+            #expect(!seat.send(), "nobody waits for it any more")
+        }
+        guard case .failure(let error) = outcome else {
+            Issue.record("\(outcome)")
+            return
+        }
+        #expect(mayHaveTakenEffect(error) == isSent, "\(error)")
+    }
+
     @Test(arguments: Place.allCases)
     func `P13: a plan that a change of the table made stale heals for riders`(place: Place) async throws {
         let server = try await TestPostgres.start()

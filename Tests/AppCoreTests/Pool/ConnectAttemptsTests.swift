@@ -23,7 +23,7 @@ struct ConnectAttemptsTests {
         for (share, pause) in [(1.0, Duration.milliseconds(ceiling)), (0.5, .milliseconds(ceiling) / 2), (0.25, .milliseconds(ceiling) / 4)] {
             var attempts = ConnectAttempts()
             var generator = Share(share: share)
-            for _ in 0..<failure { attempts.failed("refused", standing: false, now: start, using: &generator) }
+            for _ in 0..<failure { attempts.failed("refused", othersAreOpen: false, now: start, using: &generator) }
             #expect(attempts.nextAt == start + pause)
             #expect(attempts.untilNext(at(0)) == pause)
             #expect(attempts.untilNext(start + pause + .milliseconds(1)) == .zero)
@@ -39,7 +39,7 @@ struct ConnectAttemptsTests {
     func `P3: who asks brings the next attempt forward to 50 ms after the last, or to now`(asks: Int, next: Int?) {
         var attempts = ConnectAttempts()
         var generator = Share(share: 1)
-        for _ in 0..<4 { attempts.failed("refused", standing: false, now: start, using: &generator) }
+        for _ in 0..<4 { attempts.failed("refused", othersAreOpen: false, now: start, using: &generator) }
         let sooner = attempts.hasten(now: at(asks))
         #expect(sooner == next.map(at))
         #expect(attempts.nextAt == at(next ?? 400))
@@ -48,8 +48,8 @@ struct ConnectAttemptsTests {
     @Test func `P3: the error says why, since when, and when it is tried again; a success ends it all`() {
         var attempts = ConnectAttempts()
         var generator = Share(share: 1)
-        attempts.failed("refused", standing: false, now: at(0), using: &generator)
-        attempts.failed("starting up", standing: false, now: at(60), using: &generator)
+        attempts.failed("refused", othersAreOpen: false, now: at(0), using: &generator)
+        attempts.failed("starting up", othersAreOpen: false, now: at(60), using: &generator)
         guard case .databaseUnavailable("starting up", let since, let next) = attempts.unavailable(now: at(100)) else {
             Issue.record("told: \(String(describing: attempts.unavailable(now: at(100))))")
             return
@@ -60,14 +60,14 @@ struct ConnectAttemptsTests {
         #expect(!attempts.isDown && attempts.nextAt == nil && attempts.lastFailure == nil)
         #expect(attempts.unavailable(now: at(200)) == nil)
         // And the pauses begin anew.
-        attempts.failed("refused", standing: false, now: at(300), using: &generator)
+        attempts.failed("refused", othersAreOpen: false, now: at(300), using: &generator)
         #expect(attempts.nextAt == at(350))
     }
 
     @Test func `P3: beside a connection that stands the database is not down, and nobody hastens`() {
         var attempts = ConnectAttempts()
         var generator = Share(share: 1)
-        for _ in 0..<4 { attempts.failed("too many clients", standing: true, now: start, using: &generator) }
+        for _ in 0..<4 { attempts.failed("too many clients", othersAreOpen: true, now: start, using: &generator) }
         #expect(!attempts.isDown && attempts.unavailable(now: at(1)) == nil)
         #expect(attempts.hasten(now: at(1)) == nil)
         #expect(attempts.nextAt == at(400))

@@ -79,22 +79,22 @@ struct FairnessTests {
     @Test func `P5: to leave the line costs the same with ten and with ten thousand in it`() {
         func cost(waiting: Int) -> Duration {
             var generator = SplitMix64(seed: 5)
-            var line = WaitingLine()
+            var queue = WaitQueue()
             func newcomer() -> Waiter {
                 let now = MonotonicInstant(nanoseconds: 1)
-                return line.enter(
+                return queue.enter(
                     Caller(purpose: "test", site: CallSite(file: #fileID, line: 1), since: now, deadline: Deadline(now + .seconds(1))), since: now)
             }
             var ids = (0..<waiting).map { _ in newcomer() }
             let began = MonotonicInstant.now()
             for _ in 0..<20_000 {
                 let index = generator.index(below: ids.count)
-                let left = line.leave(ids[index])
+                let left = queue.leave(ids[index])
                 #expect(left)
                 ids[index] = newcomer()
             }
             let took = MonotonicInstant.now() - began
-            #expect(line.count == waiting)
+            #expect(queue.count == waiting)
             return took
         }
         // Caches alone make a difference; a search through the line would make one of several hundred.

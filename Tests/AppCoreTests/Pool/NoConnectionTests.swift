@@ -4,7 +4,7 @@ import Vitals
 
 @testable import AppCore
 
-/// What is told when no connection stands: that there is none, and never that the pool is busy.
+/// What is told when no connection is open: that there is none, and never that the pool is busy.
 @Suite("No connection")
 struct NoConnectionTests {
     private let start = MonotonicInstant(nanoseconds: 1_000_000_000)
@@ -49,6 +49,35 @@ struct NoConnectionTests {
         #expect(state.connectsDue(now: at(1_600)).isEmpty)
         #expect(state.connected(0, now: at(1_700)) == .park)
         #expect(state.unavailable(now: at(1_700)) == nil)
+    }
+
+    @Test("D5: when the last connection goes another is tried at once, however lately an attempt beside it failed")
+    func lastOneGoesAfterAFailure() throws {
+        var state = state()
+        var generator = SplitMix64(seed: 1)
+        let first = state.enqueue(caller(at: 0), now: at(0))
+        #expect(state.connectsDue(now: at(0)) == [0])
+        #expect(state.connected(0, now: at(1)) == .hand(to: first))
+        let second = state.enqueue(caller(at: 10), now: at(10))
+        for _ in 0..<8 {
+            let next = state.attempts.nextAt ?? at(10)
+            #expect(state.connectsDue(now: next) == [1])
+            #expect(state.connectFailed(1, cause: "too many clients", now: next, using: &generator) == [])
+        }
+        let next = try #require(state.attempts.nextAt)
+        #expect(state.connectsDue(now: next - .milliseconds(500)) == [])
+        #expect(state.giveBack(0, reusable: false, lost: true, now: next - .milliseconds(500)) == .close(.error))
+        #expect(state.connectsDue(now: next - .milliseconds(500)) == [0])
+        #expect(state.connectFailed(0, cause: "refused", now: next - .milliseconds(499), using: &generator) == [second], "then all are told")
+    }
+
+    @Test func `an attempt that ends because the pool ends refuses nobody: the end does, by its own name`() {
+        var state = state()
+        let waiter = state.enqueue(caller(at: 0), now: at(0))
+        #expect(state.connectsDue(now: at(0)) == [0])
+        state.connectAbandoned(0, now: at(1))
+        #expect(state.total == 0 && state.unavailable(now: at(1)) == nil)
+        #expect(state.shutDown(now: at(2)).refuse == [waiter])
     }
 
     @Test("D5: it is told as soon as the last connection goes, if an attempt has had no answer for a second then")

@@ -42,7 +42,7 @@ struct PoolLifeTests {
         var served = 0
         while let next = events.min() {
             events.removeAll { $0 == next }
-            let decision: PoolState.GiveBack
+            let decision: PoolState.NextStep
             switch next.kind {
             case .leaseEnds:
                 served += 1

@@ -242,7 +242,7 @@ extension Pool {
                     found.append("slot \(slot) is \(state.connections[slot].phase), its connection is \(stands ? "not there" : "there")")
                 }
             }
-            if state.line.waiters.count != state.waiting { found.append("\(state.waiting) counted as waiting, \(state.line.waiters.count) wait") }
+            if state.queue.waiters.count != state.waiting { found.append("\(state.waiting) counted as waiting, \(state.queue.waiters.count) wait") }
             return found
         }
     }

@@ -183,7 +183,7 @@ struct PoolStateTests {
         #expect(state.recovered(0, usable: true, now: at(4)) == .hand(to: id))
         #expect(state.giveBack(0, reusable: false, lost: false, now: at(5)) == .recover)
         #expect(state.recovered(0, usable: false, now: at(6)) == .close(.error))
-        #expect(state.isEmpty)
+        #expect(state.total == 0)
     }
 
     @Test func `losing an idle connection twice or while leased changes nothing`() {
@@ -217,7 +217,7 @@ struct PoolStateTests {
         #expect(leased(checkout(&state, at: at(10_002))) == nil)
         #expect(state.retireNext(now: at(10_249)) == .init(slot: nil, again: at(10_250)))
         #expect(state.retireNext(now: at(10_250)) == .init(slot: 1, again: nil))
-        #expect(state.isEmpty)
+        #expect(state.total == 0)
     }
 
     @Test func `of those that wait for their turn the one that was due first goes first, and all of them when the pool ends`() throws {
@@ -247,7 +247,7 @@ struct PoolStateTests {
             return
         }
         #expect(state.giveBack(1, reusable: true, lost: false, now: at(4)) == .close(.shutdown))
-        #expect(state.isEmpty)
+        #expect(state.total == 0)
     }
 
     @Test func `busy time is exact between samples`() {
@@ -298,7 +298,7 @@ struct PoolStateTests {
         var recovering: Set<Int> = []
         var connecting: Set<Int> = []
         var waiting: Set<Waiter> = []
-        func apply(_ next: PoolState.GiveBack, _ slot: Int) {
+        func apply(_ next: PoolState.NextStep, _ slot: Int) {
             switch next {
             case .hand(let id):
                 #expect(waiting.remove(id) != nil, "served a waiter that does not wait")

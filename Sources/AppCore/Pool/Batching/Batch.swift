@@ -7,7 +7,7 @@ final class Batch: Sendable {
     enum Outcome: Sendable {
         case rows(Rows)
         case failure(any Error)
-        /// Its statement did not take effect, through no fault of its own: it runs again, on a connection of its own.
+        /// Its statement did not take effect, through no fault of its own, or was not sent: it is to run on a connection of its own.
         case alone
     }
 
@@ -42,7 +42,8 @@ final class Batch: Sendable {
     /// Tells every caller how it ended.
     ///
     /// All statements are one implicit transaction, and nobody is told before it has ended: after an error none has taken effect.
-    /// The one that failed gets its error, unless it is our own cancellation; all others run again.
+    /// The one that failed gets its error, and all others run again; all run again when it was our own cancellation, a stale plan, or the server
+    /// went away. An error that is not the server's is everybody's.
     ///
     /// - Returns: whether the connection may be given back now; else when the cancellation has returned.
     func answered(_ answer: Operation.Answer, now: MonotonicInstant, meters: PoolMeters) -> Bool {
@@ -58,7 +59,7 @@ final class Batch: Sendable {
 
     /// The server has not got it: everybody runs alone.
     ///
-    /// - Returns: as `answered`: false while a cancellation is under way, which a thread held up on its way to send may meet.
+    /// - Returns: as `answered`: false while a cancellation is under way, which happens when this thread was held up after it had set the timer for `stall`.
     func wasNotSent() -> Bool {
         let mayGiveBack = state.withLock { state in
             state.isAnswered = true
@@ -85,7 +86,7 @@ final class Batch: Sendable {
 
     static func outcome(_ index: Int, _ answer: Operation.Answer, wasCancelled: Bool) -> Outcome {
         guard let error = answer.error else { return .rows(answer.rows[index]) }
-        // What is not the server's answer to a statement leaves open whether the transaction ended well.
+        // Without the server's answer nobody knows whether the transaction took effect.
         guard case .server(let server) = error else { return .failure(error) }
         let ours = wasCancelled && server.sqlState == "57014"
         if ours || server.meaning == .away || server.meaning == .stalePlan { return .alone }

@@ -1,6 +1,6 @@
 /// How many batches may be under way, and who leaves when.
 ///
-/// With one alone, client and server would take turns: each sleeps while the other works, and to wake it takes as long as some statements.
+/// With one alone, client and server would take turns: each sleeps while the other works, and waking up takes as long as running several statements.
 /// With two, one batch is worked on while the other is sent or answered.
 struct BatchLanes {
     /// Fewer are not worth a round trip of their own while another batch is under way.

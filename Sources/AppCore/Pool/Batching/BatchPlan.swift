@@ -8,7 +8,8 @@ struct BatchPlan {
     /// What is known of one text.
     private struct Text {
         let isPlainRead: Bool
-        /// Seconds, near the least of late. In a batch: the batch's time over its statements.
+        /// Estimated seconds: falls at once to a shorter run, rises by an eighth of the difference with a longer one in a batch, which counts as
+        /// the batch's time over its statements.
         var takes: Double
         /// Quick runs on a connection of its own that are due before it may ride again.
         var probation = 0
@@ -52,8 +53,7 @@ struct BatchPlan {
         count -= leaving
     }
 
-    /// A statement ran on a connection of its own. That only ever shows that it is quicker than thought: a busy machine adds to a
-    /// duration, and nothing takes from it.
+    /// A statement ran on a connection of its own. That only ever lowers the estimate: load makes a run longer, never shorter.
     mutating func ranAlone(_ text: String, _ seconds: Double) {
         guard let index = known.index(forKey: text) else {
             if known.count >= Self.texts { forgetLeastUsed() }
@@ -100,7 +100,7 @@ struct BatchPlan {
     }
 
     /// Whether a text only reads: it begins with SELECT, VALUES or TABLE, locks no rows, and writes, waits or keeps no session state
-    /// by a function of PostgreSQL's own. Words in literals and remarks count, too: such a read runs alone, which is safe.
+    /// by a function of PostgreSQL's own. Words in literals and comments count, too: such a read runs alone, which is safe.
     static func isPlainRead(_ text: String) -> Bool {
         let words = text.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_") }
         guard let first = words.first, ["select", "values", "table"].contains(first), SessionChange.named(in: text) == .none else { return false }

@@ -3,11 +3,11 @@ import Vitals
 
 /// Gathers single statements of concurrent callers and sends them together: one round trip, one lease, one Sync for all.
 ///
-/// A statement asked for on a thread of the loop leaves at the end of that thread's turn, with what is gathered until then on any; elsewhere
-/// it leaves at once when no batch is under way, and with the next one otherwise (`BatchLanes`). Each batch is a lease of its own and queues
-/// like everybody else, so whoever waits for a connection gets it in order; what comes while it queues rides with it.
+/// While a batch is under way, statements are gathered until there are enough for the second one, or it returns (`BatchLanes`). When none is,
+/// the first leaves at once; asked for on a thread of the loop, it leaves at the end of that thread's turn, with all that is gathered until
+/// then. Each batch is a lease of its own and queues like any caller; what comes while it queues rides with it.
 final class Batcher: Sendable {
-    /// How far the batch is that takes up whoever comes now.
+    /// What is planned for the batch that is being gathered.
     private enum Departure {
         /// Nothing is planned: it leaves when there are enough, or with the return of another.
         case waiting
@@ -58,7 +58,7 @@ final class Batcher: Sendable {
 
     /// Runs a statement together with others.
     ///
-    /// - Returns: how it ended; `alone` when it is not for a batch, and nothing was sent.
+    /// - Returns: how it ended; `alone` when the caller is to run it on a connection of its own.
     func ride(_ sql: SQL, _ caller: Caller, of pool: Pool) async -> Batch.Outcome {
         // A critical caller does not wait for others, and a background caller must not delay interactive ones. A statement that libpq would
         // refuse must not fail the batch.
@@ -77,7 +77,7 @@ final class Batcher: Sendable {
                 }
             }
         } onCancel: {
-            seat.tell(.failure(PoolError.cancelled))
+            seat.cancel()
         }
     }
 
@@ -133,13 +133,13 @@ final class Batcher: Sendable {
                 let isLate = rider.caller.deadline.hasPassed(at: now)
                 // Whoever has time left asks for itself. Who has left already is not counted again.
                 let isTold = rider.seat.tell(isLate ? .failure(error) : .alone)
-                if isLate, isTold { pool.refused(error, rider.caller, rider.caller.since) }
+                if isLate, isTold { pool.counted(error, rider.caller, rider.caller.since) }
             }
         case .success(let pooled):
             // Callers that have left, or whose time is up, are not sent. The latter go alone, and are refused there.
             let present = riders.filter { rider in
                 if rider.caller.deadline.hasPassed(at: now) { rider.seat.tell(.alone) }
-                return rider.seat.isTaken
+                return rider.seat.send()
             }
             if present.isEmpty {
                 pool.end(pooled, purpose: purpose, since: now)

@@ -6,6 +6,8 @@ final class Seat: Sendable {
     private enum State {
         case empty
         case taken(CheckedContinuation<Batch.Outcome, Never>)
+        /// Its statement is on its way to the server.
+        case sent(CheckedContinuation<Batch.Outcome, Never>)
         case left
     }
 
@@ -20,8 +22,22 @@ final class Seat: Sendable {
         }
     }
 
-    /// Whether there is still somebody to tell.
-    var isTaken: Bool { state.withLock { if case .taken = $0 { true } else { false } } }
+    /// Its statement is about to be sent.
+    ///
+    /// - Returns: false when nobody waits for it any more: it is not to be sent.
+    func send() -> Bool {
+        state.withLock { state in
+            guard case .taken(let continuation) = state else { return false }
+            state = .sent(continuation)
+            return true
+        }
+    }
+
+    /// The caller is cancelled. Once its statement is on its way, nobody knows whether it takes effect.
+    func cancel() {
+        let isSent = state.withLock { if case .sent = $0 { true } else { false } }
+        tell(.failure(isSent ? PostgresError.cancelled : PoolError.cancelled))
+    }
 
     /// - Returns: whether this was what the caller got.
     @discardableResult
@@ -30,8 +46,11 @@ final class Seat: Sendable {
             defer { state = .left }
             return state
         }
-        guard case .taken(let continuation) = before else { return false }
-        continuation.resume(returning: outcome)
-        return true
+        switch before {
+        case .empty, .left: return false
+        case .taken(let continuation), .sent(let continuation):
+            continuation.resume(returning: outcome)
+            return true
+        }
     }
 }

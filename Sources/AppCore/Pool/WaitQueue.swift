@@ -2,8 +2,8 @@ import DequeModule
 import Vitals
 
 /// The callers that wait, by class and in order of arrival. To enter, to leave and to be served cost the same however many wait.
-struct WaitingLine {
-    /// Where somebody stands. Places are used again; the serial number tells who had it when.
+struct WaitQueue {
+    /// An index into `places`, which are used again; the serial number tells their waiters apart.
     struct Position: Hashable, Sendable {
         let place: Int
         fileprivate let serial: Int
@@ -30,8 +30,8 @@ struct WaitingLine {
 
     func count(of workClass: WorkClass) -> Int { counts[workClass.index] }
 
-    /// Those that are served before a newcomer of this class.
-    func count(before workClass: WorkClass) -> Int {
+    /// Those of this class and the more urgent ones: they are served before a newcomer of this class.
+    func count(upTo workClass: WorkClass) -> Int {
         var sum = 0
         for index in 0...workClass.index { sum += counts[index] }
         return sum
@@ -49,7 +49,7 @@ struct WaitingLine {
         return waiter
     }
 
-    /// Takes somebody out. False when it has left already.
+    /// Takes a waiter out. False when it has left already.
     mutating func leave(_ waiter: Waiter) -> Bool {
         guard vacate(waiter.position) != nil else { return false }
         let index = waiter.caller.workClass.index
@@ -73,21 +73,21 @@ struct WaitingLine {
         return nil
     }
 
-    /// Takes out all whose deadline has passed, in order of arrival.
+    /// Takes out all whose deadline has passed, the most urgent class first, each in order of arrival.
     mutating func expire(now: MonotonicInstant) -> [Waiter] {
         let expired = waiters.filter { $0.caller.deadline.hasPassed(at: now) }
         for waiter in expired { _ = leave(waiter) }
         return expired
     }
 
-    /// Takes out everybody, the most urgent first.
+    /// Takes out all, the most urgent class first, each in order of arrival.
     mutating func clear() -> [Waiter] {
         let all = waiters
         for waiter in all { _ = leave(waiter) }
         return all
     }
 
-    /// The most urgent first, each class in order of arrival.
+    /// The most urgent class first, each in order of arrival.
     var waiters: [Waiter] { queues.flatMap { $0.compactMap(waiter(at:)) } }
 
     func oldest(of workClass: WorkClass) -> Caller? { queues[workClass.index].first.flatMap { places[$0.place].waiter?.caller } }
