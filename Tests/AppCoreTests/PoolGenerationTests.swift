@@ -66,6 +66,15 @@ struct PoolGenerationTests {
         #expect(generation.number == 2)
     }
 
+    @Test func `of several servers found too early the last is moved to, and the connections of the others go`() {
+        var generation = PoolGeneration()
+        let another = ServerIdentity(system: "2", isInRecovery: false)
+        let numbers = [(primary, 0), (standby, 10), (primary, 20), (another, 30), (another, 40)].map { generation.admit($0, now: at($1)) }
+        #expect(numbers == [0, 1, 2, 3, 3])
+        generation.leaveIfDue(now: at(1_010))
+        #expect(generation.number == 3)
+    }
+
     @Test func `a generation is ended once, however many of its connections say so`() {
         var generation = PoolGeneration()
         _ = generation.admit(primary, now: at(0))
@@ -91,6 +100,6 @@ struct PoolGenerationTests {
             state.giveBack(3, reusable: false, lost: true, now: at(2)), state.giveBack(2, reusable: true, lost: false, now: at(2)),
         ]
         #expect(returned == [.close(.failover), .close(.failover)])
-        #expect(state.isEmpty)
+        #expect(state.total == 0)
     }
 }

@@ -7,8 +7,8 @@ struct PoolGeneration {
     private(set) var number = 0
     /// Nil until a connection that knows its server stands.
     private var identity: ServerIdentity?
-    /// Another server than the present one, found when it was too early to leave this one. Its connections have the next number.
-    private var next: ServerIdentity?
+    /// Another server than the present one, found when it was too early to leave this one, and the number of its connections.
+    private var next: (identity: ServerIdentity, number: Int)?
     private var lastChange: MonotonicInstant?
 
     /// A generation lasts at least this long. Else a name that leads to a primary and a standby by turns would end one with each connection.
@@ -19,11 +19,11 @@ struct PoolGeneration {
     /// - Returns: whether the generation ends by it; false when it had ended before.
     mutating func end(_ number: Int, now: MonotonicInstant) -> Bool {
         guard number == self.number else { return false }
-        begin(with: next, now: now)
+        begin(next?.number ?? number + 1, with: next?.identity, now: now)
         return true
     }
 
-    /// A new connection stands. If it leads to another server, or to the same in another role, a generation begins with it: at once, or as soon
+    /// A new connection was opened. If it leads to another server, or to the same in another role, a generation begins with it: at once, or as soon
     /// as the present one has lasted for `shortest`.
     ///
     /// - Parameter identity: nil when the server of the moment is not the connection's own.
@@ -35,10 +35,12 @@ struct PoolGeneration {
             return number
         }
         guard identity.differs(from: known) else { return number }
-        next = identity
-        let own = number + 1
+        var found = (identity: identity, number: number + 1)
+        // One that was found before, and not moved to yet, is left as well.
+        if let next { found.number = identity.differs(from: next.identity) ? next.number + 1 : next.number }
+        next = found
         leaveIfDue(now: now)
-        return own
+        return found.number
     }
 
     /// Leaves the present server if another was found and the present generation has lasted for `shortest`. Called each second, and with every
@@ -46,11 +48,11 @@ struct PoolGeneration {
     mutating func leaveIfDue(now: MonotonicInstant) {
         guard let next else { return }
         if let lastChange, now - lastChange < Self.shortest { return }
-        begin(with: next, now: now)
+        begin(next.number, with: next.identity, now: now)
     }
 
-    private mutating func begin(with identity: ServerIdentity?, now: MonotonicInstant) {
-        number += 1
+    private mutating func begin(_ number: Int, with identity: ServerIdentity?, now: MonotonicInstant) {
+        self.number = number
         self.identity = identity
         next = nil
         lastChange = now
