@@ -3,13 +3,14 @@ public import Vitals
 
 /// The last good answers to reads that no cache holds, for the time when the database cannot be asked.
 ///
-/// Never a substitute for asking: whoever takes one out says how old it is. What is told to `wrote` makes all kept answers about the
-/// same subject unfit, those still being read included. A `MemoryTier` bounds the bytes; the version of an answer is the number of
+/// Never a substitute for asking: whoever takes one out says how old it is. A write, and a read that finds the subject gone, make all kept
+/// answers about it unfit, and those that are still being read. A `MemoryTier` bounds the bytes; the version of an answer is the number of
 /// the read it comes from, so that a slow read does not replace what a later one found.
 public final class LastGood: Sendable {
     /// One read of the database, from its beginning.
     public struct Reading: Sendable {
         let number: Int
+        let subject: String
         let began: MonotonicInstant
     }
 
@@ -19,7 +20,7 @@ public final class LastGood: Sendable {
         public var age: Duration
         /// The version of the row it is about, where it has one.
         public var version: Int?
-        /// A read failed a moment ago: to be answered as it is, without another attempt.
+        /// A read failed less than `rest` ago: answer with this, do not try again.
         public var isResting: Bool
     }
 
@@ -34,6 +35,8 @@ public final class LastGood: Sendable {
     private struct State {
         var tier: MemoryTier
         var number = 0
+        /// The reads under way whose answers may be kept, with their subjects.
+        var underWay: [Int: String] = [:]
         /// Reads begun before this one are not believed, whatever they are about.
         var floor = 0
     }
@@ -56,34 +59,50 @@ public final class LastGood: Sendable {
         state = Mutex(State(tier: MemoryTier(limit: bytes)))
     }
 
-    /// Before the database is asked.
-    public func begin() -> Reading {
+    /// Before the database is asked. `end` must follow.
+    ///
+    /// - Parameter subject: what a write is about that makes the answer unfit: a workspace's id.
+    public func begin(about subject: String) -> Reading {
         let now = time.now()
         return state.withLock { state in
             state.number += 1
-            return Reading(number: state.number, began: now)
+            state.underWay[state.number] = subject
+            return Reading(number: state.number, subject: subject, began: now)
         }
     }
 
-    /// - Parameters:
-    ///   - subject: what a write is about that makes the answer unfit: a workspace's id.
-    ///   - version: of the row the answer shows, where it has one.
-    public func keep(_ payload: [UInt8], for key: String, about subject: String, version: Int? = nil, of reading: Reading) {
-        let answer = Answer(version: reading.number, subject: subject, rowVersion: version, payload: payload)
+    /// The read is over, and its answer kept if there was one.
+    public func end(_ reading: Reading) {
+        state.withLock { $0.underWay[reading.number] = nil }
+    }
+
+    /// - Parameter version: of the row the answer shows, where it has one.
+    public func keep(_ payload: [UInt8], for key: String, version: Int? = nil, of reading: Reading) {
+        let answer = Answer(version: reading.number, subject: reading.subject, rowVersion: version, payload: payload)
         state.withLock { state in
-            guard reading.number >= max(state.floor, state.tier.floor(for: subject, at: reading.began)) else { return }
+            guard state.underWay[reading.number] != nil else { return }
+            guard reading.number >= max(state.floor, state.tier.floor(for: reading.subject, at: reading.began)) else { return }
             _ = state.tier.keep(
-                answer, for: key, size: payload.count + subject.utf8.count, loadedAt: reading.began, lifetime: stale, now: reading.began)
+                answer, for: key, size: payload.count + reading.subject.utf8.count, loadedAt: reading.began, lifetime: stale, now: reading.began)
+            let mark = Answer(version: reading.number, subject: reading.subject, payload: [])
+            _ = state.tier.keep(
+                mark, for: Self.mark(of: reading.subject), size: 0, loadedAt: reading.began, lifetime: stale, now: reading.began)
+            _ = state.tier.look(for: Self.mark(of: reading.subject), at: reading.began)
         }
     }
 
-    /// Nil when there is none, or none that may still be told.
+    /// The key of an entry that says that something is kept about the subject. It is used whenever one of the answers is, so it is not pushed out
+    /// before them.
+    private static func mark(of subject: String) -> String { "about \(subject)" }
+
+    /// Nil when there is none, or none that may still be answered.
     public func recall(_ key: String) -> Kept? {
         let now = time.now()
         return state.withLock { state in
             guard case .fresh(let entry, _) = state.tier.look(for: key, at: now), let answer = entry.value as? Answer,
                 answer.version >= max(state.floor, state.tier.floor(for: answer.subject, at: now))
             else { return nil }
+            _ = state.tier.look(for: Self.mark(of: answer.subject), at: now)
             return Kept(
                 payload: answer.payload, age: now - entry.loadedAt, version: answer.rowVersion,
                 isResting: entry.retryAt.map { $0 > now } ?? false)
@@ -96,22 +115,30 @@ public final class LastGood: Sendable {
         state.withLock { $0.tier.loadFailed(for: key, retry: now + Self.rest) }
     }
 
-    /// A read found that there is no such thing any more.
-    public func forget(_ key: String) {
-        state.withLock { _ = $0.tier.remove(key) }
-    }
-
-    /// Something about `subject` was written, or may have been: what was read before, or is being read now, is told to nobody.
-    public func wrote(about subject: String) {
+    /// `subject` was found to be gone, or was never there: nobody gets what is kept about it, nor what reads that are still under way may bring.
+    ///
+    /// Anybody can ask for what never existed. Therefore only a subject of which something is kept gets a floor, which lasts.
+    public func forget(about subject: String) {
         let now = time.now()
         state.withLock { state in
-            state.number += 1
-            // As long as an answer may live that was kept until now.
-            state.tier.raiseFloor(for: subject, to: state.number, until: now + stale, now: now)
-            guard state.tier.floorsLostUntil != nil else { return }
-            // More subjects were written than are remembered: nothing kept so far is believed.
-            state.tier = MemoryTier(limit: limit)
-            state.floor = state.number
+            for (number, other) in state.underWay where other == subject { state.underWay[number] = nil }
+            if state.tier.remove(Self.mark(of: subject)) { raiseFloor(for: subject, &state, now) }
         }
+    }
+
+    /// Something about `subject` was written, or may have been: nobody gets what was read before, or is being read now.
+    public func wrote(about subject: String) {
+        let now = time.now()
+        state.withLock { raiseFloor(for: subject, &$0, now) }
+    }
+
+    private func raiseFloor(for subject: String, _ state: inout State, _ now: MonotonicInstant) {
+        state.number += 1
+        // As long as any answer kept until now can live.
+        state.tier.raiseFloor(for: subject, to: state.number, until: now + stale, now: now)
+        guard state.tier.floorsLostUntil != nil else { return }
+        // More subjects were written than are remembered: nothing kept so far is believed.
+        state.tier = MemoryTier(limit: limit)
+        state.floor = state.number
     }
 }

@@ -11,7 +11,7 @@ enum Rung: String, Sendable, CaseIterable {
     case cached
     /// The last good answer, past its time: the database could not be asked.
     case stale
-    /// 503: there was nothing to tell.
+    /// 503: there was nothing to answer with.
     case refused
 }
 
@@ -29,7 +29,7 @@ struct DegradeLadder: Sendable {
         var key: String
         /// What writes are about: a workspace's id; nil when nothing of this program writes it.
         var writes: String?
-        /// The newest version of it that somebody may have seen.
+        /// The newest version of it that a reader may have got.
         var newestVersion: @Sendable () -> Int? = { nil }
     }
 
@@ -43,36 +43,49 @@ struct DegradeLadder: Sendable {
         }
         let response = try Response.json(found.value)
         switch found.source {
-        case .loaded: return told(response, name, .fresh)
-        case .memory, .redis: return told(response.aged(found.age), name, .cached)
-        case .stale: return told(response.aged(found.age).stale, name, .stale)
+        case .loaded: return answered(response, name, .fresh)
+        case .memory, .redis: return answered(response.aged(found.age), name, .cached)
+        case .stale: return answered(response.aged(found.age).stale, name, .stale)
         }
     }
 
     /// A read that no cache keeps: each goes to the database, and its answer is kept for the time when that is not possible.
     func answer(_ name: String, about subject: Subject, _ read: () async throws -> JSONDocument) async throws -> Response {
         let key = "\(name) \(subject.key)"
-        if let kept = fit(key, subject), kept.isResting { return told(kept.response, name, .stale) }
-        let reading = lastGood.begin()
+        if let kept = fit(key, subject), kept.isResting { return answered(kept.response, name, .stale) }
+        let about = subject.writes ?? key
+        let reading = lastGood.begin(about: about)
+        defer { lastGood.end(reading) }
         do {
             let document = try await read()
-            lastGood.keep(document.bytes, for: key, about: subject.writes ?? key, version: document.version, of: reading)
-            return told(.json(document), name, .fresh)
+            lastGood.keep(document.bytes, for: key, version: document.version, of: reading)
+            return answered(.json(document), name, .fresh)
         } catch {
-            if case RequestProblem.notFound = error { lastGood.forget(key) }
+            if case RequestProblem.notFound = error { lastGood.forget(about: about) }
             let answer = ErrorAnswer(error)
             guard answer.isShortage else { throw error }
             // One client's impatience is no reason to keep the others from the database.
             if answer.code == "database_unavailable" || !RequestTimeout.shortensRoute { lastGood.failed(key) }
             guard let kept = fit(key, subject) else { throw refusal(of: error, name) }
-            return told(kept.response, name, .stale)
+            return answered(kept.response, name, .stale)
         }
     }
 
     /// Around everything that writes: whether it took effect is not always known, and a kept answer must not be older than a write.
     func writing<Result: Sendable>(about subject: String, _ write: () async throws -> Result) async throws -> Result {
-        defer { lastGood.wrote(about: subject) }
-        return try await write()
+        do {
+            let result = try await write()
+            lastGood.wrote(about: subject)
+            return result
+        } catch {
+            switch error {
+            case RequestProblem.notFound: lastGood.forget(about: subject)
+            // Nothing was written.
+            case is RequestProblem: break
+            default: lastGood.wrote(about: subject)
+            }
+            throw error
+        }
     }
 
     private func fit(_ key: String, _ subject: Subject) -> LastGood.Kept? {
@@ -81,7 +94,7 @@ struct DegradeLadder: Sendable {
         return kept
     }
 
-    private func told(_ response: Response, _ name: String, _ rung: Rung) -> Response {
+    private func answered(_ response: Response, _ name: String, _ rung: Rung) -> Response {
         statistics.answered(name, on: rung)
         return response
     }

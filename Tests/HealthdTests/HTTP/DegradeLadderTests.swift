@@ -162,6 +162,12 @@ import Vitals
         _ = try await scene.read { ["version": 4] }
         _ = try? await scene.read { throw RequestProblem.notFound(what: "workspace 1") }
         await #expect(throws: ErrorAnswer.self) { try await scene.read { throw CacheTimeout(waited: .zero) } }
+        // By a write, too. One that was refused for another reason changed nothing.
+        _ = try await scene.read { ["version": 4] }
+        _ = try? await scene.ladder.writing(about: "1") { throw RequestProblem.invalid(field: "name", reason: "is empty") }
+        _ = try await scene.read { throw PostgresError.connectionLost("gone") }
+        _ = try? await scene.ladder.writing(about: "1") { throw RequestProblem.notFound(what: "workspace 1") }
+        await #expect(throws: ErrorAnswer.self) { try await scene.read { throw CacheTimeout(waited: .zero) } }
     }
 
     // MARK: Times
