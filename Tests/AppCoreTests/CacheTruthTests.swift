@@ -1,14 +1,10 @@
-import Synchronization
 import TestServers
 import Testing
 import Vitals
 
 @testable import AppCore
 
-private struct Note: CacheableValue, Hashable {
-    var version: Int
-    var text = ""
-}
+private typealias Note = CachedRow.Note
 
 /// Moves on by itself, as a clock does.
 private struct MovingTime: TimeSource {
@@ -23,34 +19,9 @@ private struct MovingTime: TimeSource {
     func sleep(until instant: MonotonicInstant) async throws { try await manual.sleep(until: instant) }
 }
 
-/// What the cache tells is what the database has, or had a known time ago.
+/// What the cache answers is what the database has, or had a known time ago.
 @Suite("The cache and the truth")
 struct CacheTruthTests {
-    /// The row behind a key, and how often it was read.
-    private final class Fixture: Sendable {
-        private struct State {
-            var note: Note?
-            var error: (any Error)?
-            var reads = 0
-        }
-
-        private let state = Mutex(State(note: Note(version: 1, text: "first")))
-
-        var reads: Int { state.withLock { $0.reads } }
-
-        func set(_ note: Note?) { state.withLock { $0.note = note } }
-        func fail(with error: (any Error)?) { state.withLock { $0.error = error } }
-
-        @Sendable func read() async throws -> Note {
-            try state.withLock { state in
-                state.reads += 1
-                if let error = state.error { throw error }
-                guard let note = state.note else { throw RequestProblem.notFound(what: "note") }
-                return note
-            }
-        }
-    }
-
     private let lost = PostgresError.connectionLost("reset by peer")
 
     // MARK: C1
@@ -59,7 +30,7 @@ struct CacheTruthTests {
     func ambiguous() async throws {
         let time = ManualTime()
         let cache = TieredCache(redis: nil, time: time)
-        let row = Fixture()
+        let row = CachedRow()
         try await running(cache) {
             #expect(try await cache.value(for: "a", load: row.read).value.text == "first")
             time.advance(by: .seconds(1))
@@ -84,7 +55,7 @@ struct CacheTruthTests {
     func overtaken() async throws {
         let time = ManualTime()
         let cache = TieredCache(redis: nil, time: time)
-        let row = Fixture()
+        let row = CachedRow()
         let (ends, end) = AsyncStream.makeStream(of: Void.self)
         let (starts, start) = AsyncStream.makeStream(of: Void.self)
         try await running(cache) {
@@ -156,7 +127,7 @@ struct CacheTruthTests {
     @Test("C2: a value from Redis is as old as its load, and its refresh goes to the database")
     func age() async throws {
         let server = try await TestRedis.start()
-        let row = Fixture()
+        let row = CachedRow()
         try await server.withCache { first, _, _ in
             _ = try await first.value(for: "a", load: row.read)
             try await until("it is in Redis") { try await server.command("EXISTS", "a") == "1" }
@@ -182,7 +153,7 @@ struct CacheTruthTests {
     func gone() async throws {
         let time = ManualTime()
         let cache = TieredCache(configuration: CacheConfiguration(lifetime: .seconds(100)), redis: nil, time: time)
-        let row = Fixture()
+        let row = CachedRow()
         try await running(cache) {
             _ = try await cache.value(for: "a", load: row.read)
             time.advance(by: .seconds(120))
@@ -323,13 +294,15 @@ struct CacheTruthTests {
     @Test func `after a failed load an expired value is told for a second without another`() async throws {
         let time = ManualTime()
         let cache = TieredCache(configuration: CacheConfiguration(lifetime: .seconds(100)), redis: nil, time: time)
-        let row = Fixture()
+        let row = CachedRow()
         try await running(cache) {
             _ = try await cache.value(for: "a", load: row.read)
             time.advance(by: .seconds(120))
             row.fail(with: lost)
             for _ in 0..<2 { #expect(try await cache.value(for: "a", load: row.read).source == .stale) }
             #expect(row.reads == 2, "each reader asked the sick database")
+            // A lookup that no tier could answer is a miss, be it followed by a load or not.
+            #expect(cache.statistics().misses == 3 && cache.statistics().hitRatio == 0)
             time.advance(by: .seconds(1))
             #expect(try await cache.value(for: "a", load: row.read).source == .stale)
             #expect(row.reads == 3)
@@ -342,7 +315,7 @@ struct CacheTruthTests {
     @Test func `a load that takes all the time it may have has failed like any other`() async throws {
         let time = MovingTime()
         let cache = TieredCache(configuration: CacheConfiguration(lifetime: .seconds(100)), redis: nil, time: time)
-        let row = Fixture()
+        let row = CachedRow()
         try await running(cache) {
             _ = try await cache.value(for: "a", load: row.read)
             time.manual.advance(by: .seconds(120))

@@ -80,6 +80,16 @@ struct `The memory tier` {
         #expect(tier.floor(for: "a", at: now + .seconds(90)) == 5)
     }
 
+    @Test func `a floor never ends sooner, though a newer version asks for less`() {
+        var tier = MemoryTier(limit: 10_000)
+        tier.raiseFloor(for: "a", to: 5, until: now + minute * 2, now: now)
+        tier.raiseFloor(for: "a", to: 6, until: now + minute, now: now)
+        #expect(tier.floor(for: "a", at: now + .seconds(90)) == 6)
+        // One that is over leaves nothing behind.
+        tier.raiseFloor(for: "a", to: 4, until: now + minute * 3, now: now + minute * 2)
+        #expect(tier.floor(for: "a", at: now + .seconds(150)) == 4)
+    }
+
     @Test func `more floors than are kept are admitted to be lost`() {
         var tier = MemoryTier(limit: 10_000)
         for key in 0..<MemoryTier.floorLimit { tier.raiseFloor(for: "\(key)", to: 1, until: now + minute, now: now) }

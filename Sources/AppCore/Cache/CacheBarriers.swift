@@ -1,14 +1,15 @@
 import Vitals
 
-/// Keys whose row may have changed behind the back of the loads that are under way. Pure: it is given `now`.
+/// Which keys were changed, or may have been, while loads of them were under way: what such a load brings is not kept. Pure: it is given `now`.
 ///
-/// A write without an answer may still take effect. Until that is over the key is in doubt: what is loaded is told, and kept for `moment` only.
+/// A write without an answer may still take effect. Until that is over the key is in doubt: what is loaded is answered, and kept for `moment`
+/// only.
 struct CacheBarriers {
     private struct Barrier {
-        /// What was loaded before it is not kept.
+        /// What a load brings that began before it is not kept.
         var since: MonotonicInstant
         var doubtUntil: MonotonicInstant?
-        /// From here on no load of before is under way, and nothing is in doubt.
+        /// From here on no load that began before `since` is under way, and nothing is in doubt.
         var until: MonotonicInstant
     }
 

@@ -8,18 +8,23 @@ public struct CacheConfiguration: Sendable, Hashable {
     public var load: Duration
     /// How long an expired value may still be answered while loads fail.
     public var stale: Duration
-    /// Loads that may run at once; a caller beyond it loads for itself.
+    /// Flights under way at once; beyond it a caller loads for itself.
     public var flights: Int
 
     public init(
         lifetime: Duration = .seconds(300), memoryBytes: Int = 32 << 20, load: Duration = .seconds(2), stale: Duration = .seconds(3_600),
         flights: Int = 1_000
     ) {
-        precondition(lifetime > .zero && memoryBytes >= 0 && flights >= 0, "a cache needs a lifetime")
+        precondition(lifetime > .zero, "a cache needs a lifetime")
+        precondition(memoryBytes >= 0, "the memory tier cannot hold less than nothing")
+        precondition(flights >= 0, "there cannot be less than no flight under way")
         self.lifetime = lifetime
         self.memoryBytes = memoryBytes
         self.load = load
         self.stale = stale
         self.flights = flights
     }
+
+    /// No copy in Redis lives longer: the longest lifetime drawn, and the time it takes to get there.
+    var copyLifetime: Duration { lifetime * 1.2 }
 }

@@ -1,13 +1,14 @@
 import Vitals
 
-/// Loads under way. Each key has at most one that others may join. One that a write overtook is joined by nobody.
+/// Flights: loads under way, with the callers that wait for each. A key has at most one that others may join; nobody joins one that a
+/// write overtook.
 struct CacheFlights {
-    /// What a waiting caller is told.
+    /// How a flight ends for the callers that wait for it.
     enum Landing: Sendable {
         /// - loadedAt: when the load it comes from began.
         case value(any CacheableValue, CacheSource, loadedAt: MonotonicInstant)
         case failure(any Error)
-        /// Nobody loads it for the caller.
+        /// Nobody loads it for the caller: there is no room for another flight, or the cache does not run any more.
         case loadYourself
     }
 
@@ -55,7 +56,9 @@ struct CacheFlights {
         flightOf.removeValue(forKey: caller).flatMap { flights[$0]?.waiters.removeValue(forKey: caller) }
     }
 
-    /// The flight is over; answers who waited for it.
+    /// Ends the flight.
+    ///
+    /// - Returns: its waiters, for the caller to resume.
     mutating func land(_ id: Int) -> [Continuation] {
         guard let flight = flights.removeValue(forKey: id) else { return [] }
         if joinable[flight.key] == id { joinable[flight.key] = nil }
@@ -63,12 +66,13 @@ struct CacheFlights {
         return Array(flight.waiters.values)
     }
 
-    /// Whoever asks from here on begins a flight of their own: the present one may have missed a write.
+    /// Whoever asks from here on begins a flight of its own: the present one may have missed a write.
     ///
     /// - Returns: the flight that was overtaken.
-    @discardableResult
     mutating func overtake(_ key: String) -> Int? { joinable.removeValue(forKey: key) }
 
-    /// Ends all flights; answers everybody who waited.
+    /// Ends all flights.
+    ///
+    /// - Returns: the waiters of all, for the caller to resume.
     mutating func landAll() -> [Continuation] { flights.keys.sorted().flatMap { land($0) } }
 }

@@ -14,27 +14,36 @@ public struct CacheStatistics: Sendable {
 
     /// Why a lookup did without Redis.
     public enum Fallback: String, Sendable, Hashable, CaseIterable {
-        /// There is no connection.
+        /// There is no connection, or it broke.
         case down
-        /// It did not answer in time.
+        /// It did not answer in time, or too many commands wait for its answer already.
         case slow
-        /// It failed a moment ago and is not asked for a while.
+        /// It failed a moment ago and is not asked for a while, or it refuses the operation.
         case open
         /// What it has may be older than a write it did not get.
         case suspect
+
+        init(_ error: RedisError) {
+            self =
+                switch error {
+                case .timeout, .tooManyPending: .slow
+                case .refused: .open
+                case .down, .connectionLost, .cancelled: .down
+                }
+        }
     }
 
     public var hits: [Tier: Int]
-    /// Lookups that found no fresh value in any tier.
+    /// Lookups that found no fresh value in any tier, those answered with an expired one included.
     public var misses: Int
-    /// Lookups that waited for a load another had begun.
+    /// Lookups that joined the flight of another caller.
     public var coalesced: Int
-    public var loads: Int
+    var loads: Int
     public var loadFailures: Int
     /// Loads begun before the value expired, so that nobody had to wait.
-    public var refreshes: Int
+    var refreshes: Int
     /// Loads a caller made for itself, because the cache had no room or did not run.
-    public var ownLoads: Int
+    var ownLoads: Int
     /// Lookups answered with an expired value, because a load failed or did not end in time.
     public var stale: Int
     public var fallbacks: [Fallback: Int]
@@ -50,7 +59,7 @@ public struct CacheStatistics: Sendable {
     /// Nil without a Redis.
     public var redisBypassed: Bool?
     /// Keys whose value in Redis is not believed.
-    public var suspectKeys: Int
+    var suspectKeys: Int
 
     /// Share of lookups that a tier answered; nil before the first lookup.
     public var hitRatio: Double? {

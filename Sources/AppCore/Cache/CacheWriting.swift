@@ -4,8 +4,8 @@ import Vitals
 extension TieredCache {
     /// Around whatever writes the row behind `key`. What `write` returns takes the place of all older values.
     ///
-    /// A write of which nobody knows whether it took effect leaves nothing that was read before it, and while it may still take effect,
-    /// nothing is kept for longer than a moment. A row that is found to be gone is gone here, too.
+    /// If nobody knows whether the write took effect, all values read before it are dropped, and for `CacheBarriers.doubt` loaded values are kept
+    /// for `CacheBarriers.moment` only. A row that is found to be gone is gone here, too.
     public func writing<Value: CacheableValue>(_ key: String, _ write: () async throws -> Value) async throws -> Value {
         let began = time.now()
         do {
@@ -25,8 +25,8 @@ extension TieredCache {
     /// Puts a value that was just written in the place of all older ones.
     ///
     /// After it returns, no reader of this process gets an older version, even without Redis: a load that began before, or an old copy in
-    /// Redis, is recognised by its version. A write wins also where the database has gone back in time, and counts from a lower
-    /// version again.
+    /// Redis, is recognised by its version. One exception: when memory has let the value go, and a standby that lags is all that can be asked, its
+    /// older answer is given, but not kept. A write wins also where the database has gone back in time, and counts from a lower version again.
     ///
     /// - Parameter asked: when the write began.
     func store<Value: CacheableValue>(_ value: Value, for key: String, asked: MonotonicInstant) async {
@@ -37,22 +37,22 @@ extension TieredCache {
             let isInDoubt = state.barriers.isInDoubt(key, at: now)
             let isNewest = state.memory.keep(
                 value, for: key, size: payload.count, loadedAt: asked, lifetime: isInDoubt ? CacheBarriers.moment : lifetime, asked: asked, now: now)
-            state.memory.raiseFloor(for: key, to: value.version, until: now + configuration.lifetime * 1.2, now: now)
+            state.memory.raiseFloor(for: key, to: value.version, until: now + configuration.copyLifetime, now: now)
             guard isNewest, let overtaken = state.flights.overtake(key) else { return [] }
-            // Whoever waits for an older load gets this instead; who comes now finds it in memory, or begins a new flight.
+            // Whoever waits for an older load gets this instead; a new caller finds it in memory, or begins a new flight.
             return state.flights.land(overtaken)
         }
         for waiter in waiters { waiter.resume(returning: .value(value, .loaded, loadedAt: asked)) }
         await redis?.write(payload, version: value.version, for: key, remaining: lifetime - (now - asked), isWrite: true)
     }
 
-    /// Nobody knows what the database has under `key`, nor for how long that will be so.
+    /// The key is in doubt: a write of its row may have taken effect, or may do so yet.
     func doubt(_ key: String) async {
         raiseBarrier(for: key, inDoubt: true)
         await redis?.doubt(key, for: CacheBarriers.doubt)
     }
 
-    /// There is no row behind `key` any more: what is kept of it goes, in Redis as well, and what is being loaded is kept by nobody.
+    /// There is no row behind `key` any more: what is kept of it goes, in Redis as well, and what is being loaded is not kept.
     public func forget(_ key: String) async {
         let wasKnown = raiseBarrier(for: key, inDoubt: false)
         await redis?.forget(key, isKnown: wasKnown)

@@ -1,5 +1,6 @@
-/// A value the cache may hold. Its JSON has a member `version`, which grows with every write to the row it was read from.
+/// A value the cache may hold.
 public protocol CacheableValue: Codable, Sendable {
+    /// Grows with every write to the row the value was read from.
     var version: Int { get }
 
     /// It was read from a standby: an older version there only says that the standby is behind.
@@ -16,19 +17,4 @@ extension CacheableValue {
 
 extension Workspace: CacheableValue {
     public func belongs(under key: String) -> Bool { key == WorkspaceStore.cacheKey(id) }
-}
-
-/// Where an answer of the cache comes from.
-public enum CacheSource: String, Sendable, Hashable {
-    case memory, redis, loaded
-    /// Expired. A load failed or did not end in time, and this is better than nothing.
-    case stale
-}
-
-/// A value, where it came from and how old it is.
-public struct CacheAnswer<Value: Sendable>: Sendable {
-    public let value: Value
-    public let source: CacheSource
-    /// Since the load it comes from began, in whichever process that was.
-    public let age: Duration
 }

@@ -2,20 +2,20 @@ import Vitals
 
 /// The values this process holds, by key, least recently used first to go. Pure: it is given `now`.
 ///
-/// Never puts an older version over a newer, nor takes one back that a write has made obsolete. Versions are compared within one history of
-/// the database: one that was asked after a version was seen here, and answers with a lower one, has gone back in time, by a restore or by a
-/// failover that lost commits. What it has lost is then forgotten here as well.
+/// Never puts an older version over a newer one, nor takes one that a write has made obsolete: a floor remembers the version of a key that is
+/// not held any more. Versions are compared within one history of the database. If it is asked after a version was seen here, and answers with a
+/// lower one, it has gone back in time, by a restore or by a failover that lost commits. What it has lost is then forgotten here as well.
 struct MemoryTier {
     struct Entry {
         var value: any CacheableValue
         /// When the load it comes from began: its age counts from here, whichever way it came.
         var loadedAt: MonotonicInstant
-        /// When it came here. Who asks the database from here on gets no older version of it.
+        /// When it was put here. The primary, asked later, answers no older version unless the database has gone back.
         var seenAt: MonotonicInstant
         var expiresAt: MonotonicInstant
-        /// From here on the next reader has it loaded anew without waiting for it.
+        /// From here on the next reader has it reloaded, and does not wait for that.
         var refreshAt: MonotonicInstant
-        /// After a failed load: not before this instant is another tried for it.
+        /// After a failed load: no other is tried before this instant.
         var retryAt: MonotonicInstant?
     }
 
@@ -49,7 +49,7 @@ struct MemoryTier {
     private var floors: [String: Floor] = [:]
     private(set) var bytes = 0
     private(set) var evictions = 0
-    /// While it lasts no second tier may be asked: more floors were needed than are kept.
+    /// More floors were needed than `floorLimit`: until this instant Redis is not believed.
     private(set) var floorsLostUntil: MonotonicInstant?
 
     static let floorLimit = 65_536
@@ -74,7 +74,7 @@ struct MemoryTier {
     ///   - size: bytes of its JSON.
     ///   - loadedAt: when the load it comes from began; its lifetime counts from here.
     ///   - asked: when the primary was asked: no answer of it is older than what was seen before. Nil for a copy, and for a standby's answer.
-    /// - Returns: false when a newer version is known; the value is then not kept.
+    /// - Returns: false when a newer version is known; the value is then not kept. True also for a value too large to be kept.
     mutating func keep(
         _ value: any CacheableValue, for key: String, size: Int, loadedAt: MonotonicInstant, lifetime: Duration, asked: MonotonicInstant? = nil,
         now: MonotonicInstant
@@ -97,7 +97,7 @@ struct MemoryTier {
         return true
     }
 
-    /// Whether a newer version is known. What the database has lost of it is forgotten.
+    /// Whether a newer version is known. If the database has gone back, that version is forgotten.
     private mutating func isOutdated(_ version: Int, for key: String, asked: MonotonicInstant?, now: MonotonicInstant) -> Bool {
         func hasGoneBack(since seenAt: MonotonicInstant) -> Bool { asked.map { $0 > seenAt } ?? false }
         if let floor = floors[key], floor.until > now, floor.version > version {
@@ -129,13 +129,14 @@ struct MemoryTier {
         return floor.version
     }
 
-    /// The newest version somebody may have seen; nil when none is known.
+    /// The newest version that a reader may have got, expired or not; nil when none is known.
     func newestVersion(for key: String, at now: MonotonicInstant) -> Int? {
         let kept = entry(for: key)?.value.version ?? .min
         let newest = max(kept, floor(for: key, at: now))
         return newest > .min ? newest : nil
     }
 
+    /// - Parameter until: when the last copy of an older version has expired. A floor that lasts longer keeps its own end.
     mutating func raiseFloor(for key: String, to version: Int, until: MonotonicInstant, now: MonotonicInstant) {
         if floors.count >= Self.floorLimit, floors[key] == nil {
             floors = floors.filter { $0.value.until > now }
@@ -144,17 +145,20 @@ struct MemoryTier {
                 floorsLostUntil = until
             }
         }
-        guard let floor = floors[key], floor.until > now, floor.version > version else {
+        guard let floor = floors[key], floor.until > now else {
             floors[key] = Floor(version: version, seenAt: now, until: until)
             return
         }
-        // It never falls while it lasts: an older write may be told of later.
         floors[key]?.until = max(floor.until, until)
+        // It never falls while it lasts: an older write may be reported later.
+        guard version >= floor.version else { return }
+        floors[key]?.version = version
+        floors[key]?.seenAt = now
     }
 
     // MARK: The list
 
-    /// - Returns: whether there was something.
+    /// - Returns: whether `key` was held.
     @discardableResult
     mutating func remove(_ key: String) -> Bool {
         guard let number = index.removeValue(forKey: key), let slot = slots[number] else { return false }

@@ -7,20 +7,20 @@ struct RedisRefusals {
     private struct Rest {
         var breaker = Breaker(pause: .milliseconds(500), cap: .seconds(5))
         var message: String
-        /// The key it was refused for: where others are allowed, this may not be.
+        /// The key it was refused for. An ACL may allow other keys, so the trial uses this one.
         var key: String
         var since: MonotonicInstant
     }
 
     private var rests: [CacheStatistics.Operation: Rest] = [:]
 
-    /// May the operation be asked of Redis now? Yes to one caller when its rest is over.
+    /// May the operation be asked of Redis now? When its rest is over, one caller gets a yes: the trial.
     mutating func admits(_ operation: CacheStatistics.Operation, at now: MonotonicInstant) -> Bool {
         rests[operation]?.breaker.admits(at: now) ?? true
     }
 
     /// - Parameter error: how the operation ended; nil for an answer.
-    /// - Returns: what is worth a line of the log: a trouble that no other operation is in already, and the end of the last.
+    /// - Returns: what is worth a line of the log: `opened` for a trouble that no other operation is in already, `closed` when the last one ends.
     mutating func note(
         _ operation: CacheStatistics.Operation, of key: String, _ error: RedisError?, at now: MonotonicInstant
     ) -> Breaker.Transition? {
@@ -30,7 +30,7 @@ struct RedisRefusals {
         case .refused(let message):
             switch RedisTrouble.reaction(to: message) {
             case .dropKey: return end(operation)
-            // The link goes, and that is told.
+            // The link is given up, and `RedisConnection` logs that.
             case .findPrimary, .connectAgain: rests[operation]?.breaker.abandoned(at: now)
             case .rest:
                 let trouble = RedisTrouble.of(message)
@@ -51,7 +51,7 @@ struct RedisRefusals {
         rests.removeValue(forKey: operation) != nil && rests.isEmpty ? .closed : nil
     }
 
-    /// What rests, and the key of the last refusal.
+    /// The operations that rest, each with the key of its last refusal.
     var resting: [(operation: CacheStatistics.Operation, key: String)] { rests.map { ($0.key, $0.value.key) } }
 
     /// The refusal that lasts longest.

@@ -4,43 +4,42 @@ import Vitals
 
 /// The values all processes share, in Redis: asked while it answers, left alone while it does not or refuses.
 ///
-/// Requests never pay for finding out whether it answers again: the breaker's trial is made by `keep`, in the cache's own time.
+/// Requests never pay for finding out whether it answers again: the breaker's trial is made by `tend`, in the cache's own time.
+///
+/// A key is suspect while its value here may be older than one that was written: it is not believed, and deleted as soon as that is possible.
 final class RedisTier: Sendable {
     enum Reading {
         /// - remaining: what is left of its lifetime.
         case hit([UInt8], remaining: Duration)
         case miss
-        /// Redis was not asked, or did not answer.
+        /// Redis was not asked, did not answer, or refused.
         case fallback(CacheStatistics.Fallback)
     }
 
     private struct State {
         var breaker = Breaker()
         var refusals = RedisRefusals()
-        /// Keys whose value in Redis may be older than one that was written: deleted before anything of them is believed. With a number that is
-        /// new each time: one that is suspected anew while it is deleted stays suspect.
+        /// The suspect keys, with a number that is new each time: a key that becomes suspect again while it is deleted stays suspect.
         var suspect: [String: Int] = [:]
         var suspicions = 0
-        /// A key of the cache was found with somebody else's data, and that was logged.
+        /// A key of the cache was found with another application's data, and that was logged.
         var foundStrangers = false
-        /// More were suspect than are kept. Nothing is believed until all that can be here has expired.
-        var distrustUntil: MonotonicInstant?
+        /// More keys became suspect than `suspectLimit`. Nothing is believed until all that can be here has expired.
+        var allSuspectUntil: MonotonicInstant?
     }
 
     static let suspectLimit = 10_000
-    /// How long two writes that contradict each other leave nothing to be believed: longer than any load takes that saw the older one.
-    static let quarrel = Duration.seconds(5)
 
     private let redis: RedisConnection
-    private let lifetime: Duration
+    private let configuration: CacheConfiguration
     private let time: any TimeSource
     private let logger: Logger
     private let meters: CacheMeters
     private let state = Mutex(State())
 
-    init(redis: RedisConnection, lifetime: Duration, time: any TimeSource, logger: Logger, meters: CacheMeters) {
+    init(redis: RedisConnection, configuration: CacheConfiguration, time: any TimeSource, logger: Logger, meters: CacheMeters) {
         self.redis = redis
-        self.lifetime = lifetime
+        self.configuration = configuration
         self.time = time
         self.logger = logger
         self.meters = meters
@@ -49,7 +48,10 @@ final class RedisTier: Sendable {
     var isBypassed: Bool { state.withLock { !$0.breaker.isClosed } }
     var suspects: Int { state.withLock { $0.suspect.count } }
 
-    /// Why the cache cannot use Redis, or not for all it needs; nil while it can, or was not yet told otherwise.
+    /// How long two writes that contradict each other leave nothing to be believed: longer than any load takes that saw the older one.
+    var conflict: Duration { max(.seconds(5), configuration.load * 2) }
+
+    /// Why the cache cannot use Redis, or not for all it needs; nil while it can, as far as is known.
     var obstacle: RedisObstacle? {
         if case .down(let reason, let since) = redis.status {
             return RedisObstacle(kind: RedisError.down(reason: reason, since: .zero).kind, reason: reason, since: since)
@@ -67,7 +69,7 @@ final class RedisTier: Sendable {
         let now = time.now()
         let unasked = state.withLock { state -> CacheStatistics.Fallback? in
             guard state.breaker.isClosed else { return .open }
-            return state.suspect[key] != nil || state.distrustUntil.map { $0 > now } == true ? .suspect : nil
+            return state.suspect[key] != nil || state.allSuspectUntil.map { $0 > now } == true ? .suspect : nil
         }
         if let unasked { return .fallback(unasked) }
         switch await get(key) {
@@ -78,9 +80,9 @@ final class RedisTier: Sendable {
         case .success?: return .miss
         case .failure(.refused(let message))?:
             guard RedisTrouble.reaction(to: message) == .dropKey else { return .fallback(.open) }
-            drop(key, because: message)
+            foundStranger(under: key, because: message)
             return .fallback(.suspect)
-        case .failure(let error)?: return .fallback(error.kind == .timeout ? .slow : .down)
+        case .failure(let error)?: return .fallback(CacheStatistics.Fallback(error))
         }
     }
 
@@ -89,12 +91,15 @@ final class RedisTier: Sendable {
     /// - Parameters:
     ///   - remaining: what is left of the value's lifetime.
     ///   - isWrite: the value was just written, so what Redis has is older; else it was only loaded.
-    func write(_ payload: [UInt8], version: Int, for key: String, remaining: Duration, isWrite: Bool) async {
+    /// - Returns: whether Redis is known to have nothing older now: it has stored the value, or has a newer one, or the key is in doubt there.
+    @discardableResult
+    func write(_ payload: [UInt8], version: Int, for key: String, remaining: Duration, isWrite: Bool) async -> Bool {
         let milliseconds = remaining.nanoseconds / 1_000_000
         if !payload.isEmpty, milliseconds > 0, state.withLock({ $0.suspect[key] == nil }) {
-            if case .success? = await set(key, RedisArgument(payload), version: version, milliseconds: milliseconds, isWrite: isWrite) { return }
+            if case .success? = await set(key, RedisArgument(payload), version: version, milliseconds: milliseconds, isWrite: isWrite) { return true }
         }
         if isWrite { suspect(key) }
+        return false
     }
 
     private func get(_ key: String) async -> Result<RedisReply, RedisError>? {
@@ -106,44 +111,49 @@ final class RedisTier: Sendable {
     ) async -> Result<RedisReply, RedisError>? {
         let arguments: [RedisArgument] = [
             "EVAL", RedisScripts.store, "1", RedisArgument(key), "\(version)", payload, "\(milliseconds)", isWrite ? "write" : "load",
-            RedisScripts.doubt(about: key), "\(Self.quarrel.nanoseconds / 1_000_000)",
+            RedisScripts.doubt(about: key), "\(conflict.nanoseconds / 1_000_000)",
         ]
         return await command(arguments, as: .set, of: key)
     }
 
-    /// Nobody knows what the database has under this key: for so long nothing is to be read or stored here.
+    /// The key is in doubt: for so long nothing is to be read or stored here.
     func doubt(_ key: String, for duration: Duration) async {
         let arguments: [RedisArgument] = ["SET", RedisArgument(key), RedisScripts.doubt(about: key), "PX", "\(duration.nanoseconds / 1_000_000)"]
-        if case .success? = await command(arguments, as: .set, of: key) { return }
+        if case .success? = await command(arguments, as: .set, of: key) {
+            // It has taken the place of what was suspect, and must not be deleted in its stead.
+            return state.withLock { $0.suspect[key] = nil }
+        }
         suspect(key)
     }
 
     /// There is no such row any more.
     ///
-    /// - Parameter isKnown: whether this process has had the row. Of the others, which are without number, half as many are remembered as have
-    ///   room: an earlier process may have left one there.
+    /// - Parameter isKnown: whether this process has had the row. A row this process never had becomes suspect only while less than half of
+    ///   `suspectLimit` is used: anybody can ask for ids that do not exist.
     func forget(_ key: String, isKnown: Bool) async {
         if case .success? = await command(["DEL", RedisArgument(key)], as: .delete, of: key) { return }
         if isKnown || suspects < Self.suspectLimit / 2 { suspect(key) }
     }
 
-    /// What is under the key is not ours, and goes.
-    private func drop(_ key: String, because message: String) {
+    /// What is under the key is another application's. It is suspect, and so it will be deleted.
+    private func foundStranger(under key: String, because message: String) {
         suspect(key)
         let isNews = state.withLock { state in
             defer { state.foundStrangers = true }
             return !state.foundStrangers
         }
         guard isNews else { return }
-        logger.warning("a key of the cache is in use by others, and is taken", metadata: ["key": "\(key)", "reason": "\(RedisTrouble.explained(message))"])
+        logger.warning(
+            "another application uses a key of the cache; the key is deleted",
+            metadata: ["key": "\(key)", "reason": "\(RedisTrouble.explained(message))"])
     }
 
     private func suspect(_ key: String) {
-        let until = time.now() + lifetime * 1.2
+        let until = time.now() + configuration.copyLifetime
         state.withLock { state in
             if state.suspect.count >= Self.suspectLimit, state.suspect[key] == nil {
                 state.suspect = [:]
-                state.distrustUntil = until
+                state.allSuspectUntil = until
             } else {
                 state.suspicions += 1
                 state.suspect[key] = state.suspicions
@@ -171,7 +181,8 @@ final class RedisTier: Sendable {
         }
     }
 
-    /// Tells the breaker whether Redis answers, and the refusals what. `down`, `tooManyPending` and `cancelled` do not count for the breaker.
+    /// Records for the breaker whether Redis answers, and for the refusals what it answers. `down`, `tooManyPending` and `cancelled` say nothing
+    /// of whether it would answer.
     private func note(_ operation: CacheStatistics.Operation, of key: String, _ error: RedisError?) {
         let now = time.now()
         let (breaker, refusal) = state.withLock { state -> (Breaker.Transition?, Breaker.Transition?) in
@@ -188,8 +199,8 @@ final class RedisTier: Sendable {
         case .opened:
             guard case .refused(let message) = error else { break }
             let reason = RedisTrouble.explained(message).oneLine(limit: 300)
-            logger.warning("redis refuses what the cache asks of it", metadata: ["operation": "\(operation.rawValue)", "reason": "\(reason)"])
-        case .closed: logger.info("redis does what the cache asks of it again", metadata: ["operation": "\(operation.rawValue)"])
+            logger.warning("redis refuses a command of the cache", metadata: ["operation": "\(operation.rawValue)", "reason": "\(reason)"])
+        case .closed: logger.info("redis accepts the commands of the cache again", metadata: ["operation": "\(operation.rawValue)"])
         case nil: break
         }
     }
@@ -202,8 +213,8 @@ final class RedisTier: Sendable {
         }
     }
 
-    /// One look at what is to be done: a trial when the breaker allows it, one of what was refused, the suspects when Redis answers.
-    func keep() async {
+    /// One round of upkeep: a trial of Redis if the breaker allows one, a trial of each refused operation, then DEL of suspect keys.
+    func tend() async {
         if state.withLock({ !$0.breaker.isClosed }) {
             guard state.withLock({ $0.breaker.admits(at: time.now()) }) else { return }
             do throws(RedisError) {
@@ -213,8 +224,8 @@ final class RedisTier: Sendable {
                 switch error {
                 // It answers. Whether it does what is asked of it shows when it is asked.
                 case .refused: log(state.withLock { $0.breaker.succeeded() }, nil)
-                case .down: state.withLock { $0.breaker.abandoned(at: time.now()) }
-                default: state.withLock { _ = $0.breaker.failed(at: time.now()) }
+                case .down, .tooManyPending, .cancelled: state.withLock { $0.breaker.abandoned(at: time.now()) }
+                case .timeout, .connectionLost: state.withLock { _ = $0.breaker.failed(at: time.now()) }
                 }
                 return
             }
@@ -223,14 +234,14 @@ final class RedisTier: Sendable {
         await forgetSuspects()
     }
 
-    /// What was refused is tried here, too: without a caller nobody would know that it is over.
+    /// Refused operations are tried here, too: without a caller nobody would know that Redis accepts them again.
     private func tryRefused() async {
         for (operation, key) in state.withLock({ $0.refusals.resting }) {
             switch operation {
             case .get: _ = await get(key)
-            // Beside the key, where the same is allowed, so that nothing of it is lost.
+            // On another key, so that the stored value is not touched.
             case .set: _ = await set(key + ":trial", RedisScripts.doubt(about: key), version: 0, milliseconds: 1_000, isWrite: false)
-            // The suspects are its trial.
+            // `forgetSuspects` is its trial.
             case .delete: break
             }
         }

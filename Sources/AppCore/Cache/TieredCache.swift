@@ -4,9 +4,9 @@ public import Vitals
 
 /// Values by key: from memory, else from Redis, else loaded once for all who want it.
 ///
-/// A caller never sees a version older than one it could have seen before, whichever way the value came, unless the database itself has gone
-/// back. A value is as old as the load it comes from. While loads fail, an expired value is answered with its age; a Redis that is dead or
-/// frozen costs one deadline and then nothing.
+/// A caller never gets a version older than one it could have got before, whichever way the value came, with two exceptions: the database has
+/// gone back, or it is a standby that lags, memory has let the newer value go, and nobody else can be asked. A value is as old as the load it
+/// comes from. While loads fail, an expired value is answered with its age; a Redis that is dead or frozen costs one deadline and then nothing.
 public final class TieredCache: Sendable {
     struct State {
         var memory: MemoryTier
@@ -41,18 +41,18 @@ public final class TieredCache: Sendable {
         self.configuration = configuration
         self.time = time
         self.meters = meters
-        self.redis = redis.map { RedisTier(redis: $0, lifetime: configuration.lifetime, time: time, logger: logger, meters: meters) }
+        self.redis = redis.map { RedisTier(redis: $0, configuration: configuration, time: time, logger: logger, meters: meters) }
         state = Mutex(State(memory: MemoryTier(limit: configuration.memoryBytes)))
         (jobs, addJob) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(max(1, configuration.flights)))
     }
 
-    /// Carries out the loads, so that none depends on the caller that began it, and sees to Redis; until cancelled.
+    /// Carries out the flights, so that none depends on the caller that began it, and tends Redis; until cancelled.
     ///
     /// Without it the cache still answers: callers then load for themselves.
     public func run() async {
         state.withLock { $0.isRunning = true }
         await withDiscardingTaskGroup { group in
-            group.addTask { await self.keepRedis() }
+            group.addTask { await self.tendRedis() }
             for await job in jobs { group.addTask { await job() } }
             group.cancelAll()
         }
@@ -65,10 +65,10 @@ public final class TieredCache: Sendable {
 
     var isRunning: Bool { state.withLock { $0.isRunning } }
 
-    private func keepRedis() async {
+    private func tendRedis() async {
         guard let redis else { return }
         while !Task.isCancelled {
-            await redis.keep()
+            await redis.tend()
             do { try await time.sleep(for: .milliseconds(250)) } catch { return }
         }
     }
@@ -77,7 +77,8 @@ public final class TieredCache: Sendable {
 
     /// The value for `key`: fresh from a tier, or from `load`, which runs once however many ask at the same time.
     ///
-    /// A load that keeps `Deadline.current` ends within the cache's own budget, `configuration.load`. No caller waits beyond its own deadline.
+    /// As long as `load` keeps `Deadline.current`, it ends within the cache's own budget, `configuration.load`, and no caller waits beyond its own
+    /// deadline.
     ///
     /// - Throws: what `load` threw, to all who waited for it; the next caller loads anew. `CancellationError` for the cancelled caller
     ///   alone, and `CacheTimeout` for one whose deadline came first.
@@ -94,7 +95,10 @@ public final class TieredCache: Sendable {
             if refresh { beginRefresh(key, load) }
             return CacheAnswer(value: value, source: .memory, age: now - entry.loadedAt)
         case .expired(let entry):
-            if let retryAt = entry.retryAt, retryAt > now, let answer = staleAnswer(entry, Value.self, now) { return answer }
+            if let retryAt = entry.retryAt, retryAt > now, let answer = staleAnswer(entry, Value.self, now) {
+                meters.misses.add()
+                return answer
+            }
             expired = entry
         case .absent:
             break
@@ -102,7 +106,7 @@ public final class TieredCache: Sendable {
         do {
             return try await fetch(key, load)
         } catch {
-            // That there is no such row is an answer, not an outage.
+            // A request that is refused, or a row that is not there, is an answer, not an outage.
             guard !(error is RequestProblem), !(error is CancellationError), let expired,
                 let answer = staleAnswer(expired, Value.self, time.now())
             else { throw error }
@@ -116,7 +120,7 @@ public final class TieredCache: Sendable {
         return CacheAnswer(value: value, source: .stale, age: now - entry.loadedAt)
     }
 
-    /// The newest version of `key` that a reader of this process may have seen; nil when none is known.
+    /// The newest version of `key` that a reader of this process may have got; nil when none is known.
     func newestVersion(for key: String) -> Int? {
         let now = time.now()
         return state.withLock { $0.memory.newestVersion(for: key, at: now) }

@@ -1,0 +1,145 @@
+import Synchronization
+import Vitals
+
+/// Whom a flight asks, and what is kept of the answer.
+extension TieredCache {
+    /// A value on its way to whoever waits for it.
+    struct Loaded<Value: Sendable>: Sendable {
+        var value: Value
+        var source: CacheSource
+        /// When the load it comes from began.
+        var loadedAt: MonotonicInstant
+    }
+
+    /// What Redis is to have of a load.
+    struct Copy {
+        var payload: [UInt8]
+        var version: Int
+        var loadedAt: MonotonicInstant
+        var expiresAt: MonotonicInstant
+    }
+
+    func lifetime() -> Duration { configuration.lifetime * Double.random(in: 0.9...1.1) }
+
+    // MARK: Redis
+
+    func fromRedis<Value: CacheableValue>(_ key: String) async -> Loaded<Value>? {
+        let began = time.now()
+        guard let redis, state.withLock({ $0.believesRedis(of: key, at: began) }) else { return nil }
+        switch await redis.read(key) {
+        case .hit(let payload, let remaining):
+            guard let envelope = RedisEnvelope<Value>(payload, for: key) else { return nil }
+            let now = time.now()
+            // Another process may let its values live longer than this one.
+            let lifetime = min(Duration.milliseconds(envelope.lifetime), configuration.lifetime * 1.1)
+            let age = max(Duration.zero, Duration.milliseconds(envelope.lifetime) - remaining)
+            let loadedAt = now - age
+            let isCurrent = state.withLock { state in
+                // A write may have come while Redis was asked.
+                guard age < lifetime, state.believesRedis(of: key, at: now), !state.barriers.overtook(key, loadedAt: began) else { return false }
+                // Nor is Redis believed when it has less than was seen here, be that expired or gone from memory.
+                guard envelope.version >= state.memory.newestVersion(for: key, at: now) ?? .min else { return false }
+                return state.memory.keep(envelope.value, for: key, size: payload.count, loadedAt: loadedAt, lifetime: lifetime, now: now)
+            }
+            return isCurrent ? Loaded(value: envelope.value, source: .redis, loadedAt: loadedAt) : nil
+        case .miss:
+            return nil
+        case .fallback(let reason):
+            meters.fallbacks.add(for: reason)
+            return nil
+        }
+    }
+
+    /// Gives Redis what was loaded.
+    func share(_ copy: Copy, as key: String) async {
+        guard let redis else { return }
+        let remaining = copy.expiresAt - time.now()
+        let hasNothingOlder = await redis.write(copy.payload, version: copy.version, for: key, remaining: remaining, isWrite: false)
+        let now = time.now()
+        let (isOvertaken, isInDoubt) = state.withLock { state in
+            (state.barriers.overtook(key, loadedAt: copy.loadedAt), state.barriers.isInDoubt(key, at: now))
+        }
+        if isOvertaken {
+            // The row was found gone, and the key deleted, perhaps before the copy came to Redis. In doubt, nothing is stored there.
+            if !isInDoubt { await redis.forget(key, isKnown: true) }
+        } else if !hasNothingOlder {
+            refuseOlder(than: copy, of: key)
+        }
+    }
+
+    /// Redis may have an older version than was answered here. Until that has expired there, this process does not take it.
+    func refuseOlder(than copy: Copy, of key: String) {
+        guard redis != nil else { return }
+        let now = time.now()
+        state.withLock { $0.memory.raiseFloor(for: key, to: copy.version, until: now + configuration.copyLifetime, now: now) }
+    }
+
+    // MARK: The database
+
+    /// Asks the database, and keeps what it answers.
+    ///
+    /// - Parameter isCallers: the deadline is that of a caller with less time than a load gets.
+    /// - Returns: the answer for whoever asked, and what Redis may have of it, too.
+    func askDatabase<Value: CacheableValue>(
+        _ key: String, until deadline: Deadline, isCallers: Bool = false, _ load: @Sendable () async throws -> Value
+    ) async throws -> (answer: Loaded<Value>, copy: Copy?) {
+        let began = time.now()
+        meters.loads.add()
+        let value: Value
+        do {
+            value = try await Deadline.$current.withValue(deadline) { try await load() }
+        } catch {
+            meters.loadFailures.add()
+            // The caller's own deadline ended it: the database is not to blame.
+            if !(isCallers && deadline.hasPassed(at: time.now())) { await loadFailed(key, began, error) }
+            throw error
+        }
+        meters.loadTime.record(time.now() - began)
+        let lifetime = lifetime()
+        let payload = RedisEnvelope(value, key: key, lifetime: lifetime).bytes
+        let (answer, isForAll) = keep(value, for: key, size: payload.count, loadedAt: began, lifetime: lifetime)
+        return (answer, isForAll ? Copy(payload: payload, version: value.version, loadedAt: began, expiresAt: began + lifetime) : nil)
+    }
+
+    private func loadFailed(_ key: String, _ began: MonotonicInstant, _ error: any Error) async {
+        guard !Task.isCancelled else { return }
+        guard let problem = error as? RequestProblem else {
+            return state.withLock { $0.memory.loadFailed(for: key, retry: time.now() + .seconds(1)) }
+        }
+        guard case .notFound = problem else { return }
+        // That there is no such row is an answer: what is kept of it goes, in Redis as well, unless it came after the question.
+        let now = time.now()
+        let (isGone, isKnown) = state.withLock { state in
+            let isKnown = state.memory.newestVersion(for: key, at: now) != nil
+            if let entry = state.memory.entry(for: key), entry.seenAt > began { return (false, isKnown) }
+            state.memory.remove(key)
+            return (true, isKnown)
+        }
+        if isGone { await redis?.forget(key, isKnown: isKnown) }
+    }
+
+    /// Keeps what the database answered.
+    ///
+    /// An overtaken load is answered, because its callers asked before the change, but not kept, because those who come later did not.
+    ///
+    /// - Returns: the value to answer, a newer one where memory has it; and whether Redis may have it, too.
+    private func keep<Value: CacheableValue>(
+        _ value: Value, for key: String, size: Int, loadedAt: MonotonicInstant, lifetime: Duration
+    ) -> (Loaded<Value>, isForAll: Bool) {
+        let now = time.now()
+        let answer = Loaded(value: value, source: .loaded, loadedAt: loadedAt)
+        return state.withLock { state in
+            guard !state.barriers.overtook(key, loadedAt: loadedAt) else { return (answer, false) }
+            let isInDoubt = state.barriers.isInDoubt(key, at: now)
+            let isNewest = state.memory.keep(
+                value, for: key, size: size, loadedAt: loadedAt, lifetime: isInDoubt ? min(lifetime, CacheBarriers.moment) : lifetime,
+                asked: value.mayLag ? nil : loadedAt, now: now)
+            if isNewest { return (answer, !isInDoubt) }
+            // Of a floor only the version is known: then the older value is answered, as all there is, and not kept.
+            guard let entry = state.memory.entry(for: key), let newer = entry.value as? Value, newer.version > value.version else {
+                return (answer, false)
+            }
+            return (Loaded(value: newer, source: .memory, loadedAt: entry.loadedAt), false)
+        }
+    }
+}
