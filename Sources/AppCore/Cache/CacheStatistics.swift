@@ -34,7 +34,8 @@ public struct CacheStatistics: Sendable {
     }
 
     public var hits: [Tier: Int]
-    /// Lookups that found no fresh value in any tier, those answered with an expired one included.
+    /// Lookups that found no fresh value in any tier. Those answered with an expired one in the second after a failed load do not count: how many they
+    /// are says something of the database, and nothing of the cache.
     public var misses: Int
     /// Lookups that joined the flight of another caller.
     public var coalesced: Int

@@ -95,10 +95,7 @@ public final class TieredCache: Sendable {
             if refresh { beginRefresh(key, load) }
             return CacheAnswer(value: value, source: .memory, age: now - entry.loadedAt)
         case .expired(let entry):
-            if let retryAt = entry.retryAt, retryAt > now, let answer = staleAnswer(entry, Value.self, now) {
-                meters.misses.add()
-                return answer
-            }
+            if let retryAt = entry.retryAt, retryAt > now, let answer = staleAnswer(entry, Value.self, now) { return answer }
             expired = entry
         case .absent:
             break
