@@ -45,6 +45,9 @@ struct LocalFile: Sendable {
         guard findings == ["ok"] else { throw Unusable("it is damaged: \(findings.first ?? "SQLite does not say where")", isDamage: true) }
         if try queue.read({ try migrator.hasBeenSuperseded($0) }) { throw Unusable("it was written by a newer healthd", isDamage: true) }
         try migrator.migrate(queue)
+        // The migrator believes what the file says of itself.
+        let lacks = try RowCopy.tables(of: memory()).subtracting(RowCopy.tables(of: queue)).sorted()
+        guard lacks.isEmpty else { throw Unusable("it lacks tables: \(lacks.joined(separator: ", "))", isDamage: true) }
         try tryWriting(to: queue)
         return queue
     }

@@ -84,7 +84,7 @@ public final class LocalStore: Sendable {
     public var isInMemory: Bool { state.withLock { $0.file == nil } }
 
     /// Counts up when the rows may be others than those written here: some came to light, with a file that could not be read before, or some
-    /// were lost, with one that cannot be read any more.
+    /// were lost, with one that cannot be read any more. And when a file is had again: what is not in it then is lost for good.
     public var generation: Int { state.withLock { $0.generation } }
 
     /// Tries whether the file can be written to, or can be again. To be called every now and then, by one task.
@@ -124,7 +124,9 @@ extension LocalStore {
             try file.tryWriting(to: queue)
         } catch {
             guard let memory = try? file.memory() else { return }
-            let isRead = (try? RowCopy.copy(from: queue, into: memory)) ?? false
+            // Whoever took the folder from us sends what is in its file.
+            let isOurs = !(error is InUse)
+            let isRead = isOurs && (try? RowCopy.copy(from: queue, into: memory)) == true
             leaveFile(queue, for: memory, knowsFile: isRead, because: error)
         }
     }
@@ -161,6 +163,7 @@ extension LocalStore {
                 state.isTouched = false
                 state.knowsFile = false
                 state.trouble = nil
+                if before != nil { state.generation += 1 }
             }
             if before != nil { logger.notice("the local state is written to disk again", metadata: ["file": "\(file.path)"]) }
         } catch {

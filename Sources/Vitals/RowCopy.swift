@@ -37,6 +37,8 @@ enum RowCopy {
         }
     }
 
+    static func tables(of store: DatabaseQueue) throws -> Set<String> { Set(try store.read { try tables(of: $0) }) }
+
     private static func tables(of database: Database) throws -> [String] {
         try String.fetchAll(
             database,

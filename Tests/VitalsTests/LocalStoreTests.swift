@@ -123,7 +123,7 @@ import Testing
     }
 
     enum Damage: String, CaseIterable, Sendable {
-        case nonsense, truncated, aPage, newer, foreign
+        case nonsense, truncated, aPage, aTable, newer, foreign
     }
 
     @Test(arguments: Damage.allCases)
@@ -147,6 +147,9 @@ import Testing
             for index in 40_960..<45_056 { bytes[index] = 0xA5 }
             try Data(bytes).write(to: URL(filePath: file))
             salvaged = 1...60
+        case .aTable:
+            // The file says of itself that it is whole.
+            try await DatabaseQueue(path: file, configuration: Self.patient).write { try $0.execute(sql: "DROP TABLE parts") }
         case .newer:
             try await DatabaseQueue(path: file, configuration: Self.patient).write { try $0.execute(sql: "INSERT INTO grdb_migrations VALUES ('of the future')") }
             salvaged = 60...60
@@ -196,13 +199,25 @@ import Testing
 
     @Test func `A7: rows that another process has are not taken over: they are its to send`() async throws {
         try await add("a", to: self.store())
-        let isTaken = Counter()
-        let store = try self.store { guard isTaken.value > 0 else { throw LocalStore.InUse("another healthd uses the state folder") } }
+        let isOurs = Counter()
+        let store = try self.store { guard isOurs.value > 0 else { throw LocalStore.InUse("another healthd uses the state folder") } }
         #expect(store.isInMemory && store.trouble == "\(file): another healthd uses the state folder")
         #expect(try await names(in: store) == [])
-        isTaken.add()
+        isOurs.add()
         await store.tend()
         #expect(try await names(in: store) == ["a"])
+
+        // Nor when the folder is taken while this process runs.
+        try await store.write { try $0.execute(sql: "UPDATE things SET name = 'ours until now'") }
+        isOurs.add(-1)
+        await store.tend()
+        #expect(store.isInMemory)
+        #expect(try await names(in: store) == [])
+        try await add("new", to: store)
+        isOurs.add()
+        await store.tend()
+        #expect(try await names(in: store) == ["ours until now", "new"])
+        try await store.write { try $0.execute(sql: "DELETE FROM things WHERE name = 'new'; UPDATE things SET name = 'a'") }
 
         // And while another program writes to it.
         let other = try DatabaseQueue(path: file, configuration: Self.patient)

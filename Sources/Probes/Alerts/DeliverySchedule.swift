@@ -51,6 +51,9 @@ struct DeliverySchedule: Sendable {
         }
     }
 
+    /// It waits no more: it has its end.
+    mutating func forget(_ id: String) { sights[id] = nil }
+
     mutating func noteAttempt(_ delivery: Delivery) { tried.insert(delivery.notice.id) }
 
     /// How long the notice has waited; nil when it was not seen to wait.

@@ -70,7 +70,7 @@ extension Outbox {
     }
 
     /// Those of the notices that stand with the recipient in any state.
-    func known(_ ids: [String], for recipient: Recipient) async throws -> Set<String> {
+    func known(_ ids: Set<String>, for recipient: Recipient) async throws -> Set<String> {
         try await store.read { database in
             try ids.reduce(into: []) { known, id in
                 let isThere = try Bool.fetchOne(
@@ -84,19 +84,15 @@ extension Outbox {
         }
     }
 
-    /// Ends a delivery.
-    ///
-    /// - Parameter wasTried: whether this is the outcome of an attempt.
-    func end(
-        _ sequence: Int64, for recipient: Recipient, as end: DeliveryState, answer: String, wasTried: Bool = true, at wall: WallTime
-    ) async throws {
+    /// Ends a delivery. One that was delivered had one attempt more.
+    func end(_ sequence: Int64, for recipient: Recipient, as end: DeliveryState, answer: String, at wall: WallTime) async throws {
         try await store.write { database in
             try database.execute(
                 sql: """
                     UPDATE alert_deliveries SET state = ?, attempts = attempts + ?, answer = ?, updated = ?
                     WHERE notice = ? AND address = ?
                     """,
-                arguments: [end.rawValue, wasTried ? 1 : 0, answer, wall.microsecondsSince1970, sequence, recipient.address])
+                arguments: [end.rawValue, end == .delivered ? 1 : 0, answer, wall.microsecondsSince1970, sequence, recipient.address])
         }
     }
 

@@ -26,6 +26,8 @@ final class ReceiverQueue: Sendable {
         var unmarked: Set<String> = []
         /// That of the store when its rows were last read; nil before.
         var generation: Int?
+        /// Waited in a file that the store left, and have not been seen since.
+        var missing: Set<String> = []
         /// Episodes of open alerts of which the receiver took a firing.
         var told: Set<String> = []
         var attempts: [AttemptResult: Int] = Dictionary(uniqueKeysWithValues: AttemptResult.allCases.map { ($0, 0) })
@@ -136,24 +138,28 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// Says what waited and is not among the rows of a store that lost some: nobody will get it.
+    /// Says what waited in a file that the store left, and is in no file now: nobody will get it. While there is none, the old one may come back.
     ///
     /// - Parameters:
     ///   - before: the store's generation before the rows were read.
     ///   - after: its generation now. It may be by the reading itself that the file was found to be lost.
     private func reportLost(_ queue: DeliveryQueue, _ before: Int, _ after: Int, for recipient: Recipient) async throws {
-        let present = Set(queue.waiting.map(\.id))
-        let missing = state.withLock { state -> [String] in
-            guard let known = state.generation, known != after else { return [] }
-            return state.schedule.sights.keys.filter { !present.contains($0) }.sorted()
+        let missing = state.withLock { state -> Set<String> in
+            if let known = state.generation, known != after { state.missing.formUnion(state.schedule.sights.keys) }
+            state.generation = before
+            state.missing.subtract(queue.waiting.map(\.id))
+            // Accepted: whatever became of its row, it is not lost.
+            state.missing.subtract(state.unmarked)
+            return state.missing
         }
-        // What has an end does not wait any more, and is not lost.
-        let ended = missing.isEmpty ? [] : try await outbox.known(missing, for: recipient)
-        for id in missing where !ended.contains(id) {
+        guard !missing.isEmpty, !outbox.store.isInMemory else { return }
+        let known = try await outbox.known(missing, for: recipient)
+        guard !outbox.store.isInMemory, outbox.store.generation == after else { return }
+        for id in missing.subtracting(known).sorted() {
             state.withLock { $0.deadLetters += 1 }
             logger.error("a notice was lost with the file that it waited in", metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
         }
-        state.withLock { $0.generation = before }
+        state.withLock { $0.missing.subtract(missing) }
     }
 
     /// Sends a notice once, and stores what the receiver answered.
@@ -162,9 +168,7 @@ final class ReceiverQueue: Sendable {
         if state.withLock({ $0.unmarked.contains(notice.id) }) { return try await mark(delivery) }
         // Its firing was released after this was queued, or taken by another address: the end of something that nobody there heard of.
         if notice.status == .resolved, try await !outbox.wasTold(delivery.recipient, of: notice.episode) {
-            try await outbox.end(
-                delivery.sequence, for: delivery.recipient, as: .superseded, answer: OutboxPolicy.Release.neverTold.rawValue, wasTried: false,
-                at: time.wallNow())
+            try await end(delivery.sequence, notice.id, for: delivery.recipient, as: .superseded, answer: OutboxPolicy.Release.neverTold.rawValue)
             return logger.tell([Released(receiver: delivery.recipient.name, alert: notice.alertName, why: .neverTold)])
         }
         let (receiver, externalURL) = state.withLock { ($0.receiver, $0.externalURL) }
@@ -218,8 +222,14 @@ final class ReceiverQueue: Sendable {
 
     /// What has been accepted must not be sent again after a restart.
     private func mark(_ delivery: Delivery) async throws {
-        try await outbox.end(delivery.sequence, for: delivery.recipient, as: .delivered, answer: "accepted", at: time.wallNow())
+        try await end(delivery.sequence, delivery.notice.id, for: delivery.recipient, as: .delivered, answer: "accepted")
         state.withLock { _ = $0.unmarked.remove(delivery.notice.id) }
+    }
+
+    /// Ends a delivery, and forgets that its notice waited.
+    private func end(_ sequence: Int64, _ id: String, for recipient: Recipient, as end: DeliveryState, answer: String) async throws {
+        try await outbox.end(sequence, for: recipient, as: end, answer: answer, at: time.wallNow())
+        state.withLock { $0.schedule.forget(id) }
     }
 
     /// It was not accepted, and waits for another attempt.
@@ -243,12 +253,12 @@ final class ReceiverQueue: Sendable {
     private func giveUp(_ all: [DeliveryQueue.Waiting], alert: String, reason: String) async throws {
         let recipient = recipient
         for waiting in all {
+            try await end(waiting.sequence, waiting.id, for: recipient, as: .dead, answer: reason)
             logger.error(
                 "alert given up",
                 metadata: [
                     "receiver": "\(recipient.name)", "host": "\(receiver.host)", "id": "\(waiting.id)", "alert": "\(alert)", "reason": "\(reason)",
                 ])
-            try await outbox.end(waiting.sequence, for: recipient, as: .dead, answer: reason, wasTried: false, at: time.wallNow())
             state.withLock { $0.deadLetters += 1 }
         }
     }
