@@ -19,7 +19,7 @@ public final class LocalStore: Sendable {
         var isTouched = false
         var trouble: String?
         var damage: (text: String, at: MonotonicInstant)?
-        var generation = 0
+        var rowsRevision = 0
     }
 
     /// What `prepare` throws when another process has the file: its rows are that one's, and stay unread.
@@ -85,7 +85,7 @@ public final class LocalStore: Sendable {
 
     /// Counts up when the rows may be others than those written here: some came to light, with a file that could not be read before, or some
     /// were lost, with one that cannot be read any more. And when a file is had again: what is not in it then is lost for good.
-    public var generation: Int { state.withLock { $0.generation } }
+    public var rowsRevision: Int { state.withLock { $0.rowsRevision } }
 
     /// Tries whether the file can be written to, or can be again. To be called every now and then, by one task.
     public func tend() async {
@@ -139,7 +139,7 @@ extension LocalStore {
             state.knowsFile = knowsFile
             state.isTouched = true
             state.trouble = words
-            state.generation += 1
+            state.rowsRevision += 1
         }
         try? queue.close()
         tell(words)
@@ -163,7 +163,7 @@ extension LocalStore {
                 state.isTouched = false
                 state.knowsFile = false
                 state.trouble = nil
-                if before != nil { state.generation += 1 }
+                if before != nil { state.rowsRevision += 1 }
             }
             if before != nil { logger.notice("the local state is written to disk again", metadata: ["file": "\(file.path)"]) }
         } catch {
@@ -200,7 +200,7 @@ extension LocalStore {
     private func rowsCameToLight() {
         state.withLock { state in
             state.knowsFile = true
-            state.generation += 1
+            state.rowsRevision += 1
         }
     }
 

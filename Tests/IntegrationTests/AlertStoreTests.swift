@@ -27,6 +27,13 @@ extension IntegrationTests {
             }
             let files = try FileManager.default.contentsOfDirectory(atPath: healthd.state)
             #expect(files.contains { $0.hasPrefix("healthd.sqlite.damaged-20") } && files.contains("healthd.sqlite"), "\(files)")
+
+            // Who routes by the instance can try that: a test comes from the same one as what is real.
+            let real = Set(receiver.accepted.map { $0.json["alerts"][0]["labels"]["instance"].string })
+            #expect(try await healthd.verb("alerts", "test", "oncall").status == 0)
+            let tests = receiver.accepted.filter { $0.json["alerts"][0]["labels"]["alertname"].string == "healthd-test" }
+            #expect(tests.count == 2)
+            #expect(Set(tests.map { $0.json["alerts"][0]["labels"]["instance"].string }) == real && real.count == 1, "\(real)")
             #expect(try await healthd.end() == 0)
             try await receiver.close()
         }

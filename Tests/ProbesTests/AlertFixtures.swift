@@ -120,11 +120,11 @@ struct AlertLine: Sendable {
 
     init(
         outbox: Outbox, receivers: [Receiver], sender: any NoticeSender, time: any TimeSource, policy: RetryPolicy = RetryPolicy(),
-        rules: [Rule] = [.quick, .answers("redis")], logger: Logger = LogLines().logger
+        rules: [Rule] = [.quick, .answers("redis")], instance: String = "web-1:9798", logger: Logger = LogLines().logger
     ) {
         board = HealthBoard(rules: rules, evidence: ["pool": { Self.evidence }], time: time)
         dispatcher = Dispatcher(
-            outbox: outbox, receivers: receivers, rules: rules, sender: sender, instance: "web-1:9798",
+            outbox: outbox, receivers: receivers, rules: rules, sender: sender, instance: instance,
             externalURL: "http://web-1:9798", policy: policy, time: time, logger: logger)
         board.observe { [dispatcher] in dispatcher.observe($0) }
     }

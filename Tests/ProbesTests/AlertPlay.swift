@@ -38,11 +38,12 @@ extension AlertPlay {
     static func second() throws -> Receiver { try receiver("second", at: "https://example.com/hook") }
 
     func line(
-        _ receivers: [Receiver]? = nil, rules: [Rule] = [.quick, .answers("redis")], sender: (any NoticeSender)? = nil
+        _ receivers: [Receiver]? = nil, rules: [Rule] = [.quick, .answers("redis")], sender: (any NoticeSender)? = nil,
+        instance: String = "web-1:9798"
     ) throws -> AlertLine {
         AlertLine(
             outbox: try scratch.outbox(time: time, logger: lines.logger), receivers: receivers ?? [oncall], sender: sender ?? self.sender,
-            time: time, rules: rules, logger: lines.logger)
+            time: time, rules: rules, instance: instance, logger: lines.logger)
     }
 
     /// Runs the line while `body` plays; the process is "killed" when it returns.
@@ -69,8 +70,8 @@ extension AlertPlay {
         try await until("\(count) alerts are open") { line.dispatcher.snapshot().open.count == count }
     }
 
-    func untilGivenUp(_ count: Int, _ line: AlertLine) async throws {
-        try await until("\(count) are given up") { line.dispatcher.snapshot().receivers[0].deadLetters == count }
+    func untilDeadLetters(_ count: Int, _ line: AlertLine) async throws {
+        try await until("there are \(count) dead letters") { line.dispatcher.snapshot().receivers[0].deadLetters == count }
     }
 
     /// Lets time pass until it holds; nothing else may be asleep for longer than it matters.
@@ -96,7 +97,6 @@ extension AlertPlay {
     func awayAnswer() -> DeliveryAnswer { .tryAgain(.unreachable, reason: "no delivery to example.org: connection refused", after: nil) }
 }
 
-/// A delivery that was given up.
 struct DeadLetter: Sendable, Hashable {
     var receiver: String
     var reason: String
@@ -137,32 +137,34 @@ extension AlertRecord {
 }
 
 extension Outbox {
-    /// Stores firing and resolved of one alert by turns, `n0`, `n1` and so on, a second apart.
+    /// Stores firing and resolved of one alert by turns, `n0`, `n1` and so on unless named otherwise, a second apart.
     ///
-    /// - Returns: how many were dropped because too many waited.
-    func swing(_ count: Int, from start: WallTime, after step: (Int, WallTime) async throws -> Void = { _, _ in }) async throws -> Int {
+    /// - Returns: how many were released because too many waited.
+    func swing(
+        _ count: Int, from start: WallTime, named prefix: String = "n", after step: (Int, WallTime) async throws -> Void = { _, _ in }
+    ) async throws -> Int {
         var record = AlertRecord.sample()
-        var dropped = 0
+        var released = 0
         for number in 0..<count {
             let wall = start + .seconds(number)
             let fires = number.isMultiple(of: 2)
             if fires { record.state.startsAt = wall }
             record.state.phase = fires ? .firing : .quiet
-            let notice = record.notice(id: "n\(number)", why: fires ? .firing : .resolved, at: wall)
-            dropped += try await commit(record, notice: notice, to: [named("oncall")]).count { $0.why == .tooMany }
+            let notice = record.notice(id: "\(prefix)\(number)", why: fires ? .firing : .resolved, at: wall)
+            released += try await commit(record, notice: notice, to: [named("oncall")]).count { $0.why == .tooMany }
             try await step(number, wall)
         }
-        return dropped
+        return released
     }
 
     /// Marks what is first for the recipient as accepted.
     @discardableResult
     func acceptFirst(for recipient: Recipient, at wall: WallTime) async throws -> String? {
-        guard let head = try await queue(of: recipient).heads.first else { return nil }
-        try await end(head.sequence, for: recipient, as: .delivered, answer: "accepted", at: wall)
+        guard let head = try await waiting(for: recipient).heads.first else { return nil }
+        try await markDelivered(head, answer: "accepted", at: wall)
         return head.notice.id
     }
 }
 
 /// A recipient whose address is its name.
-func named(_ name: String) -> Recipient { Recipient(name: name, address: name) }
+func named(_ name: String) -> Recipient { Recipient(name: name, addressKey: name) }

@@ -8,7 +8,7 @@ import Vitals
         var state = AlertState()
         var now = MonotonicInstant.start
         var wall = WallTime(secondsSince1970: 1_800_000_000)
-        var rule = AlertRule()
+        let flapping = Flapping.Policy()
 
         /// A letter a step, a second apart: `h` healthy, `u` unknown, `d` degraded, `c` critical, `.` two quiet minutes.
         mutating func play(_ word: String) -> [NoticeReason] {
@@ -17,11 +17,11 @@ import Vitals
                 wall = wall + .seconds(letter == "." ? 120 : 1)
                 let why: NoticeReason?
                 if letter == "." {
-                    (state, why) = state.calmed(rule: rule, now: now)
+                    (state, why) = state.calmed(flapping: flapping, now: now)
                 } else {
                     let states: [Character: HealthState] = ["h": .healthy, "u": .unknown, "d": .degraded, "c": .critical]
                     (state, why) = state.advanced(
-                        by: states[letter] ?? .unknown, reason: "\(letter)", value: letter == "c" ? 1.5 : 0.5, rule: rule, now: now,
+                        by: states[letter] ?? .unknown, reason: "\(letter)", value: letter == "c" ? 1.5 : 0.5, flapping: flapping, now: now,
                         wall: wall)
                 }
                 return why
@@ -60,24 +60,12 @@ import Vitals
         #expect(play.play(row.word) == row.told)
     }
 
-    @Test func `tells a fall to degraded only where asked for`() {
-        var play = Play()
-        play.rule.tellsDeescalation = true
-        #expect(play.play("cdh") == [.firing, .deescalated, .resolved])
-    }
-
-    @Test func `opens on critical alone where degraded is not worth a page`() {
-        var play = Play()
-        play.rule = AlertRule(from: .critical)
-        #expect(play.play("ddcdc") == [.firing, .resolved, .firing])
-    }
-
     @Test(arguments: [(lowerIsWorse: false, peak: 0.8), (lowerIsWorse: true, peak: 0.05)])
     func `keeps the worst value of its time, the lowest where low is bad`(_ row: (lowerIsWorse: Bool, peak: Double)) {
         var state = AlertState()
         for (second, value) in [0.4, 0.8, 0.05, 0.3].enumerated() {
             (state, _) = state.advanced(
-                by: .critical, reason: "test", value: value, lowerIsWorse: row.lowerIsWorse, rule: AlertRule(),
+                by: .critical, reason: "test", value: value, lowerIsWorse: row.lowerIsWorse, flapping: Flapping.Policy(),
                 now: .start + .seconds(second), wall: WallTime(secondsSince1970: 1_800_000_000))
         }
         #expect(state.peak == row.peak)
@@ -98,7 +86,7 @@ import Vitals
             var first = Play()
             _ = first.play("c")
             var second = Play()
-            second.state = try decoded(first.state).restored(rule: second.rule, now: second.now)
+            second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now)
             #expect(second.state.isOpen)
             #expect(second.play(seen) == told)
         }
@@ -108,7 +96,7 @@ import Vitals
         var first = Play()
         _ = first.play("chchc")
         var second = Play()
-        second.state = try decoded(first.state).restored(rule: second.rule, now: second.now)
+        second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now)
         #expect(second.state.phase == .held)
         #expect(second.play("h") == [])
         #expect(second.play(".") == [.resolved])
@@ -119,10 +107,10 @@ import Vitals
         _ = first.play("chchc")
         var second = Play()
         second.now = second.now + .seconds(50)
-        second.state = try decoded(first.state).restored(rule: second.rule, now: second.now)
-        #expect(second.state.calmAt(rule: second.rule) == second.now + second.rule.flapping.quiet)
+        second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now)
+        #expect(second.state.calmAt(flapping: second.flapping) == second.now + second.flapping.quiet)
         #expect(second.play("c") == [], "what was seen before is no change")
-        #expect(second.state.calmed(rule: second.rule, now: second.now).1 == nil, "a second is not quiet enough")
+        #expect(second.state.calmed(flapping: second.flapping, now: second.now).1 == nil, "a second is not quiet enough")
         #expect(second.play(".") == [.settled])
         #expect(second.state.phase == .firing && second.state.severity == .critical)
     }

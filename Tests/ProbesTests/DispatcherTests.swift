@@ -1,4 +1,3 @@
-import Dispatch
 import GRDB
 import TestServers
 import Testing
@@ -166,7 +165,28 @@ import Vitals
         #expect(!lines.all.contains { $0.contains("is disabled until a reload") })
     }
 
-    @Test func `after a reload keeps queues, starts new ones with what is open, and gives up those of receivers that went`() async throws {
+    @Test func `a reload to another address during an attempt loses nothing: what may arrive twice has one id`() async throws {
+        let door = Doorbell()
+        let held = sender.answering { [sender] usual, _, _ in
+            if sender.attempts().count == 1 { await door.wait() }
+            return usual
+        }
+        try await running(line(sender: held)) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            line.dispatcher.replace(receivers: [try Self.receiver(at: "https://example.com/elsewhere")])
+            try await untilAttempts(2)
+            door.ring()
+            line.pool(0.1, time: time)
+            try await untilAttempts(3)
+            try await untilQueued(0, line)
+        }
+        #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation firing", "pool-saturation resolved"])
+        #expect(sender.ids()[0] == sender.ids()[1])
+        #expect(!lines.all.contains { $0.contains("dead letter") || $0.contains("not told") })
+    }
+
+    @Test func `after a reload keeps queues, starts new ones with what is open, and makes dead letters for receivers that went`() async throws {
         sender.answer(then: awayAnswer())
         let second = try Self.second()
         try await running(line()) { line in
@@ -174,7 +194,7 @@ import Vitals
             try await untilAttempts(1)
             sender.answer()
             line.dispatcher.replace(receivers: [second])
-            try await until("what waited is given up") { lines.all.contains { $0.contains("no longer configured") } }
+            try await until("what waited is a dead letter") { lines.all.contains { $0.contains("no longer configured") } }
             try await untilAttempts(1, to: "second")
             redisFails(line)
             try await untilAttempts(2, to: "second")
@@ -223,7 +243,7 @@ import Vitals
             sender.attempts().map { $0.split(separator: " ")[1] } == ["firing", "resolved", "firing", "resolved", "flapping", "resolved"])
     }
 
-    @Test func `gives up a day after the end, the whole episode`() async throws {
+    @Test func `a day after the end the whole episode becomes dead letters`() async throws {
         sender.answer(then: awayAnswer())
         try await running(line()) { line in
             line.pool(1.5, time: time)
@@ -233,10 +253,10 @@ import Vitals
             try await letPass(.seconds(86_000))
             #expect(line.dispatcher.snapshot().receivers[0].deadLetters == 0)
             try await letPass(.seconds(1_200))
-            try await untilGivenUp(2, line)
+            try await untilDeadLetters(2, line)
         }
         #expect(try await scratch.outbox().deadLetters().map(\.reason) == ["not delivered within 1 d", "not delivered within 1 d"])
-        #expect(lines.all.count { $0.hasPrefix("error alert given up") } == 2)
+        #expect(lines.all.count { $0.hasPrefix("error notice became a dead letter") } == 2)
     }
 
     @Test func `never lets a secret into logs, errors or the store`() async throws {
@@ -245,7 +265,7 @@ import Vitals
             line.pool(1.5, time: time)
             try await passing("it is disabled") { line.dispatcher.snapshot().receivers[0].isDisabled }
             line.dispatcher.replace(receivers: [])
-            try await until("it is given up") { lines.all.contains { $0.contains("given up") } }
+            try await until("it is a dead letter") { lines.all.contains { $0.contains("became dead letters") } }
         }
         let rows = try await scratch.outbox().store.read { database in
             try Row.fetchAll(database, sql: "SELECT d.*, n.notice AS body FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice").map { "\($0)" }
@@ -255,70 +275,22 @@ import Vitals
         #expect(lines.all.contains { $0.contains("example.org") })
     }
 
-    @Test func `bounds what waits for one alert by whole episodes`() async throws {
-        let outbox = try scratch.outbox()
-        let dropped = try await outbox.swing(40, from: time.wallNow())
-        // The 17th and the 29th are one too many: each time all goes that was over, but for the first and the latest episode.
-        #expect(outbox.policy.depth == 16)
-        #expect(dropped == 24)
-        var left: [String] = []
-        while let id = try await outbox.acceptFirst(for: named("oncall"), at: time.wallNow()) { left.append(id) }
-        #expect(left == ["n0", "n1"] + (26..<40).map { "n\($0)" })
-    }
-
-    @Test func `drops no all-clear of a firing that was delivered`() async throws {
-        let outbox = try scratch.outbox()
-        _ = try await outbox.swing(20, from: time.wallNow()) { number, wall in
-            // The receiver hears of the first firing, and then of nothing more.
-            if number == 0 { try await outbox.acceptFirst(for: named("oncall"), at: wall) }
+    @Test func `an alert that fires anew after a restart under another name carries the new one, and its end the old one`() async throws {
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await untilQueued(0, line)
         }
-        let queue = try await outbox.queue(of: named("oncall"))
-        #expect(queue.heads.map(\.notice.id) == ["n1"])
-        #expect(queue.waiting.count < 19)
-    }
-
-    @Test func `forgets what was delivered long ago, but nothing of an open alert`() async throws {
-        let outbox = try scratch.outbox()
-        for (name, open) in [("a", true), ("b", false)] {
-            var record = AlertRecord.sample(name, since: time.wallNow())
-            try await outbox.commit(record, notice: record.notice(id: name, why: .firing, at: time.wallNow()), to: [named("oncall")])
-            try await outbox.acceptFirst(for: named("oncall"), at: time.wallNow())
-            if !open {
-                record.state.phase = .quiet
-                try await outbox.commit(record, notice: nil, to: [named("oncall")])
-            }
+        try await running(line(instance: "web-2:9798")) { line in
+            try await untilOpen(1, line)
+            line.pool(0.1, time: time)
+            try await untilAttempts(2)
+            line.pool(1.5, time: time)
+            try await untilAttempts(3)
         }
-        try await outbox.prune(at: time.wallNow() + .seconds(8 * 86_400))
-        #expect(try await outbox.recentNotices() == ["a"])
-    }
-
-    @Test func `tells whoever is a receiver when the notice is stored: a reload that comes first is not passed over`() async throws {
-        let outbox = try scratch.outbox()
-        let door = DispatchSemaphore(value: 0)
-        let reloads = Counter()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            // The store does one thing after the other: this one is first, and takes its time.
-            let entered = Counter()
-            group.addTask {
-                try await outbox.store.read { _ in
-                    entered.add()
-                    door.wait()
-                }
-            }
-            try await until("the store is busy") { entered.value == 1 }
-            let record = AlertRecord.sample(since: time.wallNow())
-            let notice = record.notice(id: "n", why: .firing, at: time.wallNow())
-            let asked = Counter()
-            group.addTask {
-                asked.add()
-                _ = try await outbox.commit(record, notice: notice) { [named(reloads.value == 0 ? "old" : "new")] }
-            }
-            try await until("it is to be stored") { asked.value == 1 }
-            reloads.add()
-            door.signal()
-            try await group.waitForAll()
-        }
-        #expect(try await outbox.queue(of: named("new")).heads.count == 1)
-        #expect(try await outbox.queue(of: named("old")).heads.isEmpty)
+        let alerts = sender.bodies().map { $0.alerts[0] }
+        #expect(alerts.map(\.status) == ["firing", "resolved", "firing"])
+        #expect(alerts.map { $0.labels["instance"] } == ["web-1:9798", "web-1:9798", "web-2:9798"])
+        #expect(alerts[0].fingerprint == alerts[1].fingerprint && alerts[2].fingerprint != alerts[1].fingerprint)
     }
 }

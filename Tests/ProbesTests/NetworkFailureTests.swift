@@ -61,6 +61,21 @@ import Vitals
         try await expired.stop()
     }
 
+    @Test func `a look at a certificate ends with its task, and with the time that is left`() async throws {
+        let silent = try FakeServer(.silent)
+        let address = "https://127.0.0.1:\(silent.port)/canary"
+        try await withThrowingTaskGroup(of: String?.self) { group in
+            group.addTask { await CertificateLook.reason(against: address, within: .seconds(3_600)) }
+            try await until("it looks") { silent.connections == 1 }
+            group.cancelAll()
+            let ended = try await group.next()
+            #expect(ended == .some(nil))
+        }
+        for left in [Duration.milliseconds(10), .zero, .seconds(-1)] {
+            #expect(await CertificateLook.reason(against: address, within: left) == nil)
+        }
+    }
+
     @Test(arguments: [
         (HTTPClientError.connectTimeout, NetworkFailure.Kind.timeout, "no connection in time"), (HTTPClientError.deadlineExceeded, .timeout, "no answer in time"),
         (HTTPClientError.readTimeout, .timeout, "no answer in time"), (HTTPClientError.tlsHandshakeTimeout, .timeout, "TLS handshake"),

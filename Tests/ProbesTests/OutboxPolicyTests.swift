@@ -6,7 +6,7 @@ import Vitals
 
 /// What one receiver is owed of one alert.
 @Suite struct `What is owed` {
-    /// A line as it is written here: `F` a firing that waits, `f` one that was delivered, `!` one that waits and was refused, `x` one given up;
+    /// A line as it is written here: `F` a firing that waits, `f` one that was delivered, `!` one that waits and was refused, `x` one that is a dead letter;
     /// `R`, `r` and `X` a resolved that waits, was delivered, waits and was refused; `|` between two episodes.
     private func line(_ word: String) -> [Owed] {
         var owed: [Owed] = []
@@ -19,7 +19,7 @@ import Vitals
             owed.append(
                 Owed(
                     sequence: Int64(owed.count), episode: "\(episode)", status: "RrX".contains(letter) ? .resolved : .firing,
-                    state: letter == "x" ? .dead : letter.isLowercase ? .delivered : .queued, wasRefused: "!X".contains(letter)))
+                    state: letter == "x" ? .deadLetter : letter.isLowercase ? .delivered : .queued, wasRefused: "!X".contains(letter)))
         }
         return owed
     }
@@ -71,7 +71,7 @@ import Vitals
             line.append(Owed(sequence: Int64(step), episode: "\(episode)", status: ends ? .resolved : .firing, state: .queued))
             for (sequence, _) in policy.releases(of: line) {
                 guard let index = line.firstIndex(where: { $0.sequence == sequence }) else { continue }
-                line[index].state = .superseded
+                line[index].state = .released
             }
             #expect(line.count { $0.state == .queued } <= policy.depth)
             let own = line.filter { $0.episode == "\(episode)" }
@@ -110,11 +110,11 @@ import Vitals
             Recipient.all(try receivers.map { try Receiver(name: $0.0, url: $0.1) })
         }
         let one = try recipients(("a", "https://example.org/canary"))
-        #expect(try recipients(("b", "https://example.org/canary"))[0].address == one[0].address)
-        #expect(try recipients(("a", "https://example.org/other"))[0].address != one[0].address)
-        #expect(try recipients(("a", "https://u:p@example.org/canary"))[0].address != one[0].address)
-        #expect(!one[0].address.contains("canary") && !one[0].address.contains("example"))
+        #expect(try recipients(("b", "https://example.org/canary"))[0].addressKey == one[0].addressKey)
+        #expect(try recipients(("a", "https://example.org/other"))[0].addressKey != one[0].addressKey)
+        #expect(try recipients(("a", "https://u:p@example.org/canary"))[0].addressKey != one[0].addressKey)
+        #expect(!one[0].addressKey.contains("canary") && !one[0].addressKey.contains("example"))
         let twins = try recipients(("a", "https://example.org/canary"), ("b", "https://example.org/canary"))
-        #expect(twins[0].address == one[0].address && twins[1].address != one[0].address)
+        #expect(twins[0].addressKey == one[0].addressKey && twins[1].addressKey != one[0].addressKey)
     }
 }

@@ -35,7 +35,7 @@ import Vitals
         #expect(sender.attempts().dropLast().allSatisfy { $0 == "pool-saturation firing" })
         #expect(sender.attempts().last == "pool-saturation resolved")
         #expect(Set(sender.ids().dropLast()).count == 1)
-        #expect(lines.all.count { $0.hasPrefix("error alert not delivered") } == 1, "said once, at the level of who has to act")
+        #expect(lines.all.count { $0.hasPrefix("error notice not delivered") } == 1, "said once, at the level of who has to act")
     }
 
     @Test func `A2: what was refused and ended meanwhile is told all the same, both of it`() async throws {
@@ -133,8 +133,8 @@ import Vitals
             if step % 20 == 0 { try await outbox.prune(at: wall) }
         }
         #expect(try await outbox.recentNotices().count < 60)
-        for recipient in ["all", "first"].map(named) { #expect(try await outbox.wasTold(recipient, of: record.episode)) }
-        let queue = try await outbox.queue(of: named("none"))
+        for recipient in ["all", "first"].map(named) { #expect(try await outbox.waiting(for: recipient).told == [record.episode]) }
+        let queue = try await outbox.waiting(for: named("none"))
         #expect(queue.waiting.last?.id == "n149" && queue.waiting.count <= 16)
     }
 
@@ -157,7 +157,7 @@ import Vitals
             try await passing("all of it", step: .seconds(1)) { sender.attempts().contains("pool-saturation resolved") }
             try await untilQueued(0, line)
         }
-        #expect(lines.all.contains { $0.contains("given up") } == false)
+        #expect(lines.all.contains { $0.contains("dead letter") } == false)
     }
 
     @Test func `A5: after a start nothing expires without an attempt, nor within an hour`() async throws {
@@ -175,7 +175,7 @@ import Vitals
             try await letPass(.seconds(3_000), step: .seconds(60))
             #expect(line.dispatcher.snapshot().receivers[0].deadLetters == 0)
             try await letPass(.seconds(700), step: .seconds(60))
-            try await untilGivenUp(2, line)
+            try await untilDeadLetters(2, line)
         }
     }
 
@@ -292,7 +292,7 @@ import Vitals
         try await running(line()) { line in
             redisFails(line)
             try await untilAttempts(seen + 1)
-            try await untilGivenUp(2, line)
+            try await untilDeadLetters(2, line)
             line.pool(1.5, time: time)
             line.pool(0.1, time: time)
             try await untilOpen(1, line)
@@ -300,7 +300,7 @@ import Vitals
         }
         #expect(sender.attempts().last == "redis-down firing")
         #expect(lines.all.count { $0.hasPrefix("error a stored alert cannot be read") } == 1)
-        #expect(lines.all.count { $0.hasPrefix("error alert given up") } == 2)
+        #expect(lines.all.count { $0.hasPrefix("error notice became a dead letter") } == 2)
         #expect(lines.all.count { $0.contains("outbox cannot be read") } == 0)
         #expect(try await scratch.outbox().number("SELECT count(*) FROM alert_states WHERE fingerprint = 'newer'") == 1, "kept for who wrote it")
     }

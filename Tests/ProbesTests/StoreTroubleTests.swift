@@ -124,7 +124,7 @@ import Vitals
             try await outbox.store.write { try $0.execute(sql: "DROP TABLE alert_deliveries; DROP TABLE alert_notices; DROP TABLE alert_states") }
             sender.answer()
             line.pool(0.1, time: time)
-            try await until("it is said") { lines.all.contains { $0.contains("is not told that an alert is over") } }
+            try await until("it is said") { lines.all.contains { $0.contains("not told that an alert is over") } }
             try await untilOpen(1, line)
             #expect(!lines.all.contains { $0.contains("lost with the file") }, "the file may come back")
             try await passing("all is well again", step: .seconds(1)) { line.dispatcher.snapshot().outboxProblem == nil }
@@ -134,8 +134,8 @@ import Vitals
             try await until("the new file knows what is open") { try await outbox.number("SELECT count(*) FROM alert_states") == 1 }
         }
         #expect(
-            lines.all.filter { $0.contains("is not told that an alert is over") }
-                == ["warning a receiver is not told that an alert is over: it is not known to have been told that it began alert=pool-saturation receiver=oncall"])
+            lines.all.filter { $0.contains("not told that an alert is over") }
+                == ["warning receiver not told that an alert is over: it is not known to have accepted the firing alert=pool-saturation receiver=oncall"])
     }
 
     @Test func `A7: a file full of nonsense is set aside, and the verdict has time to say so`() async throws {

@@ -188,12 +188,12 @@ import Testing
         let store = try self.store { guard isThere.value > 0 else { throw NoFolder() } }
         #expect(store.isInMemory)
         try await add("b", to: store)
-        let before = store.generation
+        let before = store.rowsRevision
         try FileManager.default.moveItem(atPath: file + ".away", toPath: file)
         isThere.add()
         await store.tend()
         #expect(try await names(in: store) == ["a", "b"], "in their order")
-        #expect(store.generation > before && !store.isInMemory)
+        #expect(store.rowsRevision > before && !store.isInMemory)
         try FileManager.default.removeItem(atPath: folder)
     }
 

@@ -1,18 +1,17 @@
-import FoundationEssentials
 import Logging
 import Synchronization
 import Vitals
 
 /// Makes alert states and notices of transitions, one after the other, each stored before the next is looked at.
 ///
-/// `run` is the whole of it: what is in the inbox is judged, and what that changes is stored.
+/// `run` is the whole of it: what is in the inbox is judged, and what that changes is stored. Who the receivers are just now is known here, and nowhere else.
 final class AlertBook: Sendable {
     private let outbox: Outbox
     private let time: any TimeSource
     private let logger: Logger
     private let bell = Doorbell()
     private let state: Mutex<State>
-    private let suppressed = LabelledCounter<Suppression>(known: Suppression.allCases)
+    private let suppressions = LabelledCounter<Suppression>(known: Suppression.allCases)
 
     private enum Entry: Sendable {
         case transition(Transition)
@@ -24,15 +23,15 @@ final class AlertBook: Sendable {
         var alerts: KnownAlerts
         var recipients: [Recipient]
         var inbox: [Entry] = []
-        /// That of the store when its rows were last looked at; nil before the first look.
-        var generation: Int?
+        /// That of the store when its alerts were last read; nil before the first time.
+        var rowsRevision: Int?
         var lastTended: MonotonicInstant
         var lastPruned: MonotonicInstant?
-        var problem: String?
+        var trouble: String?
         var isStopping = false
     }
 
-    /// Transitions that wait for the store; beyond it the earlier ones of a rule go, never its latest.
+    /// Transitions that wait for the store; beyond it the earlier ones of a rule are dropped, never its latest.
     static let inboxLimit = 1_000
     /// How often it is tried whether the disk takes what it is given: while it does, and while it does not.
     static let tending = (well: Duration.seconds(15), ill: Duration.seconds(1))
@@ -40,7 +39,7 @@ final class AlertBook: Sendable {
     static let pruning = Duration.seconds(3_600)
 
     init(
-        outbox: Outbox, rules: KnownAlerts.Rules, recipients: [Recipient], instance: String, time: any TimeSource, logger: Logger
+        outbox: Outbox, rules: [Rule], recipients: [Recipient], instance: String, time: any TimeSource, logger: Logger
     ) {
         self.outbox = outbox
         self.time = time
@@ -53,7 +52,7 @@ final class AlertBook: Sendable {
         let dropped = state.withLock { state -> Bool in
             var dropped = false
             if state.inbox.count >= Self.inboxLimit,
-                // Not the first: it may be on its way to the disk.
+                // Not the first: it may be on its way to the store.
                 let index = state.inbox.indices.dropFirst().first(where: {
                     if case .transition(let older) = state.inbox[$0] { older.rule == transition.rule } else { false }
                 })
@@ -64,20 +63,30 @@ final class AlertBook: Sendable {
             state.inbox.append(.transition(transition))
             return dropped
         }
-        if dropped { suppressed.add(for: .tooMany) }
+        if dropped { suppressions.add(for: .tooMany) }
         bell.ring()
     }
 
-    func replace(rules: KnownAlerts.Rules) {
+    func replace(rules: [Rule]) {
         state.withLock { state in
-            state.alerts.rules = rules
+            state.alerts.replace(rules: rules)
             state.inbox.append(.rulesChanged)
         }
         bell.ring()
     }
 
+    /// What changes by it in the rows, `reconcile` does.
     func replace(recipients: [Recipient]) {
         state.withLock { $0.recipients = recipients }
+    }
+
+    private var recipients: [Recipient] { state.withLock { $0.recipients } }
+
+    /// Brings the rows in line with the receivers that there are. Any task.
+    func reconcile() async throws -> Reconciled {
+        let reconciled = try await outbox.reconcile(at: time.wallNow()) { self.recipients }
+        note(reconciled.released)
+        return reconciled
     }
 
     /// Ends `run` as soon as all that was observed has been stored.
@@ -88,7 +97,7 @@ final class AlertBook: Sendable {
 
     /// - Parameters:
     ///   - stored: called whenever a notice was stored: the receivers' queues have something to do.
-    ///   - cameToLight: called when the store has other rows than those written here: what they owe is not yet on its way.
+    ///   - cameToLight: called when the store's rows are not only those written here: `reconcile` must run.
     func run(stored: @Sendable () -> Void, cameToLight: @Sendable () -> Void) async {
         while !Task.isCancelled {
             do {
@@ -117,31 +126,30 @@ final class AlertBook: Sendable {
         }
     }
 
-    /// Reads the alerts that are stored, at the start and whenever the store has other rows than it had.
-    ///
-    /// Those left open by an earlier process are neither told again nor forgotten: the board's next verdict decides; or its last one, where
-    /// they come to light later, since the board tells of changes alone. Those that the store has lost are stored again.
+    /// Takes over the open alerts that are stored: at the start, and whenever the store's rows are others. No notice is sent for them; the next
+    /// transition decides, or the last one seen. Open alerts that the store lost are stored again.
     ///
     /// - Returns: whether it was not the first time.
     private func load() async throws -> Bool {
-        let generation = outbox.store.generation
-        guard state.withLock({ $0.generation != generation }) else { return false }
+        let revision = outbox.store.rowsRevision
+        guard state.withLock({ $0.rowsRevision != revision }) else { return false }
         let (open, unreadable) = try await outbox.openAlerts()
         let now = time.now()
         let (isLater, lost) = state.withLock { state -> (Bool, [AlertRecord]) in
             let lost = state.alerts.open(without: open.map(\.fingerprint) + unreadable)
             let known = state.alerts.adopt(open, now: now).map { Entry.transition($0) }
+            // At the head: these come before what waits. A rule may have gone while its alert was stored and not known here.
             state.inbox.insert(contentsOf: [.rulesChanged] + known, at: 0)
-            return (state.generation != nil, lost)
+            return (state.rowsRevision != nil, lost)
         }
         for record in lost { try await outbox.commit(record, notice: nil) { [] } }
         for fingerprint in unreadable {
             logger.error(
-                "a stored alert cannot be read by this version and is left out; its end will not be told",
+                "a stored alert cannot be read by this version and is left out; no receiver will be told of its end",
                 metadata: ["fingerprint": "\(fingerprint)"])
         }
         // Last: what failed before is done again.
-        state.withLock { $0.generation = generation }
+        state.withLock { $0.rowsRevision = revision }
         return isLater
     }
 
@@ -169,8 +177,8 @@ final class AlertBook: Sendable {
     private func report(_ error: (any Error)?) {
         let text = error.map { "\($0)".oneLine(limit: 300) }
         let changed = state.withLock { state -> Bool in
-            defer { state.problem = text }
-            return (state.problem == nil) != (text == nil)
+            defer { state.trouble = text }
+            return (state.trouble == nil) != (text == nil)
         }
         guard changed else { return }
         if let text {
@@ -195,7 +203,7 @@ final class AlertBook: Sendable {
         return state.withLock { $0.alerts.changesByQuiet(now: now, wall: wall) }
     }
 
-    /// Removes the first entry of the inbox, which is looked at again for as long as it could not be stored.
+    /// Removes the first entry of the inbox; until then it is looked at again whenever it could not be stored.
     private func done(_ entry: Entry) {
         state.withLock { state in
             state.inbox.removeFirst()
@@ -203,32 +211,37 @@ final class AlertBook: Sendable {
         }
     }
 
-    /// The state in memory moves on only after the disk has it.
+    /// The state in memory moves on only after the store has it.
     ///
     /// - Returns: whether a notice was stored.
     private func store(_ change: KnownAlerts.Change) async throws -> Bool {
         let record = change.record
-        let notice = change.why.map { record.notice(id: "healthd_\(UUID().uuidString.lowercased())", why: $0, at: change.at) }
-        let released = try await outbox.commit(record, notice: notice) { [self] in state.withLock { $0.recipients } }
+        let notice = change.why.map { record.notice(id: Notice.newID(), why: $0, at: change.at) }
+        let released = try await outbox.commit(record, notice: notice) { self.recipients }
         state.withLock { $0.alerts.apply(change) }
-        let tooMany = released.count { $0.why == .tooMany }
-        if tooMany > 0 { suppressed.add(tooMany, for: .tooMany) }
-        if let suppression = change.suppression { suppressed.add(for: suppression) }
+        if let suppression = change.suppression { suppressions.add(for: suppression) }
         guard let notice else { return false }
         logger.log(
             level: notice.status == .firing ? .warning : .notice, "alert changed",
             metadata: [
-                "alert": "\(record.rule)", "component": "\(record.component)", "notice": "\(notice.why.rawValue)",
+                "alert": "\(record.rule)", "component": "\(record.component)", "why": "\(notice.why.rawValue)",
                 "severity": "\(record.state.severity.rawValue)", "reason": "\(notice.reason)", "id": "\(notice.id)",
             ])
-        logger.tell(released)
+        note(released)
         return true
     }
 
-    func snapshot() -> (open: [OpenAlert], suppressed: [Suppression: Int], problem: String?) {
+    /// Counts and logs what is not owed any more because there were other alerts or receivers.
+    private func note(_ released: [Released]) {
+        let tooMany = released.count { $0.why == .tooMany }
+        if tooMany > 0 { suppressions.add(tooMany, for: .tooMany) }
+        logger.logUntold(released)
+    }
+
+    func snapshot() -> (open: [OpenAlert], suppressed: [Suppression: Int], trouble: String?) {
         let (now, wall) = (time.now(), time.wallNow())
         return state.withLock { state in
-            (state.alerts.open(now: now, wall: wall), suppressed.values, outbox.store.trouble ?? state.problem)
+            (state.alerts.open(now: now, wall: wall), suppressions.values, outbox.store.trouble ?? state.trouble)
         }
     }
 }

@@ -9,7 +9,7 @@ public struct AlertRecord: Sendable, Hashable, Codable {
     public var instance: String
     public var unit: Unit
     public var state: AlertState
-    /// Taken when it opened or got worse.
+    /// Of the latest transition to a bad state that had any.
     public var evidence: Evidence?
 
     public var fingerprint: String { Self.fingerprint(of: identity) }
@@ -25,9 +25,8 @@ public struct AlertRecord: Sendable, Hashable, Codable {
         ["alertname": rule, "component": component.rawValue, "instance": instance]
     }
 
-    var episode: String {
-        state.startsAt.map { "\(fingerprint)@\($0.microsecondsSince1970)" } ?? fingerprint
-    }
+    /// The fingerprint alone before it first opens.
+    var episode: String { state.startsAt.map { Notice.episode(of: fingerprint, since: $0) } ?? fingerprint }
 
     /// Of the sorted labels, names and values each ended by a byte that UTF-8 never has, as Prometheus does it;
     /// stable over restarts, versions and the order of a configuration.
@@ -46,7 +45,7 @@ public struct AlertRecord: Sendable, Hashable, Codable {
         let resolved =
             switch why {
             case .resolved, .recoveredWhileDown, .ruleRemoved: true
-            case .firing, .escalated, .deescalated, .flapping, .settled, .test: false
+            case .firing, .escalated, .flapping, .settled, .test: false
             }
         let startsAt = state.startsAt ?? wall
         // The wall clock may have been set back since: an alert does not end before it began.
@@ -63,7 +62,6 @@ public struct AlertRecord: Sendable, Hashable, Codable {
         switch why {
         case .firing: return "\(component) is \(severity): \(state.reason)"
         case .escalated: return "\(component) got worse, now \(severity): \(state.reason)"
-        case .deescalated: return "\(component) got better, now \(severity): \(state.reason)"
         case .resolved: return "\(component) is healthy again after \(lasted): \(state.reason)"
         case .recoveredWhileDown: return "\(component) is healthy; it recovered while healthd was not running: \(state.reason)"
         case .ruleRemoved: return "\(component): the rule \(rule) is no longer configured; the alert is closed after \(lasted)"

@@ -1,13 +1,14 @@
 public import Vitals
 
-/// One alert's life: what was told last, and what is true now. A pure value; it is stored between starts.
+/// One alert's life: what there was a notice of last, and what is true now. A pure value; it is stored between starts.
 public struct AlertState: Sendable, Hashable, Codable {
     public enum Phase: String, Sendable, Hashable, Codable {
-        /// Nothing to tell. Leads to firing.
+        /// No alert is open. Leads to firing, or straight to held when it has flapped before.
         case quiet
-        /// Told as firing. Leads to quiet by a resolved, or to held when it flaps.
+        /// There was a notice of its firing. Leads to quiet by a resolved, or to held when it flaps.
         case firing
-        /// Told as firing and flapping; changes are kept back until it is quiet. Leads to firing or to quiet, always with a notice.
+        /// The latest notice said that it flaps; it may be the first of this opening. Changes are held back until it is quiet. Leads to firing or to
+        /// quiet, always with a notice.
         case held
     }
 
@@ -15,7 +16,7 @@ public struct AlertState: Sendable, Hashable, Codable {
     /// The last bad state; that of the open alert.
     public internal(set) var severity = HealthState.degraded
     public internal(set) var startsAt: WallTime?
-    /// Whether it is bad right now; while held that has not been told.
+    /// Whether it is bad right now; while held there has been no notice of that.
     public internal(set) var isBad = false
     /// When it was last seen to become good; the end of an alert that has one.
     public internal(set) var goodSince: WallTime?
@@ -42,14 +43,14 @@ public struct AlertState: Sendable, Hashable, Codable {
     /// `unknown` changes nothing: silence neither fires nor resolves.
     public func advanced(
         by state: HealthState, reason: String, value: Double? = nil, threshold: Double? = nil, lowerIsWorse: Bool = false,
-        rule: AlertRule, now: MonotonicInstant, wall: WallTime
+        flapping policy: Flapping.Policy, now: MonotonicInstant, wall: WallTime
     ) -> (AlertState, NoticeReason?) {
         guard state != .unknown else { return (self, nil) }
         var next = self
         next.reason = reason
         next.value = value
         next.threshold = threshold
-        let bad = state >= rule.from
+        let bad = state.isBad
         let crossed = bad != isBad
         // Getting worse and better over and over is flapping as well.
         let changed = crossed || (bad && state != severity)
@@ -68,18 +69,18 @@ public struct AlertState: Sendable, Hashable, Codable {
             guard bad else { return (next, nil) }
             next.startsAt = wall
             next.phase = .firing
-            return next.flapping.change(at: now, by: rule.flapping) ? next.held() : (next, .firing)
+            return next.flapping.change(at: now, by: policy) ? next.held() : (next, .firing)
         case .firing:
             guard changed else { return (next, nil) }
-            if next.flapping.change(at: now, by: rule.flapping) { return next.held() }
+            if next.flapping.change(at: now, by: policy) { return next.held() }
             if !bad {
                 next.phase = .quiet
                 return (next, confirmed ? .resolved : .recoveredWhileDown)
             }
-            if state > severity { return (next, .escalated) }
-            return (next, rule.tellsDeescalation ? .deescalated : nil)
+            // That it got better is no news while it is bad.
+            return (next, state > severity ? .escalated : nil)
         case .held:
-            if changed { _ = next.flapping.change(at: now, by: rule.flapping) }
+            if changed { _ = next.flapping.change(at: now, by: policy) }
             return (next, nil)
         }
     }
@@ -90,9 +91,9 @@ public struct AlertState: Sendable, Hashable, Codable {
         return (next, .flapping)
     }
 
-    /// Ends a hold once nothing has changed for the quiet time: the final state is always told.
-    public func calmed(rule: AlertRule, now: MonotonicInstant) -> (AlertState, NoticeReason?) {
-        guard phase == .held, let calm = flapping.calmAt(by: rule.flapping), now >= calm else { return (self, nil) }
+    /// Ends a hold once nothing has changed for the quiet time: there is always a notice of the final state.
+    public func calmed(flapping policy: Flapping.Policy, now: MonotonicInstant) -> (AlertState, NoticeReason?) {
+        guard phase == .held, let calm = flapping.calmAt(by: policy), now >= calm else { return (self, nil) }
         var next = self
         next.flapping = Flapping()
         next.phase = isBad ? .firing : .quiet
@@ -100,8 +101,8 @@ public struct AlertState: Sendable, Hashable, Codable {
     }
 
     /// When `calmed` will have an answer; nil unless held.
-    public func calmAt(rule: AlertRule) -> MonotonicInstant? {
-        phase == .held ? flapping.calmAt(by: rule.flapping) : nil
+    public func calmAt(flapping policy: Flapping.Policy) -> MonotonicInstant? {
+        phase == .held ? flapping.calmAt(by: policy) : nil
     }
 
     /// The rule is gone; an alert that nothing can resolve any more is closed.
@@ -114,9 +115,9 @@ public struct AlertState: Sendable, Hashable, Codable {
     }
 
     /// What is true of a stored alert after a start: a hold counts its quiet time anew.
-    func restored(rule: AlertRule, now: MonotonicInstant) -> AlertState {
+    func restored(flapping policy: Flapping.Policy, now: MonotonicInstant) -> AlertState {
         var next = self
-        if phase == .held { _ = next.flapping.change(at: now, by: rule.flapping) }
+        if phase == .held { _ = next.flapping.change(at: now, by: policy) }
         return next
     }
 }

@@ -32,19 +32,19 @@ public struct OpenAlert: Sendable, Hashable {
     public var evidence: Evidence?
     /// When a hold ends if nothing changes until then.
     public var heldUntil: WallTime?
-    /// Which opening of the alert this is: whoever was told of an earlier one does not know of this.
+    /// Whoever was told of an earlier one does not know of this.
     var episode = ""
-    /// Names of the receivers that have accepted a firing of it.
+    /// Names of the receivers that have accepted a firing of this episode.
     public var told: [String] = []
 }
 
-/// Why a change was not told.
+/// Why there was no notice of a change, or a receiver was not sent it.
 public enum Suppression: String, Sendable, Hashable, CaseIterable {
     /// Held because the alert flaps.
     case flapping
     /// More changes, or undelivered notices of one alert, than are kept.
     case tooMany = "too_many"
-    /// An open alert was seen bad again, after a start or from unknown.
+    /// An open alert was seen bad again, after a start or from unknown, or got less bad: critical to degraded.
     case dedup
 }
 
@@ -61,9 +61,9 @@ public struct ReceiverStatus: Sendable, Hashable {
     public var lastSuccess: WallTime?
     public var lastError: String?
     public var lastErrorAt: WallTime?
-    /// Given up since the start, or lost with the file they waited in.
+    /// Notices that it will not get: those that became dead letters since the start, or were lost with the file they waited in.
     public var deadLetters: Int
-    /// Since when every attempt has failed.
+    /// How long every attempt has failed.
     public var failingFor: Duration?
     /// It answered 410; nothing is sent until a reload or a start.
     public var isDisabled: Bool

@@ -6,7 +6,7 @@ import Vitals
 /// An answer may repeat the request, and in it the address, which is a secret: as it is, escaped, in base64, in pieces. A list of encodings is
 /// never complete; a list of harmless words is. Whatever else there is becomes `…`, and so does a listed word that stands in the secret itself.
 enum AnswerQuote {
-    /// Words told, at most: enough for what an API says, and for the title of a page.
+    /// Words repeated, at most: enough for what an API says, and for the title of a page.
     static let limit = 12
 
     /// - Parameter secrets: what of the request nobody may read, as it was sent.
@@ -17,7 +17,7 @@ enum AnswerQuote {
         var count = 0
         for word in words(of: text) {
             guard count < limit else { break }
-            // A short one says nothing about whatever it stands in.
+            // A word of three letters or fewer gives no secret away.
             let isHarmless = known.contains(word) && (word.utf8.count <= 3 || !hidden.contains { $0.contains(word) })
             if isHarmless {
                 parts.append(word)

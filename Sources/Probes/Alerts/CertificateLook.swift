@@ -7,14 +7,14 @@ import Vitals
 
 /// Why a certificate was not trusted. The handshake that failed does not say: expired, or signed by nobody whom this host knows.
 enum CertificateLook {
-    private static let limit = TimeAmount.seconds(3)
+    static let limit = Duration.seconds(3)
 
-    /// Shakes hands once more, believing everything, and reads the certificate; nothing is sent.
+    /// Shakes hands once more, believing everything, and reads the certificate; nothing is sent. Ends early when the task is cancelled.
     ///
-    /// - Returns: nil when there is no certificate to be had, or nothing is wrong with its dates and its name may be what was wrong.
-    static func reason(against address: String, now: WallTime = SystemTime().wallNow()) async -> String? {
-        guard let url = URL(string: address), url.scheme?.lowercased() == "https", let host = url.host() else { return nil }
-        guard let certificate = try? await certificate(of: host, port: url.port ?? 443) else { return nil }
+    /// - Returns: nil when it cannot be read, or its dates are fine (the name may be wrong).
+    static func reason(against address: String, within limit: Duration, now: WallTime = SystemTime().wallNow()) async -> String? {
+        guard limit > .zero, let url = URL(string: address), url.scheme?.lowercased() == "https", let host = url.host() else { return nil }
+        guard let certificate = try? await certificate(of: host, port: url.port ?? 443, within: limit) else { return nil }
         let seconds = now.microsecondsSince1970 / 1_000_000
         func date(_ seconds: Int) -> String { WallTime(microsecondsSince1970: Int64(seconds) * 1_000_000).rfc3339 }
         if certificate.notValidAfter < seconds { return "its certificate expired at \(date(certificate.notValidAfter)); it needs a new one" }
@@ -24,7 +24,8 @@ enum CertificateLook {
         return nil
     }
 
-    private static func certificate(of host: String, port: Int) async throws -> NIOSSLCertificate? {
+    private static func certificate(of host: String, port: Int, within limit: Duration) async throws -> NIOSSLCertificate? {
+        let limit = TimeAmount.nanoseconds(limit.nanoseconds)
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.certificateVerification = .none
         let context = try NIOSSLContext(configuration: configuration)
@@ -47,7 +48,11 @@ enum CertificateLook {
             watchdog.cancel()
             connected.whenSuccess { $0.close(promise: nil) }
         }
-        return try await found.futureResult.get()
+        return try await withTaskCancellationHandler {
+            try await found.futureResult.get()
+        } onCancel: {
+            found.succeed(nil)
+        }
     }
 
     /// Takes the certificate when hands have been shaken; nil when they will not be.

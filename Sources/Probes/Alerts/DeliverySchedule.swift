@@ -6,7 +6,7 @@ struct DeliverySchedule: Sendable {
         /// This version cannot read it.
         case setAside(DeliveryQueue.Waiting)
         /// All that waits of an episode that is over, and has been owed for long enough.
-        case giveUp([DeliveryQueue.Waiting], alert: String)
+        case expire([DeliveryQueue.Waiting], alert: String)
         case send(Delivery)
         /// Nothing is due before; nil: nothing at all, until other rows come.
         case wait(until: MonotonicInstant?)
@@ -16,7 +16,7 @@ struct DeliverySchedule: Sendable {
     var retries: RetryBook
     /// Of what waits, by the notice's id.
     private(set) var sights: [String: Sight] = [:]
-    /// The ids of what waits and was tried by this process: nothing is given up untried.
+    /// The ids of what waits and was tried by this process: nothing expires untried.
     private var tried: Set<String> = []
 
     init(_ policy: OutboxPolicy, _ retries: RetryPolicy) {
@@ -24,14 +24,14 @@ struct DeliverySchedule: Sendable {
         self.retries = RetryBook(policy: retries)
     }
 
-    mutating func next(_ queue: DeliveryQueue, now: MonotonicInstant, wall: WallTime) -> Step {
+    mutating func step(for queue: DeliveryQueue, now: MonotonicInstant, wall: WallTime) -> Step {
         see(queue, now: now, wall: wall)
         if let unreadable = queue.unreadable.first { return .setAside(unreadable) }
         var nextExpiry: MonotonicInstant?
         for head in queue.heads where tried.contains(head.notice.id) {
             let episode = queue.waiting.filter { $0.fingerprint == head.notice.fingerprint && $0.episode == head.notice.episode }
             guard !episode.contains(where: \.isOpen), let end = policy.owedUntil(episode.compactMap { sights[$0.id] }) else { continue }
-            if end <= now { return .giveUp(episode, alert: head.notice.alertName) }
+            if end <= now { return .expire(episode, alert: head.notice.alertName) }
             nextExpiry = min(nextExpiry ?? end, end)
         }
         switch retries.next(among: queue.heads, now: now) {
@@ -51,7 +51,7 @@ struct DeliverySchedule: Sendable {
         }
     }
 
-    /// It waits no more: it has its end.
+    /// It does not wait any more: it has its end.
     mutating func forget(_ id: String) { sights[id] = nil }
 
     mutating func noteAttempt(_ delivery: Delivery) { tried.insert(delivery.notice.id) }

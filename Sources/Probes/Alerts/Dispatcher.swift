@@ -6,7 +6,7 @@ public import Vitals
 /// From transitions to accepted notices. What happens to one notice:
 ///
 /// 1. `observe` puts a transition into the inbox of the `AlertBook`. Its `run` judges it: a notice may be due. The alert's new state, the notice,
-///    and a row for each receiver that is to get it are stored in one transaction (`Outbox.commit`).
+///    and a row for each receiver that is to get it are stored in one transaction (`Outbox.commit`). Then `wakeAll` wakes the receivers' queues.
 /// 2. Each receiver has a `ReceiverQueue`. Its `run` reads what waits for that receiver, and sends it (`attempt`) until it is accepted, or not owed
 ///    any more: how long that is, `OutboxPolicy` says.
 /// 3. After a start the book reads which alerts were open, `reconcile` brings the rows in line with the receivers that there are now, and each queue
@@ -14,12 +14,11 @@ public import Vitals
 ///
 /// PostgreSQL is nowhere on this way.
 public final class Dispatcher: Sendable {
-    private let outbox: Outbox
-    private let sender: any NoticeSender
-    private let policy: RetryPolicy
     private let time: any TimeSource
     private let logger: Logger
     private let book: AlertBook
+    /// For a receiver, how the outbox knows it, and the address of this healthd's page.
+    private let makeQueue: @Sendable (Receiver, Recipient, String) -> ReceiverQueue
     private let bell = Doorbell()
     private let stopBell = Doorbell()
     private let state: Mutex<State>
@@ -33,42 +32,36 @@ public final class Dispatcher: Sendable {
         var queues: [ReceiverQueue]
         /// Not yet running.
         var fresh: [ReceiverQueue]
-        var defaults: AlertRule
-        var byRule: [String: AlertRule]
     }
 
     /// - Parameters:
     ///   - rules: those on the board; an open alert of any other rule is closed.
-    ///   - alertRule: for every rule without one of its own in `alertRules`.
-    ///   - instance: which healthd speaks: a host name, or host and port.
+    ///   - instance: which healthd speaks: host and port.
     ///   - externalURL: where a person finds this healthd's page.
     public convenience init(
-        outbox: Outbox, receivers: [Receiver], rules: [Rule], alertRule: AlertRule = AlertRule(), alertRules: [String: AlertRule] = [:],
-        sender: any NoticeSender, instance: String, externalURL: String, time: any TimeSource, logger: Logger
+        outbox: Outbox, receivers: [Receiver], rules: [Rule], sender: any NoticeSender, instance: String, externalURL: String,
+        time: any TimeSource, logger: Logger
     ) {
         self.init(
-            outbox: outbox, receivers: receivers, rules: rules, alertRule: alertRule, alertRules: alertRules, sender: sender,
-            instance: instance, externalURL: externalURL, policy: RetryPolicy(), time: time, logger: logger)
+            outbox: outbox, receivers: receivers, rules: rules, sender: sender, instance: instance, externalURL: externalURL,
+            policy: RetryPolicy(), time: time, logger: logger)
     }
 
     init(
-        outbox: Outbox, receivers: [Receiver], rules: [Rule], alertRule: AlertRule = AlertRule(), alertRules: [String: AlertRule] = [:],
-        sender: any NoticeSender, instance: String, externalURL: String, policy: RetryPolicy, time: any TimeSource, logger: Logger
+        outbox: Outbox, receivers: [Receiver], rules: [Rule], sender: any NoticeSender, instance: String, externalURL: String,
+        policy: RetryPolicy, time: any TimeSource, logger: Logger
     ) {
-        self.outbox = outbox
-        self.sender = sender
-        self.policy = policy
         self.time = time
         self.logger = logger
-        let recipients = Recipient.all(receivers)
-        book = AlertBook(
-            outbox: outbox, rules: Self.bookRules(rules, alertRule, alertRules), recipients: recipients, instance: instance, time: time,
-            logger: logger)
-        let queues = zip(receivers, recipients).map { receiver, recipient in
+        let makeQueue: @Sendable (Receiver, Recipient, String) -> ReceiverQueue = { receiver, recipient, externalURL in
             ReceiverQueue(
                 receiver, as: recipient, outbox: outbox, sender: sender, externalURL: externalURL, policy: policy, time: time, logger: logger)
         }
-        state = Mutex(State(externalURL: externalURL, queues: queues, fresh: queues, defaults: alertRule, byRule: alertRules))
+        self.makeQueue = makeQueue
+        let recipients = Recipient.all(receivers)
+        book = AlertBook(outbox: outbox, rules: rules, recipients: recipients, instance: instance, time: time, logger: logger)
+        let queues = zip(receivers, recipients).map { makeQueue($0, $1, externalURL) }
+        state = Mutex(State(externalURL: externalURL, queues: queues, fresh: queues))
     }
 
     /// For `HealthBoard.observe`; never blocks.
@@ -123,39 +116,33 @@ public final class Dispatcher: Sendable {
     }
 
     /// After a reload: alerts of rules that went are closed.
-    public func replace(rules: [Rule], alertRule: AlertRule? = nil, alertRules: [String: AlertRule]? = nil) {
-        let (defaults, byRule) = state.withLock { state -> (AlertRule, [String: AlertRule]) in
-            state.defaults = alertRule ?? state.defaults
-            state.byRule = alertRules ?? state.byRule
-            return (state.defaults, state.byRule)
-        }
-        book.replace(rules: Self.bookRules(rules, defaults, byRule))
+    public func replace(rules: [Rule]) {
+        book.replace(rules: rules)
     }
 
     /// After a reload: a receiver of the same address keeps its queue, whatever its name; what waited for one that went goes to the receiver
-    /// that has its name now, or is given up. Nothing is sent twice, and a new one is told of what is open.
+    /// that has its name now, or becomes dead letters. A new one is told of what is open. What is under way to one that went may be sent to its
+    /// heir as well, with the same id.
     public func replace(receivers: [Receiver]) {
         let recipients = Recipient.all(receivers)
+        book.replace(recipients: recipients)
         let (kept, retired) = state.withLock { state -> ([(ReceiverQueue, Receiver, Recipient)], [ReceiverQueue]) in
             var kept: [(ReceiverQueue, Receiver, Recipient)] = []
             var next: [ReceiverQueue] = []
             for (receiver, recipient) in zip(receivers, recipients) {
-                if let queue = state.queues.first(where: { $0.recipient.address == recipient.address }) {
+                if let queue = state.queues.first(where: { $0.recipient.addressKey == recipient.addressKey }) {
                     kept.append((queue, receiver, recipient))
                     next.append(queue)
                 } else {
-                    let queue = ReceiverQueue(
-                        receiver, as: recipient, outbox: outbox, sender: sender, externalURL: state.externalURL, policy: policy, time: time,
-                        logger: logger)
+                    let queue = makeQueue(receiver, recipient, state.externalURL)
                     next.append(queue)
                     state.fresh.append(queue)
                 }
             }
-            let retired = state.queues.filter { queue in !recipients.contains { $0.address == queue.recipient.address } }
+            let retired = state.queues.filter { queue in !recipients.contains { $0.addressKey == queue.recipient.addressKey } }
             state.queues = next
             return (kept, retired)
         }
-        book.replace(recipients: recipients)
         kept.forEach { $0.reconfigure($1, as: $2) }
         retired.forEach { $0.retire() }
         bell.ring()
@@ -171,7 +158,7 @@ public final class Dispatcher: Sendable {
     }
 
     public func snapshot() -> AlertsSnapshot {
-        let (open, suppressed, problem) = book.snapshot()
+        let (open, suppressed, trouble) = book.snapshot()
         let queues = state.withLock { $0.queues }
         let told = queues.map { (name: $0.recipient.name, episodes: $0.told) }
         return AlertsSnapshot(
@@ -180,7 +167,7 @@ public final class Dispatcher: Sendable {
                 alert.told = told.filter { $0.episodes.contains(alert.episode) }.map { $0.name }.sorted()
                 return alert
             },
-            receivers: queues.map { $0.status() }.sorted { $0.name < $1.name }, suppressed: suppressed, outboxProblem: problem)
+            receivers: queues.map { $0.status() }.sorted { $0.name < $1.name }, suppressed: suppressed, outboxProblem: trouble)
     }
 
     private func wakeAll() {
@@ -189,12 +176,11 @@ public final class Dispatcher: Sendable {
 
     /// At the start, after a change of the receivers, and when the store has other rows.
     private func reconcile() async {
-        let receivers = state.withLock { $0.queues.map(\.recipient) }
         do {
-            let reconciled = try await outbox.reconcile(with: receivers, at: time.wallNow())
-            for (receiver, count) in reconciled.abandoned {
+            let reconciled = try await book.reconcile()
+            for (receiver, count) in reconciled.deadLetters {
                 logger.error(
-                    "alerts given up, their receiver is no longer configured",
+                    "notices became dead letters, their receiver is no longer configured",
                     metadata: ["receiver": "\(receiver)", "count": "\(count)"])
             }
             for unended in reconciled.unended {
@@ -202,18 +188,9 @@ public final class Dispatcher: Sendable {
                     "a receiver was told of an alert and will not be told of its end: its address is no longer configured",
                     metadata: ["receiver": "\(unended.receiver)", "alert": "\(unended.alert)"])
             }
-            logger.tell(reconciled.released)
             wakeAll()
         } catch {
-            logger.error("alert outbox cannot be read", metadata: ["error": "\("\(error)".oneLine(limit: 300))"])
+            logger.outboxFailed(error)
         }
-    }
-
-    private static func bookRules(_ rules: [Rule], _ defaults: AlertRule, _ byName: [String: AlertRule]) -> KnownAlerts.Rules {
-        let directions = rules.map { rule -> (String, Bool) in
-            if case .value(let value) = rule.condition { (rule.name, value.direction == .lowerIsWorse) } else { (rule.name, false) }
-        }
-        return KnownAlerts.Rules(
-            lowerIsWorse: Dictionary(directions) { first, _ in first }, defaults: defaults, byName: byName)
     }
 }

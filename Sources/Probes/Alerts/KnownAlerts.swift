@@ -3,15 +3,6 @@ import Vitals
 /// The alerts that this process knows, and what a transition, a rule that went, or a quiet time makes of them. A pure value: it says what is to change,
 /// and changes when that has been stored.
 struct KnownAlerts: Sendable {
-    struct Rules: Sendable {
-        /// Of the rules on the board, by name.
-        var lowerIsWorse: [String: Bool]
-        var defaults: AlertRule
-        var byName: [String: AlertRule]
-
-        func alert(_ name: String) -> AlertRule { byName[name] ?? defaults }
-    }
-
     /// What an alert is to become, and why a notice is due, if one is.
     struct Change: Sendable {
         var record: AlertRecord
@@ -23,27 +14,33 @@ struct KnownAlerts: Sendable {
         var isRemoval = false
     }
 
-    var rules: Rules
     private let instance: String
+    private let flapping = Flapping.Policy()
+    /// Of each rule on the board, by name: whether a lower value is worse.
+    private var lowerIsWorse: [String: Bool] = [:]
     /// By rule: those that are open, and those seen since the start.
     private var records: [String: AlertRecord] = [:]
     /// By rule, what the board said of it last.
     private var latest: [String: Transition] = [:]
 
-    init(rules: Rules, instance: String) {
-        self.rules = rules
+    init(rules: [Rule], instance: String) {
         self.instance = instance
+        replace(rules: rules)
+    }
+
+    /// Alerts of rules that are not among these are closed by `changesByRemoval`.
+    mutating func replace(rules: [Rule]) {
+        let directions = rules.map { rule -> (String, Bool) in
+            if case .value(let value) = rule.condition { (rule.name, value.direction == .lowerIsWorse) } else { (rule.name, false) }
+        }
+        lowerIsWorse = Dictionary(directions) { first, _ in first }
     }
 
     func change(by transition: Transition) -> Change {
-        var record =
-            records[transition.rule]
-            ?? AlertRecord(
-                rule: transition.rule, component: transition.component, instance: instance, unit: transition.unit, state: AlertState())
+        var record = record(for: transition)
         let (next, why) = record.state.advanced(
             by: transition.to, reason: transition.reason, value: transition.value, threshold: transition.threshold,
-            lowerIsWorse: rules.lowerIsWorse[transition.rule] ?? false, rule: rules.alert(transition.rule), now: transition.at,
-            wall: transition.wall)
+            lowerIsWorse: lowerIsWorse[transition.rule] ?? false, flapping: flapping, now: transition.at, wall: transition.wall)
         record.state = next
         if transition.to.isBad, let evidence = transition.evidence { record.evidence = evidence }
         let isSuppressed = why == nil && next.isOpen && transition.to != .unknown
@@ -51,30 +48,33 @@ struct KnownAlerts: Sendable {
             record: record, why: why, at: transition.wall, suppression: isSuppressed ? (next.phase == .held ? .flapping : .dedup) : nil)
     }
 
+    /// While an alert is open it keeps the identity of its opening; the next opening is this process's own. What it did before counts as flapping all the same.
+    private func record(for transition: Transition) -> AlertRecord {
+        let known = records[transition.rule]
+        if let known, known.state.isOpen { return known }
+        return AlertRecord(
+            rule: transition.rule, component: transition.component, instance: instance, unit: transition.unit, state: known?.state ?? AlertState())
+    }
+
     /// Alerts whose rules are no longer on the board are closed.
     func changesByRemoval(wall: WallTime) -> [Change] {
-        records.values.filter { rules.lowerIsWorse[$0.rule] == nil }.map { record in
-            let (next, why) = record.state.removed()
-            var closed = record
-            closed.state = next
-            return Change(record: closed, why: why, at: wall, isRemoval: true)
-        }
+        records.values.filter { lowerIsWorse[$0.rule] == nil }.map { change($0, to: $0.state.removed(), at: wall, isRemoval: true) }
     }
 
     /// Alerts that were held and have been quiet for long enough are held no longer.
     func changesByQuiet(now: MonotonicInstant, wall: WallTime) -> [Change] {
-        records.values.filter { $0.state.phase == .held }.compactMap { record in
-            let (next, why) = record.state.calmed(rule: rules.alert(record.rule), now: now)
-            guard why != nil else { return nil }
-            var calmed = record
-            calmed.state = next
-            return Change(record: calmed, why: why, at: wall)
-        }
+        records.values.map { change($0, to: $0.state.calmed(flapping: flapping, now: now), at: wall) }.filter { $0.why != nil }
+    }
+
+    private func change(_ record: AlertRecord, to next: (state: AlertState, why: NoticeReason?), at wall: WallTime, isRemoval: Bool = false) -> Change {
+        var changed = record
+        changed.state = next.state
+        return Change(record: changed, why: next.why, at: wall, isRemoval: isRemoval)
     }
 
     /// When there may be a change by quiet; nil while nothing is held.
     var nextCalm: MonotonicInstant? {
-        records.values.compactMap { $0.state.calmAt(rule: rules.alert($0.rule)) }.min()
+        records.values.compactMap { $0.state.calmAt(flapping: flapping) }.min()
     }
 
     /// The change has been stored.
@@ -87,13 +87,13 @@ struct KnownAlerts: Sendable {
     /// All that the transition changed has been stored.
     mutating func note(_ transition: Transition) { latest[transition.rule] = transition }
 
-    /// Takes over stored alerts that an earlier process left open. They are neither told again nor forgotten: the board's next verdict decides.
+    /// Takes over stored alerts that an earlier process left open. There is no notice of that.
     ///
-    /// - Returns: the board's last word on them, where it had one: it tells of changes alone, so that they are to be judged by that.
+    /// - Returns: for each of them, the last transition seen, if any. The board reports only changes, so it will not repeat it.
     mutating func adopt(_ stored: [AlertRecord], now: MonotonicInstant) -> [Transition] {
         var known: [Transition] = []
         for var record in stored where records[record.rule]?.state.isOpen != true {
-            record.state = record.state.restored(rule: rules.alert(record.rule), now: now)
+            record.state = record.state.restored(flapping: flapping, now: now)
             records[record.rule] = record
             if let latest = latest[record.rule] { known.append(latest) }
         }
@@ -112,7 +112,7 @@ struct KnownAlerts: Sendable {
                 rule: record.rule, component: record.component, fingerprint: record.fingerprint, severity: record.state.severity,
                 phase: record.state.phase, since: record.state.startsAt ?? wall, reason: record.state.reason, value: record.state.value,
                 threshold: record.state.threshold, peak: record.state.peak, unit: record.unit, evidence: record.evidence,
-                heldUntil: record.state.calmAt(rule: rules.alert(record.rule)).map { wall + ($0 - now) }, episode: record.episode)
+                heldUntil: record.state.calmAt(flapping: flapping).map { wall + ($0 - now) }, episode: record.episode)
         }
         return open.sorted { ($0.since, $0.rule) < ($1.since, $1.rule) }
     }

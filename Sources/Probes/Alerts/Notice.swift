@@ -1,3 +1,4 @@
+import FoundationEssentials
 public import Vitals
 
 /// Why a notice is sent.
@@ -6,8 +7,6 @@ public enum NoticeReason: String, Sendable, Hashable, Codable, CaseIterable {
     case firing
     /// Degraded became critical; the same alert.
     case escalated
-    /// Critical became degraded; told only where asked for.
-    case deescalated
     /// A rule is healthy again.
     case resolved
     /// It was healthy when first seen after a start, and had been bad before it.
@@ -22,7 +21,7 @@ public enum NoticeReason: String, Sendable, Hashable, Codable, CaseIterable {
     case test
 }
 
-/// One thing to tell, the same for every receiver; stored before anything is sent.
+/// One message about an alert, the same for every receiver; stored before anything is sent.
 public struct Notice: Sendable, Hashable, Codable {
     public enum Status: String, Sendable, Hashable, Codable {
         case firing, resolved
@@ -48,7 +47,7 @@ public struct Notice: Sendable, Hashable, Codable {
     /// The worst value since the alert began.
     public var peak: Double?
     public var evidence: Evidence?
-    /// When the verdict changed.
+    /// When the verdict changed; of a settled, a rule-removed, and a resolved that ends a hold: when the notice was made.
     public var at: WallTime
 
     /// The rule that it is about.
@@ -58,5 +57,9 @@ public struct Notice: Sendable, Hashable, Codable {
     public var duration: Duration? { endsAt.map { $0 - startsAt } }
 
     /// One opening of one alert, from its firing to its resolved: its notices are sent in order.
-    var episode: String { "\(fingerprint)@\(startsAt.microsecondsSince1970)" }
+    var episode: String { Self.episode(of: fingerprint, since: startsAt) }
+
+    static func episode(of fingerprint: String, since startsAt: WallTime) -> String { "\(fingerprint)@\(startsAt.microsecondsSince1970)" }
+
+    static func newID() -> String { "healthd_\(UUID().uuidString.lowercased())" }
 }

@@ -3,9 +3,9 @@ import GRDB
 import Logging
 public import Vitals
 
-/// What is still to be told, and to whom: stored before anything is sent, so that `kill -9` at any moment loses nothing.
+/// Which notices are still owed, and to whom: stored before anything is sent, so that `kill -9` at any moment loses nothing.
 ///
-/// An alert's new state and its notice are one transaction. What is owed is `OutboxPolicy`'s to say; here it is asked and obeyed.
+/// An alert's new state and its notice are one transaction. `OutboxPolicy` says what is owed; here it is asked, and obeyed.
 public struct Outbox: Sendable {
     let store: LocalStore
     let policy: OutboxPolicy
@@ -45,8 +45,7 @@ public struct Outbox: Sendable {
 
     /// Stores the alert's state, and the notice with a delivery for each recipient, in one transaction.
     ///
-    /// - Parameter recipients: asked within the transaction. Whoever it names is known to each `reconcile` that comes after, and nobody is left out
-    ///   who was known to one before.
+    /// - Parameter recipients: called inside the transaction, so that a change of the receivers comes wholly before or wholly after it.
     /// - Returns: what is not owed any more because of it.
     @discardableResult
     func commit(
@@ -72,14 +71,14 @@ public struct Outbox: Sendable {
             let sequence = database.lastInsertedRowID
             var released: [Released] = []
             for recipient in recipients() {
-                try Self.queue(sequence, notice.fingerprint, notice.episode, for: recipient, at: notice.at, in: database)
+                try Self.insertDelivery(sequence, notice.fingerprint, notice.episode, for: recipient, at: notice.at, in: database)
                 released += try releaseNoLongerOwed(to: recipient, of: notice.fingerprint, at: notice.at, in: database)
             }
             return released
         }
     }
 
-    static func queue(
+    static func insertDelivery(
         _ sequence: Int64, _ fingerprint: String, _ episode: String, for recipient: Recipient, at wall: WallTime, in database: Database
     ) throws {
         try database.execute(
@@ -87,10 +86,10 @@ public struct Outbox: Sendable {
                 INSERT OR REPLACE INTO alert_deliveries (notice, address, receiver, fingerprint, episode, state, updated)
                 VALUES (?, ?, ?, ?, ?, 'queued', ?)
                 """,
-            arguments: [sequence, recipient.address, recipient.name, fingerprint, episode, wall.microsecondsSince1970])
+            arguments: [sequence, recipient.addressKey, recipient.name, fingerprint, episode, wall.microsecondsSince1970])
     }
 
-    /// Asks the policy about all notices of one alert for one recipient, and ends those that are not owed any more.
+    /// Asks the policy about all notices of one alert for one recipient, and releases those that are not owed any more.
     func releaseNoLongerOwed(to recipient: Recipient, of fingerprint: String, at wall: WallTime, in database: Database) throws -> [Released] {
         let line = try Row.fetchAll(
             database,
@@ -100,12 +99,12 @@ public struct Outbox: Sendable {
                 WHERE d.address = :address AND d.fingerprint = :fingerprint AND d.episode IN (
                     SELECT episode FROM alert_deliveries WHERE address = :address AND fingerprint = :fingerprint AND state = 'queued')
                 ORDER BY d.notice
-                """, arguments: ["address": recipient.address, "fingerprint": fingerprint]
+                """, arguments: ["address": recipient.addressKey, "fingerprint": fingerprint]
         ).compactMap(Owed.init)
         return try policy.releases(of: line).map { sequence, why in
             try database.execute(
-                sql: "UPDATE alert_deliveries SET state = 'superseded', answer = ?, updated = ? WHERE notice = ? AND address = ?",
-                arguments: [why.rawValue, wall.microsecondsSince1970, sequence, recipient.address])
+                sql: "UPDATE alert_deliveries SET state = ?, answer = ?, updated = ? WHERE notice = ? AND address = ?",
+                arguments: [DeliveryState.released.rawValue, why.rawValue, wall.microsecondsSince1970, sequence, recipient.addressKey])
             let alert = try String.fetchOne(
                 database, sql: "SELECT \(Self.alertName("n")) FROM alert_notices n WHERE n.sequence = ?", arguments: [sequence])
             return Released(receiver: recipient.name, alert: alert ?? "?", why: why)
@@ -120,12 +119,14 @@ public struct Outbox: Sendable {
 // Pieces of statements.
 extension Outbox {
     /// Whether a firing of the episode stands with the address in one of these states. What is given is SQL: a column, or `?`.
-    static func hasFiring(of episode: String, at address: String, _ states: DeliveryState...) -> String {
+    ///
+    /// - Parameter notice: only a firing that came after this one.
+    static func hasFiring(of episode: String, at address: String, after notice: String = "0", _ states: DeliveryState...) -> String {
         """
         EXISTS (
             SELECT 1 FROM alert_deliveries has JOIN alert_notices fired ON fired.sequence = has.notice
             WHERE has.episode = \(episode) AND has.address = \(address) AND fired.status = 'firing'
-            AND has.state IN (\(states.map { "'\($0.rawValue)'" }.joined(separator: ", "))))
+            AND has.notice > \(notice) AND has.state IN (\(states.map { "'\($0.rawValue)'" }.joined(separator: ", "))))
         """
     }
 
@@ -135,7 +136,7 @@ extension Outbox {
     }
 }
 
-/// A notice that a receiver was to get and will not.
+/// A notice that waited for a receiver and is not owed to it any more.
 struct Released: Sendable, Hashable {
     var receiver: String
     var alert: String
@@ -143,12 +144,21 @@ struct Released: Sendable, Hashable {
 }
 
 extension Logger {
-    /// Says who is not told of an alert's end. The other reasons are no news: something later is told instead, or the policy's bound was reached,
+    /// The outbox could not be read, or could not be written to. It is tried again.
+    ///
+    /// - Parameter receiver: whose rows it was about.
+    func outboxFailed(_ failure: any Error, receiver: String? = nil) {
+        var metadata: Metadata = ["error": "\("\(failure)".oneLine(limit: 300))"]
+        if let receiver { metadata["receiver"] = "\(receiver)" }
+        error("alert outbox cannot be read or written", metadata: metadata)
+    }
+
+    /// Says who is not told of an alert's end. The other reasons are no news: something later is sent instead, or the policy's bound was reached,
     /// which is counted.
-    func tell(_ released: [Released]) {
+    func logUntold(_ released: [Released]) {
         for one in released where one.why == .neverTold {
             warning(
-                "a receiver is not told that an alert is over: it is not known to have been told that it began",
+                "receiver not told that an alert is over: it is not known to have accepted the firing",
                 metadata: ["receiver": "\(one.receiver)", "alert": "\(one.alert)"])
         }
     }

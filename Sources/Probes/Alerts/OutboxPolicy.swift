@@ -1,42 +1,22 @@
 import Vitals
 
-/// How a notice stands with one receiver. Each of the last three is an end.
-enum DeliveryState: String, Sendable, Hashable {
-    /// Waits to be taken.
-    case queued
-    case delivered
-    /// Given up, with a line in the log.
-    case dead
-    /// Not owed any more: see `OutboxPolicy.Release`.
-    case superseded
-}
-
-/// One notice as it stands with one receiver, for the policy.
-struct Owed: Sendable, Hashable {
-    var sequence: Int64
-    var episode: String
-    var status: Notice.Status
-    var state: DeliveryState
-    /// The receiver has answered, and did not take it.
-    var wasRefused = false
-}
-
-/// What is owed to whom, and until when. Pure: the outbox asks after each change, and stores what it answers.
+/// What is owed to whom, and until when. Pure: the outbox asks after each change that may release something, and stores what it answers.
 ///
 /// - A firing is owed to every receiver for as long as its alert is open, whatever the receiver answers; also to one that came later.
-/// - A resolved is owed to whoever was told of its firing, or is about to be.
-/// - What is over is owed for a day, counted while we run and try. Then all that waits of its episode, from the firing to the resolved, is given up.
+/// - A resolved is owed to whoever has accepted a firing of its episode, or is about to be sent one.
+/// - Of an episode that is over, what waits is owed for a day after its end. Time while healthd was off counts, but at least an hour is left after a start.
+///   Then all of it, from the firing to the resolved, becomes dead letters.
 /// - A refused notice keeps no later firing waiting.
-/// - Of one alert no more than `depth` wait for one receiver: what is dropped is never the only firing or the only resolved.
+/// - Of one alert no more than `depth` wait for one receiver: what is released is never the only firing or the only resolved.
 struct OutboxPolicy: Sendable, Hashable {
     var depth = 16
     var expiry = Duration.seconds(86_400)
-    /// After a start something is owed for so long at least, however old it is by the wall clock, which may be wrong.
+    /// So long at least is left after a start, however old a notice is by the wall clock, which may be wrong.
     var grace = Duration.seconds(3_600)
 
     /// Why a notice that waits is not owed any more. The text is stored beside it.
     enum Release: String, Sendable, Hashable {
-        /// A resolved whose firing the receiver is not known to have taken: a line in the log says that it goes untold.
+        /// A resolved: the receiver accepted no firing of its episode, and none waits. A line in the log says that it is not told.
         case neverTold = "its firing was never delivered"
         case outdated = "it was refused, and there is a later one"
         case tooMany = "one of too many undelivered notices of this alert"

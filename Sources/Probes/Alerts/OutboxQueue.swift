@@ -2,7 +2,7 @@ import FoundationEssentials
 import GRDB
 import Vitals
 
-/// A notice on its way to one recipient.
+/// A notice that may be sent to one recipient.
 struct Delivery: Sendable, Hashable {
     var sequence: Int64
     var recipient: Recipient
@@ -29,13 +29,13 @@ struct DeliveryQueue: Sendable {
     var heads: [Delivery] = []
     /// Heads that this version cannot read.
     var unreadable: [Waiting] = []
-    /// Episodes of open alerts of which the recipient took a firing.
+    /// Episodes of open alerts of which the recipient has accepted a firing.
     var told: Set<String> = []
 }
 
 extension Outbox {
     /// What waits for a recipient, as it stands now.
-    func queue(of recipient: Recipient) async throws -> DeliveryQueue {
+    func waiting(for recipient: Recipient) async throws -> DeliveryQueue {
         try await store.read { database in
             let rows = try Row.fetchAll(
                 database,
@@ -45,7 +45,7 @@ extension Outbox {
                         EXISTS (SELECT 1 FROM alert_states s WHERE s.episode = d.episode) AS open
                     FROM alert_deliveries d JOIN alert_notices n ON n.sequence = d.notice
                     WHERE d.address = ? AND d.state = 'queued' ORDER BY d.notice
-                    """, arguments: [recipient.address])
+                    """, arguments: [recipient.addressKey])
             var queue = DeliveryQueue()
             var seen: Set<String> = []
             for row in rows {
@@ -64,7 +64,7 @@ extension Outbox {
             }
             queue.told = try String.fetchSet(
                 database, sql: "SELECT s.episode FROM alert_states s WHERE \(Self.hasFiring(of: "s.episode", at: "?", .delivered))",
-                arguments: [recipient.address])
+                arguments: [recipient.addressKey])
             return queue
         }
     }
@@ -78,21 +78,38 @@ extension Outbox {
                     sql: """
                         SELECT EXISTS (
                             SELECT 1 FROM alert_notices n JOIN alert_deliveries d ON d.notice = n.sequence WHERE n.id = ? AND d.address = ?)
-                        """, arguments: [id, recipient.address])
+                        """, arguments: [id, recipient.addressKey])
                 if isThere == true { known.insert(id) }
             }
         }
     }
 
-    /// Ends a delivery. One that was delivered had one attempt more.
-    func end(_ sequence: Int64, for recipient: Recipient, as end: DeliveryState, answer: String, at wall: WallTime) async throws {
+    /// The recipient has accepted it.
+    func markDelivered(_ delivery: Delivery, answer: String, at wall: WallTime) async throws {
         try await store.write { database in
             try database.execute(
-                sql: """
-                    UPDATE alert_deliveries SET state = ?, attempts = attempts + ?, answer = ?, updated = ?
-                    WHERE notice = ? AND address = ?
-                    """,
-                arguments: [end.rawValue, end == .delivered ? 1 : 0, answer, wall.microsecondsSince1970, sequence, recipient.address])
+                sql: "UPDATE alert_deliveries SET state = ?, attempts = attempts + 1, answer = ?, updated = ? WHERE notice = ? AND address = ?",
+                arguments: [
+                    DeliveryState.delivered.rawValue, answer, wall.microsecondsSince1970, delivery.sequence, delivery.recipient.addressKey,
+                ])
+        }
+    }
+
+    /// Nobody tries any more to send these.
+    ///
+    /// - Returns: what is not owed any more because of it.
+    func makeDeadLetters(
+        of waiting: [DeliveryQueue.Waiting], for recipient: Recipient, answer: String, at wall: WallTime
+    ) async throws -> [Released] {
+        try await store.write { database in
+            for one in waiting {
+                try database.execute(
+                    sql: "UPDATE alert_deliveries SET state = ?, answer = ?, updated = ? WHERE notice = ? AND address = ?",
+                    arguments: [DeliveryState.deadLetter.rawValue, answer, wall.microsecondsSince1970, one.sequence, recipient.addressKey])
+            }
+            return try Set(waiting.map(\.fingerprint)).sorted().flatMap {
+                try releaseNoLongerOwed(to: recipient, of: $0, at: wall, in: database)
+            }
         }
     }
 
@@ -107,16 +124,8 @@ extension Outbox {
                     UPDATE alert_deliveries SET attempts = attempts + 1, answer = ?, refused = max(refused, ?), updated = ?
                     WHERE notice = ? AND address = ?
                     """,
-                arguments: [answer, wasRefused, wall.microsecondsSince1970, delivery.sequence, delivery.recipient.address])
+                arguments: [answer, wasRefused, wall.microsecondsSince1970, delivery.sequence, delivery.recipient.addressKey])
             return try releaseNoLongerOwed(to: delivery.recipient, of: delivery.notice.fingerprint, at: wall, in: database)
-        }
-    }
-
-    /// Whether the recipient took a firing of this episode.
-    func wasTold(_ recipient: Recipient, of episode: String) async throws -> Bool {
-        try await store.read { database in
-            try Bool.fetchOne(
-                database, sql: "SELECT \(Self.hasFiring(of: "?", at: "?", .delivered))", arguments: [episode, recipient.address]) ?? false
         }
     }
 }

@@ -4,7 +4,7 @@ import Vitals
 
 /// Sends one receiver what waits for it: a dead receiver neither delays nor repeats what another gets.
 ///
-/// `run` looks at the rows, takes one step, and looks again. So a notice that waits is, after as many steps as it takes, delivered, given up, or
+/// `run` looks at the rows, takes one step, and looks again. So a notice that waits is, after as many steps as it takes, delivered, a dead letter, or
 /// released because it is not owed any more; and after a restart it goes on where the rows say.
 final class ReceiverQueue: Sendable {
     private let outbox: Outbox
@@ -25,17 +25,17 @@ final class ReceiverQueue: Sendable {
         /// Accepted, and not yet marked as delivered, since the store failed: never sent again by this process.
         var unmarked: Set<String> = []
         /// That of the store when its rows were last read; nil before.
-        var generation: Int?
-        /// Waited in a file that the store left, and have not been seen since.
+        var rowsRevision: Int?
+        /// The ids of what waited when the store's rows became others, and has not been seen since.
         var missing: Set<String> = []
-        /// Episodes of open alerts of which the receiver took a firing.
+        /// Episodes of open alerts of which the receiver has accepted a firing.
         var told: Set<String> = []
         var attempts: [AttemptResult: Int] = Dictionary(uniqueKeysWithValues: AttemptResult.allCases.map { ($0, 0) })
         var lastSuccess: WallTime?
         var lastError: String?
         var lastErrorAt: WallTime?
         /// A refusal has been logged since the last success.
-        var refusalIsSaid = false
+        var refusalIsLogged = false
         var deadLetters = 0
     }
 
@@ -101,34 +101,34 @@ final class ReceiverQueue: Sendable {
 
     func run() async {
         while !Task.isCancelled {
-            // Before the rows are read: "nothing more comes" is no news of those that came in between.
+            // Read before the rows. Read after them, `finish` could come in between, and the last rows would be missed.
             let (recipient, ending) = state.withLock { ($0.recipient, $0.ending) }
-            let generation = outbox.store.generation
+            let revision = outbox.store.rowsRevision
             do {
-                let queue = try await outbox.queue(of: recipient)
-                try await reportLost(queue, generation, outbox.store.generation, for: recipient)
-                switch next(queue, ending) {
+                let queue = try await outbox.waiting(for: recipient)
+                try await reportLost(queue, revision, outbox.store.rowsRevision, for: recipient)
+                switch step(for: queue, ending) {
                 case nil: return
-                case .setAside(let waiting)?: try await giveUp([waiting], alert: "?", reason: "this version of healthd cannot read it")
-                case .giveUp(let episode, let alert)?:
-                    try await giveUp(episode, alert: alert, reason: "not delivered within \(outbox.policy.expiry.text)")
+                case .setAside(let waiting)?: try await makeDeadLetters(of: [waiting], alert: "?", reason: "this version of healthd cannot read it")
+                case .expire(let episode, let alert)?:
+                    try await makeDeadLetters(of: episode, alert: alert, reason: "not delivered within \(outbox.policy.expiry.text)")
                 case .send(let delivery)?: try await attempt(delivery)
                 case .wait(let instant)?: await bell.wait(until: instant, time: time)
                 }
             } catch {
                 guard !Task.isCancelled else { return }
-                logger.error("alert outbox cannot be read", metadata: ["receiver": "\(recipient.name)", "error": "\(error)"])
+                logger.outboxFailed(error, receiver: recipient.name)
                 await bell.wait(until: time.now() + .seconds(1), time: time)
             }
         }
     }
 
     /// What is to be done next; nil: `run` ends.
-    private func next(_ queue: DeliveryQueue, _ ending: Ending) -> DeliverySchedule.Step? {
+    private func step(for queue: DeliveryQueue, _ ending: Ending) -> DeliverySchedule.Step? {
         let (now, wall) = (time.now(), time.wallNow())
         let (step, isRetired) = state.withLock { state in
             state.told = queue.told
-            return (state.schedule.next(queue, now: now, wall: wall), state.isRetired)
+            return (state.schedule.step(for: queue, now: now, wall: wall), state.isRetired)
         }
         if isRetired { return nil }
         switch step {
@@ -138,15 +138,15 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// Says what waited in a file that the store left, and is in no file now: nobody will get it. While there is none, the old one may come back.
+    /// Counts and logs notices that were waiting and are gone, after the store lost its file. Not while it has none: the old one may come back.
     ///
     /// - Parameters:
-    ///   - before: the store's generation before the rows were read.
-    ///   - after: its generation now. It may be by the reading itself that the file was found to be lost.
+    ///   - before: the store's `rowsRevision` before the rows were read.
+    ///   - after: the one now. It may change while the rows are read.
     private func reportLost(_ queue: DeliveryQueue, _ before: Int, _ after: Int, for recipient: Recipient) async throws {
         let missing = state.withLock { state -> Set<String> in
-            if let known = state.generation, known != after { state.missing.formUnion(state.schedule.sights.keys) }
-            state.generation = before
+            if let known = state.rowsRevision, known != after { state.missing.formUnion(state.schedule.sights.keys) }
+            state.rowsRevision = before
             state.missing.subtract(queue.waiting.map(\.id))
             // Accepted: whatever became of its row, it is not lost.
             state.missing.subtract(state.unmarked)
@@ -154,7 +154,7 @@ final class ReceiverQueue: Sendable {
         }
         guard !missing.isEmpty, !outbox.store.isInMemory else { return }
         let known = try await outbox.known(missing, for: recipient)
-        guard !outbox.store.isInMemory, outbox.store.generation == after else { return }
+        guard !outbox.store.isInMemory, outbox.store.rowsRevision == after else { return }
         for id in missing.subtracting(known).sorted() {
             state.withLock { $0.deadLetters += 1 }
             logger.error("a notice was lost with the file that it waited in", metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
@@ -166,11 +166,6 @@ final class ReceiverQueue: Sendable {
     private func attempt(_ delivery: Delivery) async throws {
         let notice = delivery.notice
         if state.withLock({ $0.unmarked.contains(notice.id) }) { return try await mark(delivery) }
-        // Its firing was released after this was queued, or taken by another address: the end of something that nobody there heard of.
-        if notice.status == .resolved, try await !outbox.wasTold(delivery.recipient, of: notice.episode) {
-            try await end(delivery.sequence, notice.id, for: delivery.recipient, as: .superseded, answer: OutboxPolicy.Release.neverTold.rawValue)
-            return logger.tell([Released(receiver: delivery.recipient.name, alert: notice.alertName, why: .neverTold)])
-        }
         let (receiver, externalURL) = state.withLock { ($0.receiver, $0.externalURL) }
         let body = try WebhookBody(notice, receiver: receiver.name, externalURL: externalURL).bytes()
         let answer = await sender.send(body, id: notice.id, to: receiver)
@@ -193,7 +188,7 @@ final class ReceiverQueue: Sendable {
                     "alert receiver wants nothing more and is disabled until a reload or a start",
                     metadata: ["receiver": "\(receiver.name)", "host": "\(receiver.host)", "answer": "\(reason)"])
             }
-            logger.tell(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: isCurrent, at: time.wallNow()))
+            logger.logUntold(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: isCurrent, at: time.wallNow()))
         }
     }
 
@@ -206,30 +201,27 @@ final class ReceiverQueue: Sendable {
             state.attempts[.ok, default: 0] += 1
             state.unmarked.insert(delivery.notice.id)
             state.lastSuccess = wall
-            state.refusalIsSaid = false
+            state.refusalIsLogged = false
             if delivery.notice.status == .firing { state.told.insert(delivery.notice.episode) }
             return (wasOut, state.schedule.age(of: delivery.notice.id, at: now))
         }
-        lag.record(age ?? .zero)
+        if let age { lag.record(age) }
         try await mark(delivery)
         var metadata: Logger.Metadata = [
             "receiver": "\(receiver.name)", "alert": "\(delivery.notice.alertName)",
-            "notice": "\(delivery.notice.why.rawValue)", "id": "\(delivery.notice.id)", "attempts": "\(delivery.attempts + 1)",
+            "why": "\(delivery.notice.why.rawValue)", "id": "\(delivery.notice.id)", "attempts": "\(delivery.attempts + 1)",
         ]
         if let wasOut { metadata["outage"] = "\(wasOut.text)" }
-        logger.info("alert delivered", metadata: metadata)
+        logger.info("notice delivered", metadata: metadata)
     }
 
     /// What has been accepted must not be sent again after a restart.
     private func mark(_ delivery: Delivery) async throws {
-        try await end(delivery.sequence, delivery.notice.id, for: delivery.recipient, as: .delivered, answer: "accepted")
-        state.withLock { _ = $0.unmarked.remove(delivery.notice.id) }
-    }
-
-    /// Ends a delivery, and forgets that its notice waited.
-    private func end(_ sequence: Int64, _ id: String, for recipient: Recipient, as end: DeliveryState, answer: String) async throws {
-        try await outbox.end(sequence, for: recipient, as: end, answer: answer, at: time.wallNow())
-        state.withLock { $0.schedule.forget(id) }
+        try await outbox.markDelivered(delivery, answer: "accepted", at: time.wallNow())
+        state.withLock { state in
+            state.unmarked.remove(delivery.notice.id)
+            state.schedule.forget(delivery.notice.id)
+        }
     }
 
     /// It was not accepted, and waits for another attempt.
@@ -240,27 +232,31 @@ final class ReceiverQueue: Sendable {
         let (isFirst, isFirstRefusal) = state.withLock { state -> (Bool, Bool) in
             let isFirst = state.schedule.retries.outageSince == nil
             state.schedule.retries.failed(delivery, retryAfter: after, now: now, using: &generator)
-            defer { state.refusalIsSaid = state.refusalIsSaid || wasRefused }
-            return (isFirst, wasRefused && !state.refusalIsSaid)
+            defer { state.refusalIsLogged = state.refusalIsLogged || wasRefused }
+            return (isFirst, wasRefused && !state.refusalIsLogged)
         }
-        // Said once per outage, and once more when it turns out that somebody has to act; the status tells the rest.
+        // Logged once per outage, and once more when it turns out that somebody has to act; the status has the rest.
         logger.log(
-            level: isFirstRefusal ? .error : isFirst ? .warning : .debug, "alert not delivered, will be tried again",
+            level: isFirstRefusal ? .error : isFirst ? .warning : .debug, "notice not delivered, will be tried again",
             metadata: ["receiver": "\(delivery.recipient.name)", "host": "\(receiver.host)", "reason": "\(reason)"])
-        logger.tell(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: wasRefused, at: time.wallNow()))
+        logger.logUntold(try await outbox.noteAttempt(delivery, answer: reason, wasRefused: wasRefused, at: time.wallNow()))
     }
 
-    private func giveUp(_ all: [DeliveryQueue.Waiting], alert: String, reason: String) async throws {
-        let recipient = recipient
+    private func makeDeadLetters(of all: [DeliveryQueue.Waiting], alert: String, reason: String) async throws {
+        let (recipient, host) = state.withLock { ($0.recipient, $0.receiver.host) }
+        let released = try await outbox.makeDeadLetters(of: all, for: recipient, answer: reason, at: time.wallNow())
         for waiting in all {
-            try await end(waiting.sequence, waiting.id, for: recipient, as: .dead, answer: reason)
+            state.withLock { state in
+                state.schedule.forget(waiting.id)
+                state.deadLetters += 1
+            }
             logger.error(
-                "alert given up",
+                "notice became a dead letter",
                 metadata: [
-                    "receiver": "\(recipient.name)", "host": "\(receiver.host)", "id": "\(waiting.id)", "alert": "\(alert)", "reason": "\(reason)",
+                    "receiver": "\(recipient.name)", "host": "\(host)", "id": "\(waiting.id)", "alert": "\(alert)", "reason": "\(reason)",
                 ])
-            state.withLock { $0.deadLetters += 1 }
         }
+        logger.logUntold(released)
     }
 
     private func count(_ result: AttemptResult, error: String) {
@@ -272,7 +268,7 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// Of the episodes of open alerts those of which the receiver took a firing.
+    /// Episodes of open alerts of which the receiver has accepted a firing.
     var told: Set<String> { state.withLock { $0.told } }
 
     func status() -> ReceiverStatus {

@@ -1,12 +1,10 @@
 import Vitals
 
-/// To whom a notice is owed: known by its address, called by its name.
-///
-/// Whoever is at the address was told; a receiver that got another name is still the one that knows, and one that got another address is not.
+/// To whom a notice is owed. Identity is the address. A renamed receiver still counts as told; one with a new address does not.
 struct Recipient: Sendable, Hashable {
     var name: String
-    /// Tells one address from another, and not what it is.
-    var address: String
+    /// A hash: tells one address from another, and not what it is.
+    var addressKey: String
 }
 
 extension Recipient {
@@ -15,7 +13,7 @@ extension Recipient {
         var taken: Set<String> = []
         return receivers.map { receiver in
             let plain = String(SHA256.hexadecimal("\(receiver.url.reveal())\n\(receiver.authorization?.reveal() ?? "")").prefix(16))
-            return Recipient(name: receiver.name, address: taken.insert(plain).inserted ? plain : "\(plain)/\(receiver.name)")
+            return Recipient(name: receiver.name, addressKey: taken.insert(plain).inserted ? plain : "\(plain)/\(receiver.name)")
         }
     }
 }

@@ -1,4 +1,3 @@
-import FoundationEssentials
 public import Vitals
 
 /// What one part of a test delivery led to: for `healthd alerts test`.
@@ -20,7 +19,7 @@ public func sendTest(
     let record = AlertRecord(rule: "healthd-test", component: "healthd", instance: instance, unit: .number, state: state)
     var deliveries: [TestDelivery] = []
     for status in [Notice.Status.firing, .resolved] {
-        var notice = record.notice(id: "healthd_\(UUID().uuidString.lowercased())", why: .test, at: time.wallNow())
+        var notice = record.notice(id: Notice.newID(), why: .test, at: time.wallNow())
         notice.status = status
         notice.endsAt = status == .resolved ? time.wallNow() : nil
         let body = try WebhookBody(notice, receiver: receiver.name, externalURL: externalURL).bytes()

@@ -10,9 +10,9 @@ public final class WebhookSender: NoticeSender {
     private let time: any TimeSource
     private let userAgent: String
 
-    /// From name resolution to the answer's status.
+    /// From name resolution to the answer's status, or to the reason why there is none.
     public static let attemptLimit = Duration.seconds(15)
-    /// Of an answer's text, more is not read, and it is waited for no longer: the status has decided.
+    /// At most this much of an answer's text is read, for at most `bodyPatience`: the status has decided.
     static let bodyLimit = 64 * 1024
     static let bodyPatience = Duration.seconds(1)
 
@@ -39,7 +39,7 @@ public final class WebhookSender: NoticeSender {
     public func send(_ body: [UInt8], id: String, to receiver: Receiver) async -> DeliveryAnswer {
         let limit = time.now() + Self.attemptLimit
         return await withTaskGroup(of: Part.self) { group in
-            group.addTask { await self.post(body, id: id, to: receiver) }
+            group.addTask { await self.post(body, id: id, to: receiver, until: limit) }
             group.addTask { [time] in
                 guard (try? await time.sleep(until: limit)) != nil else { return .cancelled }
                 return .timeIsUp
@@ -65,7 +65,7 @@ public final class WebhookSender: NoticeSender {
         case cancelled
     }
 
-    private func post(_ body: [UInt8], id: String, to receiver: Receiver) async -> Part {
+    private func post(_ body: [UInt8], id: String, to receiver: Receiver, until limit: MonotonicInstant) async -> Part {
         var request = HTTPClientRequest(url: receiver.url.reveal())
         request.method = .POST
         let timestamp = time.wallNow().microsecondsSince1970 / 1_000_000
@@ -88,7 +88,7 @@ public final class WebhookSender: NoticeSender {
                     status: Int(response.status.code), retryAfter: response.headers.first(name: "retry-after"),
                     quote: AnswerQuote.quote(text, hiding: receiver.secretsOfRequest), now: time.wallNow()))
         } catch {
-            return .noAnswer(await answer(for: error, to: receiver))
+            return .noAnswer(await answer(for: error, to: receiver, until: limit))
         }
     }
 
@@ -121,9 +121,13 @@ public final class WebhookSender: NoticeSender {
     }
 
     /// The attempt failed before there was an answer: why, and never the address beyond its host.
-    private func answer(for error: any Error, to receiver: Receiver) async -> DeliveryAnswer {
+    private func answer(for error: any Error, to receiver: Receiver, until limit: MonotonicInstant) async -> DeliveryAnswer {
         var failure = NetworkFailure(error)
-        if failure.kind == .untrusted, let reason = await CertificateLook.reason(against: receiver.url.reveal()) { failure.words = reason }
+        if failure.kind == .untrusted,
+            let reason = await CertificateLook.reason(against: receiver.url.reveal(), within: min(CertificateLook.limit, limit - time.now()))
+        {
+            failure.words = reason
+        }
         return .tryAgain(failure.kind == .timeout ? .timeout : .unreachable, reason: Self.noDelivery(to: receiver, failure.words), after: nil)
     }
 

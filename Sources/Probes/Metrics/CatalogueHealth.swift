@@ -58,21 +58,21 @@ extension Catalogue {
     public enum Alerts {
         public static let alerts = MetricDefinition(
             "healthd_alerts", .gauge, ["severity", "state"], help: "Open alerts: firing, or held back because they flap.")
-        public static let notifications = MetricDefinition(
-            "healthd_alert_notifications_total", .counter, ["receiver", "result"], help: "Notification attempts by result: ok, http_error (an answer that is no 2xx), timeout, unreachable (no connection, or it broke).")
+        public static let attempts = MetricDefinition(
+            "healthd_alert_notifications_total", .counter, ["receiver", "result"], help: "Attempts to deliver a notice, by result: ok, http_error (an answer that is no 2xx), timeout, unreachable (no connection, or it broke).")
         public static let deliveryLag = MetricDefinition(
             "healthd_alert_delivery_lag_seconds", .histogram, ["receiver"],
             help: "Time from state change to accepted delivery.")
         public static let queueLength = MetricDefinition(
             "healthd_alert_queue_length", .gauge, ["receiver"],
-            help: "Notifications not yet delivered; a rise means the receiver does not accept them.")
+            help: "Notices not yet delivered; a rise means the receiver does not accept them.")
         public static let deadLetters = MetricDefinition(
             "healthd_alert_dead_letters_total", .counter, ["receiver"],
-            help: "Notifications given up: not accepted for a day after their alert ended, unreadable, or lost with the file they waited in.")
+            help: "Dead letters: notices not accepted for a day after their alert ended, unreadable, or lost with the file they waited in.")
         public static let suppressed = MetricDefinition(
-            "healthd_alert_suppressed_total", .counter, ["reason"], help: "Notifications not sent by reason: flapping, dedup (told already), too_many (more than are kept).")
+            "healthd_alert_suppressed_total", .counter, ["reason"], help: "Notices not sent, by reason: flapping, dedup (told already), too_many (more than are kept).")
 
-        static let all = [alerts, notifications, deliveryLag, queueLength, deadLetters, suppressed]
+        static let all = [alerts, attempts, deliveryLag, queueLength, deadLetters, suppressed]
     }
 
     /// The keep-alive to the service manager.

@@ -108,7 +108,7 @@ struct AlertsCommand: AsyncParsableCommand {
             let deliveries: [TestDelivery]
             do {
                 deliveries = try await sendTest(
-                    to: receiver, via: sender, instance: hostName(), externalURL: configuration.link, time: time)
+                    to: receiver, via: sender, instance: ProgramIdentity.name(listen: configuration.listen), externalURL: configuration.link, time: time)
             } catch {
                 try? await sender.shutdown()
                 throw error

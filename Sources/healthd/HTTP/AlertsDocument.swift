@@ -19,7 +19,7 @@ struct AlertsDocument: Encodable, Sendable {
         var unit: Unit
         var evidence: Evidence?
         var heldUntil: WallTime?
-        /// Receivers that have accepted a firing of it.
+        /// Receivers that have accepted a firing of this episode.
         var told: [String]
     }
 

@@ -3,7 +3,7 @@ import Vitals
 
 /// Which program this is and since when it runs.
 struct ProgramIdentity: Sendable {
-    /// Of the machine or the service, as a person calls it.
+    /// Host and port; the `instance` of its notices.
     var name: String
     var version: String
     /// Of the compiler.
@@ -17,9 +17,11 @@ struct ProgramIdentity: Sendable {
 
     static func current(listen: ListenAddress, time: any TimeSource) -> ProgramIdentity {
         ProgramIdentity(
-            name: "\(hostName()):\(listen.port)", version: ProgramVersion.number, swift: swiftVersion, libpq: LibraryVersions.libpq,
+            name: name(listen: listen), version: ProgramVersion.number, swift: swiftVersion, libpq: LibraryVersions.libpq,
             startedAt: time.wallNow(), startedInstant: time.now(), bootID: String(UInt32.random(in: .min ... .max), radix: 36))
     }
+
+    static func name(listen: ListenAddress) -> String { "\(hostName()):\(listen.port)" }
 
     /// Of the compiler that built this; the language offers it to conditions only.
     private static var swiftVersion: String {

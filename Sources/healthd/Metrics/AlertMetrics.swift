@@ -10,17 +10,17 @@ func families(of alerts: AlertsSnapshot) -> [MetricFamily] {
             open.add(alerts.count(severity: severity, phase: phase), severity.rawValue, phase.rawValue)
         }
     }
-    var notifications = MetricFamily(Names.notifications)
+    var attempts = MetricFamily(Names.attempts)
     var lag = MetricFamily(Names.deliveryLag)
     var queue = MetricFamily(Names.queueLength)
-    var dead = MetricFamily(Names.deadLetters)
+    var deadLetters = MetricFamily(Names.deadLetters)
     for receiver in alerts.receivers {
-        for (result, count) in receiver.attempts { notifications.add(count, receiver.name, result.rawValue) }
+        for (result, count) in receiver.attempts { attempts.add(count, receiver.name, result.rawValue) }
         lag.add(receiver.lag, receiver.name)
         queue.add(receiver.queued, receiver.name)
-        dead.add(receiver.deadLetters, receiver.name)
+        deadLetters.add(receiver.deadLetters, receiver.name)
     }
     var suppressed = MetricFamily(Names.suppressed)
     for (reason, count) in alerts.suppressed { suppressed.add(count, reason.rawValue) }
-    return [open, notifications, lag, queue, dead, suppressed]
+    return [open, attempts, lag, queue, deadLetters, suppressed]
 }

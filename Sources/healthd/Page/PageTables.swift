@@ -74,7 +74,7 @@ enum PageTables {
             \(table(["alert", "since, UTC", "reason and delivery"], rows, empty: "No alert is open."))
             \(model.outboxProblem, { "<p class=\"problem\">\(PageParts.shape(.critical))Alert store: \($0)</p>" })
             <h3>Receivers</h3>
-            \(table(["receiver", "delivery", "waiting", "given up"], receivers, empty: "No receiver is configured: nobody is told."))
+            \(table(["receiver", "delivery", "waiting", "dead letters"], receivers, empty: "No receiver is configured: nobody is told."))
             </section>
             """
     }

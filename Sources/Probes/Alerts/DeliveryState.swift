@@ -1,0 +1,20 @@
+/// How a notice stands with one receiver. Each of the last three is an end. What is stored are the raw values.
+enum DeliveryState: String, Sendable, Hashable {
+    /// Waits to be accepted.
+    case queued
+    case delivered
+    /// Nobody tries any more, and a line in the log says so.
+    case deadLetter = "dead"
+    /// Not owed any more: see `OutboxPolicy.Release`.
+    case released = "superseded"
+}
+
+/// One notice as it stands with one receiver, for the policy.
+struct Owed: Sendable, Hashable {
+    var sequence: Int64
+    var episode: String
+    var status: Notice.Status
+    var state: DeliveryState
+    /// The receiver has answered, and did not take it.
+    var wasRefused = false
+}
