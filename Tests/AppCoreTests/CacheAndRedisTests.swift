@@ -71,7 +71,7 @@ struct CacheAndRedisTests {
             let cache = TieredCache(configuration: CacheConfiguration(lifetime: .seconds(100), memoryBytes: 0), redis: connection)
             // It does not run yet.
             #expect(try await cache.value(for: "a", load: row.read).value.text == "fifth")
-            try await running(cache) {
+            try await running(cache) { () async throws in
                 #expect(try await cache.value(for: "a", load: row.read).value.text == "fifth")
             }
         }
