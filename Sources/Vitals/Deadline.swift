@@ -1,4 +1,5 @@
-/// The one absolute instant by which the caller needs an answer: it covers the queue and the query. What is cancelled at it is cancelled afterwards.
+/// The one absolute instant by which the caller needs an answer: it covers the queue and the query.
+/// A statement still running then is cancelled after the caller was told.
 public struct Deadline: Sendable, Hashable, Comparable {
     public var instant: MonotonicInstant
 

@@ -124,10 +124,11 @@ extension LocalStore {
             try file.tryWriting(to: queue)
         } catch {
             guard let memory = try? file.memory() else { return }
-            // Whoever took the folder from us sends what is in its file.
-            let isOurs = !(error is InUse)
-            let isRead = isOurs && (try? RowCopy.copy(from: queue, into: memory)) == true
-            leaveFile(queue, for: memory, knowsFile: isRead, because: error)
+            // Whoever took the folder from us sends what is in its file. If that is another file than ours, nobody has our rows.
+            let isTaken = error is InUse
+            let isRead = (!isTaken || file.identity != identity) && (try? RowCopy.copy(from: queue, into: memory)) == true
+            // Its rows are still to come, and must not be replaced by ours.
+            leaveFile(queue, for: memory, knowsFile: isRead && !isTaken, because: error)
         }
     }
 

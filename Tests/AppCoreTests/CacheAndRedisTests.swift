@@ -89,7 +89,11 @@ struct CacheAndRedisTests {
             await #expect(throws: RequestProblem.notFound(what: "note")) { _ = try await cache.value(for: "a", load: row.read) }
             try await admit("eval", by: server, cache, time)
             await #expect(throws: RequestProblem.notFound(what: "note")) { _ = try await cache.value(for: "a", load: row.read) }
-            #expect(try await server.command("EXISTS", "a") == "0")
+            try await until("it is deleted") {
+                try await time.untilAsleep()
+                time.advance(by: .milliseconds(250))
+                return try await server.command("EXISTS", "a") == "0"
+            }
         }
     }
 
@@ -101,7 +105,12 @@ struct CacheAndRedisTests {
         func untilTrue(_ look: @escaping @Sendable () -> Bool) { self.look.withLock { $0 = look } }
 
         func now() -> MonotonicInstant {
-            if let look = look.withLock({ $0 }), look() { self.look.withLock { $0 = nil } }
+            // Whoever looks may ask for the time itself.
+            let look = look.withLock { look in
+                defer { look = nil }
+                return look
+            }
+            if let look, !look() { untilTrue(look) }
             return manual.now()
         }
 
@@ -116,15 +125,12 @@ struct CacheAndRedisTests {
         let row = CachedRow()
         try await server.withCache(configuration, time: time) { cache, _, _ in
             let isFoundGone = Mutex(false)
-            // Between the landing and the copy's way to Redis: what `forget` does here when its DEL has been there first.
+            // Between the landing and the copy's way to Redis: what `forget` does, whose DEL has been there first.
             time.untilTrue {
-                cache.state.withLock { state in
-                    guard state.flights.count == 0, state.memory.entry(for: "a") != nil else { return false }
-                    state.memory.remove("a")
-                    state.barriers.raise(for: "a", inDoubt: false, loads: .seconds(4), now: time.manual.now())
-                    isFoundGone.withLock { $0 = true }
-                    return true
-                }
+                guard cache.state.withLock({ $0.flights.count == 0 && $0.memory.entry(for: "a") != nil }) else { return false }
+                cache.raiseBarrier(for: "a", inDoubt: false)
+                isFoundGone.withLock { $0 = true }
+                return true
             }
             _ = try await cache.value(for: "a", load: row.read)
             try await until("the copy was stored") { cache.statistics().operations[.set]?.count == 1 }
@@ -132,6 +138,31 @@ struct CacheAndRedisTests {
             try await until("it is deleted again") { cache.statistics().operations[.delete]?.count == 1 }
             #expect(try await server.command("EXISTS", "a") == "0")
         }
+    }
+
+    @Test("C3: a row that one caller finds gone is not brought back by a slower one that loads for itself")
+    func goneBesideOwnLoads() async throws {
+        let time = ManualTime()
+        let cache = TieredCache(configuration: configuration, redis: nil, time: time)
+        let row = CachedRow()
+        let (ends, end) = AsyncStream.makeStream(of: Void.self)
+        let (starts, start) = AsyncStream.makeStream(of: Void.self)
+        // It does not run: each caller loads for itself.
+        async let slow = cache.value(
+            for: "a",
+            load: { () async throws -> Note in
+                let old = try await row.read()
+                start.finish()
+                for await _ in ends {}
+                return old
+            })
+        for await _ in starts {}
+        row.set(nil)
+        time.advance(by: .milliseconds(1))
+        await #expect(throws: RequestProblem.notFound(what: "note")) { _ = try await cache.value(for: "a", load: row.read) }
+        end.finish()
+        _ = try await slow
+        await #expect(throws: RequestProblem.notFound(what: "note")) { _ = try await cache.value(for: "a", load: row.read) }
     }
 
     @Test("C1: a doubt that Redis has stored stays there, though the key was suspect before")

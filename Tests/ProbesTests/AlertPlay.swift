@@ -161,7 +161,7 @@ extension Outbox {
     @discardableResult
     func acceptFirst(for recipient: Recipient, at wall: WallTime) async throws -> String? {
         guard let head = try await waiting(for: recipient).heads.first else { return nil }
-        try await markDelivered(head, answer: "accepted", at: wall)
+        _ = try await markDelivered(head, at: wall)
         return head.notice.id
     }
 }

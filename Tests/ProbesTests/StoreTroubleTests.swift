@@ -142,6 +142,26 @@ import Vitals
                 == ["warning receiver not told that an alert is over: it is not known to have accepted the firing alert=pool-saturation receiver=oncall"])
     }
 
+    @Test func `A7: what waits in a file that is away when healthd ends is named in the log`() async throws {
+        let outbox = try scratch.outbox(time: time, logger: lines.logger)
+        let line = AlertLine(outbox: outbox, receivers: [oncall], sender: sender, time: time, logger: lines.logger)
+        sender.answer(then: awayAnswer())
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await line.dispatcher.run() }
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await untilQueued(1, line)
+            try await outbox.store.write { try $0.execute(sql: "DROP TABLE alert_deliveries; DROP TABLE alert_notices; DROP TABLE alert_states") }
+            for part in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: scratch.file + part) }
+            try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
+            redisFails(line)
+            try await until("it is in memory") { outbox.store.isInMemory }
+            line.dispatcher.stop()
+            try await group.waitForAll()
+        }
+        #expect(lines.all.count { $0.hasPrefix("error a notice was not sent: it waits in a file that is away") } == 1)
+    }
+
     @Test func `A7: a file full of nonsense is set aside, and the verdict has time to say so`() async throws {
         try Data("this was a database once".utf8 + Data(repeating: 7, count: 9_000)).write(to: URL(filePath: scratch.file))
         try await running(line()) { line in

@@ -23,12 +23,19 @@ extension TieredCache {
 
     // MARK: Redis
 
-    func fromRedis<Value: CacheableValue>(_ key: String) async -> Loaded<Value>? {
+    enum FromRedis<Value: Sendable>: Sendable {
+        case found(Loaded<Value>)
+        case none
+        /// Redis was not asked, could not answer, or has something that is not believed.
+        case unknown
+    }
+
+    func fromRedis<Value: CacheableValue>(_ key: String) async -> FromRedis<Value> {
         let began = time.now()
-        guard let redis, state.withLock({ $0.believesRedis(of: key, at: began) }) else { return nil }
+        guard let redis, state.withLock({ $0.believesRedis(of: key, at: began) }) else { return .unknown }
         switch await redis.read(key) {
         case .hit(let payload, let remaining):
-            guard let envelope = RedisEnvelope<Value>(payload, for: key) else { return nil }
+            guard let envelope = RedisEnvelope<Value>(payload, for: key) else { return .unknown }
             let now = time.now()
             // Another process may let its values live longer than this one.
             let lifetime = min(Duration.milliseconds(envelope.lifetime), configuration.lifetime * 1.1)
@@ -41,18 +48,25 @@ extension TieredCache {
                 guard envelope.version >= state.memory.newestVersion(for: key, at: now) ?? .min else { return false }
                 return state.memory.keep(envelope.value, for: key, size: payload.count, loadedAt: loadedAt, lifetime: lifetime, now: now)
             }
-            return isCurrent ? Loaded(value: envelope.value, source: .redis, loadedAt: loadedAt) : nil
+            return isCurrent ? .found(Loaded(value: envelope.value, source: .redis, loadedAt: loadedAt)) : .unknown
         case .miss:
-            return nil
+            return .none
         case .fallback(let reason):
             meters.fallbacks.add(for: reason)
-            return nil
+            return .unknown
         }
     }
 
     /// Gives Redis what was loaded.
     func share(_ copy: Copy, as key: String) async {
         guard let redis else { return }
+        state.withLock { $0.shares[key, default: 0] += 1 }
+        defer {
+            state.withLock { state in
+                let others = state.shares[key, default: 1] - 1
+                state.shares[key] = others > 0 ? others : nil
+            }
+        }
         let remaining = copy.expiresAt - time.now()
         let hasNothingOlder = await redis.write(copy.payload, version: copy.version, for: key, remaining: remaining, isWrite: false)
         let now = time.now()
@@ -76,12 +90,19 @@ extension TieredCache {
 
     // MARK: The database
 
+    /// For whom the database is asked.
+    enum Asker {
+        /// - redisHasNone: Redis was asked before, and has nothing under the key.
+        case flight(redisHasNone: Bool)
+        /// - itsDeadline: the deadline is the caller's own, who has less time than a load gets.
+        case caller(itsDeadline: Bool)
+    }
+
     /// Asks the database, and keeps what it answers.
     ///
-    /// - Parameter isCallers: the deadline is that of a caller with less time than a load gets.
     /// - Returns: the answer for whoever asked, and what Redis may have of it, too.
     func askDatabase<Value: CacheableValue>(
-        _ key: String, until deadline: Deadline, isCallers: Bool = false, _ load: @Sendable () async throws -> Value
+        _ key: String, for asker: Asker, until deadline: Deadline, _ load: @Sendable () async throws -> Value
     ) async throws -> (answer: Loaded<Value>, copy: Copy?) {
         let began = time.now()
         meters.loads.add()
@@ -90,8 +111,9 @@ extension TieredCache {
             value = try await Deadline.$current.withValue(deadline) { try await load() }
         } catch {
             meters.loadFailures.add()
-            // The caller's own deadline ended it: the database is not to blame.
-            if !(isCallers && deadline.hasPassed(at: time.now())) { await loadFailed(key, began, error) }
+            // When the caller's own deadline ended it, the database is not to blame.
+            let isCallers = if case .caller(itsDeadline: true) = asker { deadline.hasPassed(at: time.now()) } else { false }
+            if !isCallers { loadFailed(key, asker, began, error) }
             throw error
         }
         meters.loadTime.record(time.now() - began)
@@ -101,21 +123,30 @@ extension TieredCache {
         return (answer, isForAll ? Copy(payload: payload, version: value.version, loadedAt: began, expiresAt: began + lifetime) : nil)
     }
 
-    private func loadFailed(_ key: String, _ began: MonotonicInstant, _ error: any Error) async {
+    private func loadFailed(_ key: String, _ asker: Asker, _ began: MonotonicInstant, _ error: any Error) {
         guard !Task.isCancelled else { return }
+        let now = time.now()
         guard let problem = error as? RequestProblem else {
-            return state.withLock { $0.memory.loadFailed(for: key, retry: time.now() + .seconds(1)) }
+            return state.withLock { $0.memory.loadFailed(for: key, retry: now + .seconds(1)) }
         }
         guard case .notFound = problem else { return }
         // That there is no such row is an answer: what is kept of it goes, in Redis as well, unless it came after the question.
-        let now = time.now()
+        let (mayBeInRedis, othersFrom) =
+            switch asker {
+            case .flight(let redisHasNone): (!redisHasNone, 1)
+            case .caller: (true, 2)
+            }
         let (isGone, isKnown) = state.withLock { state in
-            let isKnown = state.memory.newestVersion(for: key, at: now) != nil
+            let isKnown = state.memory.newestVersion(for: key, at: now) != nil || state.shares[key] != nil
             if let entry = state.memory.entry(for: key), entry.seenAt > began { return (false, isKnown) }
             state.memory.remove(key)
+            // A slower load that began before, or its copy for Redis, must not bring it back.
+            if isKnown || state.ownLoads >= othersFrom {
+                state.barriers.raise(for: key, inDoubt: false, loads: configuration.load * 2, now: now)
+            }
             return (true, isKnown)
         }
-        if isGone { await redis?.forget(key, isKnown: isKnown) }
+        if isGone, isKnown || mayBeInRedis { redis?.suspectGone(key, isKnown: isKnown) }
     }
 
     /// Keeps what the database answered.

@@ -1,7 +1,7 @@
 import Synchronization
 import Vitals
 
-/// The way of a read that memory cannot answer, function by function in this order: one flight for each key.
+/// The way of a read that memory cannot answer: one flight for each key.
 ///
 /// 1. `fetch` waits for the flight of its key until the caller's deadline (`withinDeadline`).
 /// 2. `joinOrBegin`: the caller joins the flight of its key, or begins one. Without `run()`, beyond `configuration.flights`, and when the queue
@@ -35,7 +35,7 @@ extension TieredCache {
         state.withLock { $0.ownLoads += 1 }
         defer { state.withLock { $0.ownLoads -= 1 } }
         let deadline = time.deadline(within: configuration.load)
-        let (own, copy) = try await askDatabase(key, until: deadline, isCallers: deadline == Deadline.current, load)
+        let (own, copy) = try await askDatabase(key, for: .caller(itsDeadline: deadline == Deadline.current), until: deadline, load)
         // Redis does not get it, and may have an older one.
         if let copy { refuseOlder(than: copy, of: key) }
         return CacheAnswer(value: own.value, source: own.source, age: time.now() - own.loadedAt)
@@ -105,11 +105,14 @@ extension TieredCache {
 
     private func fly<Value: CacheableValue>(_ key: String, _ id: Int, asksRedis: Bool, _ load: @Sendable () async throws -> Value) async {
         let deadline = Deadline(time.now() + configuration.load)
-        if asksRedis, let found: Loaded<Value> = await fromRedis(key) {
-            return land(id, .value(found.value, .redis, loadedAt: found.loadedAt))
+        var redisHasNone = false
+        if asksRedis {
+            let found: FromRedis<Value> = await fromRedis(key)
+            if case .found(let value) = found { return land(id, .value(value.value, .redis, loadedAt: value.loadedAt)) }
+            if case .none = found { redisHasNone = true }
         }
         do {
-            let (answer, copy) = try await askDatabase(key, until: deadline, load)
+            let (answer, copy) = try await askDatabase(key, for: .flight(redisHasNone: redisHasNone), until: deadline, load)
             land(id, .value(answer.value, answer.source, loadedAt: answer.loadedAt))
             // Nobody waits for Redis to have it, too.
             if let copy { await share(copy, as: key) }

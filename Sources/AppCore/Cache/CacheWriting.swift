@@ -60,12 +60,12 @@ extension TieredCache {
 
     /// - Returns: whether anything of `key` was here.
     @discardableResult
-    private func raiseBarrier(for key: String, inDoubt: Bool) -> Bool {
+    func raiseBarrier(for key: String, inDoubt: Bool) -> Bool {
         let now = time.now()
         return state.withLock { state in
             let wasSeen = state.memory.newestVersion(for: key, at: now) != nil
             state.memory.remove(key)
-            let wasUnderWay = state.flights.overtake(key) != nil
+            let wasUnderWay = state.flights.overtake(key) != nil || state.shares[key] != nil
             let wasKnown = wasSeen || wasUnderWay
             // Of a row that was never here, and that nobody loads, nothing can be left behind.
             if inDoubt || wasKnown || state.ownLoads > 0 { state.barriers.raise(for: key, inDoubt: inDoubt, loads: configuration.load * 2, now: now) }

@@ -7,7 +7,7 @@ struct RedisRefusals {
     private struct Rest {
         var breaker = Breaker(pause: .milliseconds(500), cap: .seconds(5))
         var message: String
-        /// The key it was refused for. An ACL may allow other keys, so the trial uses this one.
+        /// The key it was refused for. An ACL may allow other keys, so a read is tried with this one.
         var key: String
         var since: MonotonicInstant
     }

@@ -23,6 +23,14 @@ enum RedisScripts {
         return 1
         """
 
+    /// Deletes keys, but not the doubt about one: that has taken the place of what the key was suspected for.
+    static let delete: RedisArgument = """
+        for number, key in ipairs(KEYS) do
+            if redis.pcall('GET', key) ~= ARGV[number] then redis.call('DEL', key) end
+        end
+        return 1
+        """
+
     /// Stands for a value that nobody knows: it is a miss to readers, and nothing is stored over it.
     static func doubt(about key: String) -> RedisArgument { RedisArgument(JSONValue.object(["doubt": .string(key)]).text) }
 }

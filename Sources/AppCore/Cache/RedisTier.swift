@@ -120,18 +120,23 @@ final class RedisTier: Sendable {
     func doubt(_ key: String, for duration: Duration) async {
         let arguments: [RedisArgument] = ["SET", RedisArgument(key), RedisScripts.doubt(about: key), "PX", "\(duration.nanoseconds / 1_000_000)"]
         if case .success? = await command(arguments, as: .set, of: key) {
-            // It has taken the place of what was suspect, and must not be deleted in its stead.
+            // It has taken the place of what was suspect.
             return state.withLock { $0.suspect[key] = nil }
         }
         suspect(key)
     }
 
     /// There is no such row any more.
+    func forget(_ key: String, isKnown: Bool) async {
+        if case .success? = await command(["DEL", RedisArgument(key)], as: .delete, of: key) { return }
+        suspectGone(key, isKnown: isKnown)
+    }
+
+    /// The same, without waiting for Redis: the key is suspect, and will be deleted with the others.
     ///
     /// - Parameter isKnown: whether this process has had the row. A row this process never had becomes suspect only while less than half of
     ///   `suspectLimit` is used: anybody can ask for ids that do not exist.
-    func forget(_ key: String, isKnown: Bool) async {
-        if case .success? = await command(["DEL", RedisArgument(key)], as: .delete, of: key) { return }
+    func suspectGone(_ key: String, isKnown: Bool) {
         if isKnown || suspects < Self.suspectLimit / 2 { suspect(key) }
     }
 
@@ -144,7 +149,7 @@ final class RedisTier: Sendable {
         }
         guard isNews else { return }
         logger.warning(
-            "another application uses a key of the cache; the key is deleted",
+            "another application uses a key of the cache; the key will be deleted",
             metadata: ["key": "\(key)", "reason": "\(RedisTrouble.explained(message))"])
     }
 
@@ -250,7 +255,8 @@ final class RedisTier: Sendable {
     private func forgetSuspects() async {
         let found = state.withLock { Array($0.suspect.prefix(500)) }
         guard let first = found.first?.key, case .up = redis.status else { return }
-        guard case .success? = await command(["DEL"] + found.map { RedisArgument($0.key) }, as: .delete, of: first) else { return }
+        let keys = found.map { RedisArgument($0.key) } + found.map { RedisScripts.doubt(about: $0.key) }
+        guard case .success? = await command(["EVAL", RedisScripts.delete, "\(found.count)"] + keys, as: .delete, of: first) else { return }
         state.withLock { state in
             for (key, suspicion) in found where state.suspect[key] == suspicion { state.suspect[key] = nil }
         }

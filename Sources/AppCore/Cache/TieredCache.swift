@@ -14,6 +14,8 @@ public final class TieredCache: Sendable {
         var barriers = CacheBarriers()
         /// Loads that callers make for themselves.
         var ownLoads = 0
+        /// How many copies of a key are on their way to Redis.
+        var shares: [String: Int] = [:]
         var isRunning = false
 
         /// Whether Redis's value for `key` may be used: the key is not in doubt, and no floor has been lost.

@@ -5,7 +5,7 @@ import Vitals
 struct PoolGeneration {
     /// Counts up. A connection of a lower number is to go.
     private(set) var number = 0
-    /// Nil until a connection that knows its server stands.
+    /// Nil until a connection that knows its server is open.
     private var identity: ServerIdentity?
     /// Another server than the present one, found when it was too early to leave this one, and the number of its connections.
     private var next: (identity: ServerIdentity, number: Int)?

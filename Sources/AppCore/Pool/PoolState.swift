@@ -26,7 +26,7 @@ struct PoolState {
         /// Who has it while it is leased.
         var caller: Caller?
         var workClass = WorkClass.interactive
-        /// When its lifetime is over; nil before it stands, or without a limit.
+        /// When its lifetime is over; nil before it is open, or without a limit.
         var retireAt: MonotonicInstant?
         var reportedAsLeak = false
         /// The generation it belongs to. If that is lower than the present one, it is closed as soon as nobody has it.

@@ -106,7 +106,7 @@ struct WaitQueue {
 
     var earliestDeadline: Deadline? { places.lazy.compactMap(\.waiter?.caller.deadline).min() }
 
-    /// Who stands there; nil when it has left, whoever has the place now.
+    /// Who has this place; nil when it has left, whoever is there now.
     private func waiter(at position: Position) -> Waiter? {
         places[position.place].serial == position.serial ? places[position.place].waiter : nil
     }

@@ -16,7 +16,7 @@ final class Waiter: Sendable {
     let caller: Caller
     /// Since when it asks for a connection; its caller may have tried otherwise before.
     let since: MonotonicInstant
-    /// Where it stands.
+    /// Its place in the queue.
     let position: WaitQueue.Position
     private let state = Mutex(State.nobodyListens)
 

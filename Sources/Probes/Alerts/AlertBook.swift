@@ -4,7 +4,7 @@ import Vitals
 
 /// Makes alert states and notices of transitions, one after the other, each stored before the next is looked at.
 ///
-/// `run` is the whole of it: what is in the inbox is judged, and what that changes is stored. Who the receivers are just now is known here, and nowhere else.
+/// `run` is the whole of it: what is in the inbox is judged, and what that changes is stored. Each of its transactions asks here who the receivers are.
 final class AlertBook: Sendable {
     private let outbox: Outbox
     private let time: any TimeSource
@@ -25,6 +25,8 @@ final class AlertBook: Sendable {
         var inbox: [Entry] = []
         /// That of the store when its alerts were last read; nil before the first time.
         var rowsRevision: Int?
+        /// Fingerprints of stored alerts that this version cannot read, and that the log has.
+        var unreadable: Set<String> = []
         var lastTended: MonotonicInstant
         var lastPruned: MonotonicInstant?
         var trouble: String?
@@ -143,7 +145,11 @@ final class AlertBook: Sendable {
             return (state.rowsRevision != nil, lost)
         }
         for record in lost { try await outbox.commit(record, notice: nil) { [] } }
-        for fingerprint in unreadable {
+        let news = state.withLock { state in
+            defer { state.unreadable.formUnion(unreadable) }
+            return unreadable.filter { !state.unreadable.contains($0) }
+        }
+        for fingerprint in news {
             logger.error(
                 "a stored alert cannot be read by this version and is left out; no receiver will be told of its end",
                 metadata: ["fingerprint": "\(fingerprint)"])

@@ -184,9 +184,7 @@ public final class Dispatcher: Sendable {
                     metadata: ["receiver": "\(receiver)", "count": "\(count)"])
             }
             for unended in reconciled.unended {
-                logger.warning(
-                    "a receiver was told of an alert and will not be told of its end: its address is no longer configured",
-                    metadata: ["receiver": "\(unended.receiver)", "alert": "\(unended.alert)"])
+                logger.logUnended(receiver: unended.receiver, alert: unended.alert)
             }
             wakeAll()
         } catch {

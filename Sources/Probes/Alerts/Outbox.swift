@@ -144,7 +144,7 @@ struct Released: Sendable, Hashable {
 }
 
 extension Logger {
-    /// The outbox could not be read, or could not be written to. It is tried again.
+    /// The outbox could not be read, or could not be written to.
     ///
     /// - Parameter receiver: whose rows it was about.
     func outboxFailed(_ failure: any Error, receiver: String? = nil) {
@@ -161,6 +161,12 @@ extension Logger {
                 "receiver not told that an alert is over: it is not known to have accepted the firing",
                 metadata: ["receiver": "\(one.receiver)", "alert": "\(one.alert)"])
         }
+    }
+
+    func logUnended(receiver: String, alert: String) {
+        warning(
+            "a receiver was told of an alert and will not be told of its end: its address is no longer configured",
+            metadata: ["receiver": "\(receiver)", "alert": "\(alert)"])
     }
 }
 

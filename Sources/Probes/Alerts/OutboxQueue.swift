@@ -85,13 +85,16 @@ extension Outbox {
     }
 
     /// The recipient has accepted it.
-    func markDelivered(_ delivery: Delivery, answer: String, at wall: WallTime) async throws {
+    ///
+    /// - Returns: false when it was not owed to the recipient any more: a reload has given it to another meanwhile.
+    func markDelivered(_ delivery: Delivery, at wall: WallTime) async throws -> Bool {
         try await store.write { database in
             try database.execute(
                 sql: "UPDATE alert_deliveries SET state = ?, attempts = attempts + 1, answer = ?, updated = ? WHERE notice = ? AND address = ?",
                 arguments: [
-                    DeliveryState.delivered.rawValue, answer, wall.microsecondsSince1970, delivery.sequence, delivery.recipient.addressKey,
+                    DeliveryState.delivered.rawValue, "accepted", wall.microsecondsSince1970, delivery.sequence, delivery.recipient.addressKey,
                 ])
+            return database.changesCount > 0
         }
     }
 

@@ -69,11 +69,21 @@ extension Outbox {
                 sql: "UPDATE alert_deliveries SET answer = ? WHERE address = ? AND receiver = ? AND state = 'delivered'",
                 arguments: [Self.goneText, former.addressKey, former.name])
             if let heir = recipients.first(where: { $0.name == former.name }) {
+                // What the heir did not get, though it once waited for it, is owed to it again.
+                try database.execute(
+                    sql: """
+                        DELETE FROM alert_deliveries WHERE address = :heir AND state IN (:dead, :released) AND notice IN (
+                            SELECT notice FROM alert_deliveries WHERE address = :former AND receiver = :name AND state = 'queued')
+                        """,
+                    arguments: [
+                        "heir": heir.addressKey, "former": former.addressKey, "name": former.name,
+                        "dead": DeliveryState.deadLetter.rawValue, "released": DeliveryState.released.rawValue,
+                    ])
                 try database.execute(
                     sql: """
                         UPDATE OR IGNORE alert_deliveries SET address = ?, refused = 0 WHERE address = ? AND receiver = ? AND state = 'queued'
                         """, arguments: [heir.addressKey, former.addressKey, former.name])
-                // The heir was sent these already, or has them waiting: they are not owed to it a second time.
+                // The heir has accepted these already, or has them waiting: they are not owed to it a second time.
                 try database.execute(
                     sql: "DELETE FROM alert_deliveries WHERE address = ? AND receiver = ? AND state = 'queued'",
                     arguments: [former.addressKey, former.name])

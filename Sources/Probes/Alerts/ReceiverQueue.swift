@@ -106,7 +106,7 @@ final class ReceiverQueue: Sendable {
             let revision = outbox.store.rowsRevision
             do {
                 let queue = try await outbox.waiting(for: recipient)
-                try await reportLost(queue, revision, outbox.store.rowsRevision, for: recipient)
+                try await reportLost(queue, revision, outbox.store.rowsRevision, for: recipient, isLast: ending == .last)
                 switch step(for: queue, ending) {
                 case nil: return
                 case .setAside(let waiting)?: try await makeDeadLetters(of: [waiting], alert: "?", reason: "this version of healthd cannot read it")
@@ -138,12 +138,13 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// Counts and logs notices that were waiting and are gone, after the store lost its file. Not while it has none: the old one may come back.
+    /// Counts and logs notices that were waiting and are gone, after the store lost its file. While it has none the old one may come back, and only
+    /// the end of the program makes it worth a line.
     ///
     /// - Parameters:
     ///   - before: the store's `rowsRevision` before the rows were read.
     ///   - after: the one now. It may change while the rows are read.
-    private func reportLost(_ queue: DeliveryQueue, _ before: Int, _ after: Int, for recipient: Recipient) async throws {
+    private func reportLost(_ queue: DeliveryQueue, _ before: Int, _ after: Int, for recipient: Recipient, isLast: Bool) async throws {
         let missing = state.withLock { state -> Set<String> in
             if let known = state.rowsRevision, known != after { state.missing.formUnion(state.schedule.sights.keys) }
             state.rowsRevision = before
@@ -152,7 +153,16 @@ final class ReceiverQueue: Sendable {
             state.missing.subtract(state.unmarked)
             return state.missing
         }
-        guard !missing.isEmpty, !outbox.store.isInMemory else { return }
+        guard !missing.isEmpty else { return }
+        if isLast, outbox.store.isInMemory {
+            for id in missing.sorted() {
+                logger.error(
+                    "a notice was not sent: it waits in a file that is away, for a start that finds the file",
+                    metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
+            }
+            return state.withLock { $0.missing = [] }
+        }
+        guard !outbox.store.isInMemory else { return }
         let known = try await outbox.known(missing, for: recipient)
         guard !outbox.store.isInMemory, outbox.store.rowsRevision == after else { return }
         for id in missing.subtracting(known).sorted() {
@@ -217,7 +227,10 @@ final class ReceiverQueue: Sendable {
 
     /// What has been accepted must not be sent again after a restart.
     private func mark(_ delivery: Delivery) async throws {
-        try await outbox.markDelivered(delivery, answer: "accepted", at: time.wallNow())
+        let wasOwed = try await outbox.markDelivered(delivery, at: time.wallNow())
+        if !wasOwed, delivery.notice.status == .firing, state.withLock({ $0.isRetired }) {
+            logger.logUnended(receiver: delivery.recipient.name, alert: delivery.notice.alertName)
+        }
         state.withLock { state in
             state.unmarked.remove(delivery.notice.id)
             state.schedule.forget(delivery.notice.id)

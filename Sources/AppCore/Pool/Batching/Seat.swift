@@ -35,22 +35,29 @@ final class Seat: Sendable {
 
     /// The caller is cancelled. Once its statement is on its way, nobody knows whether it takes effect.
     func cancel() {
-        let isSent = state.withLock { if case .sent = $0 { true } else { false } }
-        tell(.failure(isSent ? PostgresError.cancelled : PoolError.cancelled))
+        switch leave() {
+        case .empty, .left: break
+        case .taken(let continuation): continuation.resume(returning: .failure(PoolError.cancelled))
+        case .sent(let continuation): continuation.resume(returning: .failure(PostgresError.cancelled))
+        }
     }
 
     /// - Returns: whether this was what the caller got.
     @discardableResult
     func tell(_ outcome: Batch.Outcome) -> Bool {
-        let before = state.withLock { state in
-            defer { state = .left }
-            return state
-        }
-        switch before {
+        switch leave() {
         case .empty, .left: return false
         case .taken(let continuation), .sent(let continuation):
             continuation.resume(returning: outcome)
             return true
+        }
+    }
+
+    /// - Returns: what was there before.
+    private func leave() -> State {
+        state.withLock { state in
+            defer { state = .left }
+            return state
         }
     }
 }
