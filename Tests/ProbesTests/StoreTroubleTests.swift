@@ -159,7 +159,7 @@ import Vitals
             line.dispatcher.stop()
             try await group.waitForAll()
         }
-        #expect(lines.all.count { $0.hasPrefix("error a notice was not sent: it waits in a file that is away") } == 1)
+        #expect(lines.all.count { $0.hasPrefix("error a notice was not sent: the file that it waits in cannot be used now") } == 1)
     }
 
     @Test func `A7: a file full of nonsense is set aside, and the verdict has time to say so`() async throws {

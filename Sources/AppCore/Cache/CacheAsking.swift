@@ -44,7 +44,7 @@ extension TieredCache {
             let isCurrent = state.withLock { state in
                 // A write may have come while Redis was asked.
                 guard age < lifetime, state.believesRedis(of: key, at: now), !state.barriers.overtook(key, loadedAt: began) else { return false }
-                // Nor is Redis believed when it has less than was seen here, be that expired or gone from memory.
+                // Nor is it believed with an older version than the one kept here, expired or not, or than the floor.
                 guard envelope.version >= state.memory.newestVersion(for: key, at: now) ?? .min else { return false }
                 return state.memory.keep(envelope.value, for: key, size: payload.count, loadedAt: loadedAt, lifetime: lifetime, now: now)
             }

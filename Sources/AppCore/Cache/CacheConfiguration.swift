@@ -16,8 +16,8 @@ public struct CacheConfiguration: Sendable, Hashable {
         flights: Int = 1_000
     ) {
         precondition(lifetime > .zero, "a cache needs a lifetime")
-        precondition(memoryBytes >= 0, "the memory tier cannot hold less than nothing")
-        precondition(flights >= 0, "there cannot be less than no flight under way")
+        precondition(memoryBytes >= 0, "the memory of the cache cannot be negative")
+        precondition(flights >= 0, "the limit of flights cannot be negative")
         self.lifetime = lifetime
         self.memoryBytes = memoryBytes
         self.load = load

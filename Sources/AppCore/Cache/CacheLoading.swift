@@ -5,14 +5,14 @@ import Vitals
 ///
 /// 1. `fetch` waits for the flight of its key until the caller's deadline (`withinDeadline`).
 /// 2. `joinOrBegin`: the caller joins the flight of its key, or begins one. Without `run()`, beyond `configuration.flights`, and when the queue
-///    of jobs is full, it gets `loadYourself`.
+///    of jobs is full (`start`), it gets `loadYourself`. So does one that wants the value as another type.
 /// 3. `start` hands the flight over: `TieredCache.run` has `fly` carried out in a task of its own. `beginRefresh` starts one, too, for a value
 ///    that is still fresh.
 /// 4. `fly` asks Redis (`fromRedis`), unless it refreshes, then the database (`askDatabase`), which gets `configuration.load` as its deadline.
 /// 5. `land`: all who wait get one landing: the value, the error, or `loadYourself` when the cache stops (`TieredCache.run`).
 /// 6. A caller that is cancelled or out of time leaves, and the flight goes on.
 /// 7. A write lands the flight with what it wrote (`store`). A write in doubt, and a row that is found gone, close the flight to newcomers
-///    (`doubt`, `forget`): its waiters get the value it brings, and that is not kept (`keep`).
+///    (`raiseBarrier`): its waiters get the value it brings, and that is not kept (`keep`).
 extension TieredCache {
     typealias Landing = CacheFlights.Landing
 

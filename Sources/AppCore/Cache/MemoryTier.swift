@@ -2,8 +2,8 @@ import Vitals
 
 /// The values this process holds, by key, least recently used first to go. Pure: it is given `now`.
 ///
-/// Never puts an older version over a newer one, nor takes one that a write has made obsolete: a floor remembers the version of a key that is
-/// not held any more. Versions are compared within one history of the database. If it is asked after a version was seen here, and answers with a
+/// Never puts an older version over a newer one that is fresh, nor takes one that is below the floor of its key: the version that was written, or
+/// that a second tier did not get (`raiseFloor`). Versions are compared within one history of the database. If it is asked after a version was seen here, and answers with a
 /// lower one, it has gone back in time, by a restore or by a failover that lost commits. What it has lost is then forgotten here as well.
 struct MemoryTier {
     struct Entry {
@@ -73,7 +73,8 @@ struct MemoryTier {
     /// - Parameters:
     ///   - size: bytes of its JSON.
     ///   - loadedAt: when the load it comes from began; its lifetime counts from here.
-    ///   - asked: when the primary was asked: no answer of it is older than what was seen before. Nil for a copy, and for a standby's answer.
+    ///   - asked: when the primary was asked. A version older than one that was seen before says that the database has gone back. Nil for a copy, and
+    ///     for a standby's answer.
     /// - Returns: false when a newer version is known; the value is then not kept. True also for a value too large to be kept.
     mutating func keep(
         _ value: any CacheableValue, for key: String, size: Int, loadedAt: MonotonicInstant, lifetime: Duration, asked: MonotonicInstant? = nil,

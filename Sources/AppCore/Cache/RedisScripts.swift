@@ -31,6 +31,6 @@ enum RedisScripts {
         return 1
         """
 
-    /// Stands for a value that nobody knows: it is a miss to readers, and nothing is stored over it.
+    /// Stands for a value that nobody knows: readers take none, and nothing is stored over it.
     static func doubt(about key: String) -> RedisArgument { RedisArgument(JSONValue.object(["doubt": .string(key)]).text) }
 }

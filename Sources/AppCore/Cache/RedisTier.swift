@@ -48,7 +48,7 @@ final class RedisTier: Sendable {
     var isBypassed: Bool { state.withLock { !$0.breaker.isClosed } }
     var suspects: Int { state.withLock { $0.suspect.count } }
 
-    /// How long two writes that contradict each other leave nothing to be believed: longer than any load takes that saw the older one.
+    /// How long a key is in doubt in Redis after a write found a newer version there: longer than a load takes that saw the older one.
     var conflict: Duration { max(.seconds(5), configuration.load * 2) }
 
     /// Why the cache cannot use Redis, or not for all it needs; nil while it can, as far as is known.

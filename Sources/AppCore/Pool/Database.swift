@@ -73,7 +73,7 @@ public struct Database: Sendable {
     /// its transaction: so it is run again, as long as its caller has time.
     private func again(_ sql: SQL, _ caller: Caller, after error: PostgresError) async throws -> Rows {
         var error = error
-        // Not the system's generator: it is empty, and the thread sanitizer goes wild over the address of nothing.
+        // Not the system's generator: it is an empty struct, and the thread sanitizer reports races on its address that are none.
         var generator = SplitMix64(seed: .random(in: 0 ... .max))
         for attempt in 1... {
             // Those that met must not meet again.

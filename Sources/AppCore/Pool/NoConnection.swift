@@ -2,7 +2,7 @@ import Vitals
 
 /// Tells "no connection is open" from "all are busy". In a busy pool at least one is in use.
 extension PoolState {
-    /// Nil while one is open, and while an attempt may still be answered.
+    /// Nil while one is open, and while the first attempt since then may still be answered.
     func unavailable(now: MonotonicInstant) -> PoolError? {
         if let error = attempts.unavailable(now: now) { return error }
         guard let (error, since) = silence(now: now) else { return nil }

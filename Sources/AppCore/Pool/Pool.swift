@@ -5,7 +5,7 @@ import Vitals
 
 /// The PostgreSQL connections of this process: who has one, who waits, and the upkeep.
 ///
-/// A caller only ever waits in the queue or for its own statement. Connections are opened, recovered and retired by `run()` and by the loop's timers.
+/// A caller only ever waits in the queue or for its own statement. Connections are opened and recovered by `run()`.
 public final class Pool: Sendable {
     /// What the lock guards: the state, and the connections and timers that belong to it.
     struct Guarded {
@@ -65,7 +65,7 @@ public final class Pool: Sendable {
         observeEvent = onEvent
         connector = PostgresConnector(
             endpoint: endpoint, applicationName: "healthd", loop: loop,
-            // A cancellation for each connection and two more, and the names of four attempts to connect at once.
+            // Room for one cancel request per connection and two more, and for the name look-ups of four attempts to connect.
             calls: BlockingCalls(limit: configuration.max + configuration.reserved + 2 + 4 * endpoint.namesToResolve, loop: loop),
             prepared: configuration.prepared, onNotices: NoticeLog(logger).log)
         batcher = Batcher(loop: loop, connections: configuration.max)
@@ -95,10 +95,10 @@ public final class Pool: Sendable {
     /// A connection for the caller.
     ///
     /// 1. One that is idle, at once. Else the caller is refused, or enters the queue (`PoolState.checkout`).
-    /// 2. A connection that is given back, recovered or newly opened goes to the first in the queue (`passOn`). Whoever enters the queue asks
+    /// 2. A connection that is given back, recovered or newly opened goes to the next in the queue that may have it (`passOn`). Whoever enters the queue asks
     ///    for a new one where the pool may grow; `run` opens it.
-    /// 3. The wait also ends at the caller's deadline (`expireWaiters`), with its cancellation, and when the database turns out to be down
-    ///    (`refuse`).
+    /// 3. The wait also ends at the caller's deadline (`expireWaiters`), with its cancellation, when the database turns out to be down
+    ///    (`PoolUpkeep.refuse`), and when the pool ends.
     /// 4. A connection that was lost a moment ago is given back, and the caller begins anew, at the end of the queue.
     ///
     /// - Returns: the connection, and since when the caller has it.
@@ -253,7 +253,7 @@ public final class Pool: Sendable {
             return (next, other)
         }
         switch next {
-        // Its server may have closed it after its condition was read, while it still counted as leased: then nobody was told.
+        // Its server may have closed it after `condition` was read. Then `lostWhileIdle` came while it was still leased, and did nothing.
         case .park: if connection.isLost { lostWhileIdle(slot, connection) }
         case .hand(let waiter): waiter.tell(.success(pooled))
         case .recover:

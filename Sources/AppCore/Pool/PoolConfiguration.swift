@@ -12,8 +12,8 @@ public struct PoolConfiguration: Sendable, Hashable {
     public var connectTimeout: Duration
     /// What a caller without a deadline of its own gets, for queue and statements together.
     public var deadline: Duration
-    /// A connection is replaced at this age, minus a random part of up to a tenth, so that they do not all end at once, and 250 ms for each other
-    /// that would end with it; zero is never.
+    /// A connection is replaced at this age or earlier, so that they do not all end at once: by a random part of up to a tenth, and by what keeps its
+    /// end 250 ms from those of the others. Zero: never.
     public var lifetime: Duration
     /// Callers that may queue; the next is refused. Background callers may take half of it. A critical caller is refused only when this many of
     /// its own class queue. A batch takes one place, whoever rides in it.

@@ -4,8 +4,7 @@ import Vitals
 public indirect enum PoolError: Error, Sendable {
     // Indirect: else each result that may hold one would be as large as `saturated`.
 
-    /// Connections are open, and none is to be had for this caller: all its class may have are in use. `reason` says why it does not wait
-    /// any longer, or at all.
+    /// At least one connection is in use, and none was free for this caller. `reason` says why it does not wait any longer, or at all.
     case saturated(PoolPicture, waited: Duration, retryAfter: Duration, reason: ShedReason = .expired)
 
     /// No connection is open, and none can be opened, or none has been in time. `nextAttemptIn` is zero while an attempt is under way.

@@ -7,11 +7,12 @@ struct PoolGeneration {
     private(set) var number = 0
     /// Nil until a connection that knows its server is open.
     private var identity: ServerIdentity?
-    /// Another server than the present one, found when it was too early to leave this one, and the number of its connections.
+    /// Another server, found before `shortest` was over, and the generation that the connections to it belong to.
     private var next: (identity: ServerIdentity, number: Int)?
     private var lastChange: MonotonicInstant?
 
-    /// A generation lasts at least this long. Else a name that leads to a primary and a standby by turns would end one with each connection.
+    /// A new connection to another server ends a generation no sooner than this after the last change: else a name that leads to a primary and a
+    /// standby by turns would end one with each connection. A demotion ends it at once.
     static let shortest = Duration.seconds(1)
 
     /// A connection of generation `number` found that its server takes no writes, or has another role.

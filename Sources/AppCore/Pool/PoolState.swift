@@ -15,7 +15,7 @@ struct PoolState {
         case leased
         /// What a lease left behind is being cleaned up: a statement, a transaction, a changed session. Leads to idle, leased, retiring or empty.
         case recovering
-        /// Its lifetime is over: nobody gets it any more, and it is closed when the pause after the one before is over. Leads to empty.
+        /// Its lifetime is over: no caller gets it any more. It is closed when it is its turn, `Retirements.pause` after the last one. Leads to empty.
         case retiring
     }
 
@@ -44,7 +44,7 @@ struct PoolState {
         case hand(to: Waiter)
         case recover
         case close(PoolCloseReason)
-        /// Its lifetime is over, and the pause after another is not: `retireNext` is to be called then. Nil when that is arranged already.
+        /// Its lifetime is over, and it must wait for its turn: `retireNext` is to be called at this instant. Nil when that call is already set.
         case retire(at: MonotonicInstant?)
     }
 
@@ -194,7 +194,8 @@ struct PoolState {
         return .park
     }
 
-    /// A class may have one connection more now, while one is idle: the first waiter of that class gets it.
+    /// A connection did not come free, but its class may now have one more: leases an idle one to the next waiter that may have it. Nil when there is
+    /// none.
     mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: Waiter)? {
         guard queue.count > 0, let slot = idle.last else { return nil }
         advance(to: now)

@@ -53,7 +53,7 @@ public struct PoolStatistics: Sendable {
     public var waitingPeak: Int
     public var oldestWait: Duration?
     public var oldestLeaseAge: Duration?
-    /// Why no connection is open, and since when. Nil while one is, and while an attempt may still be answered.
+    /// Why no connection is open, and since when. Nil while one is, and while the first attempt since then may still be answered.
     public var unavailable: (cause: String, since: Duration)?
     public var newestConnect: NewestConnect?
     /// Connection-seconds in use; its growth over `max` × elapsed is the exact mean utilisation.

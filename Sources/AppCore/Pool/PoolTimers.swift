@@ -1,7 +1,8 @@
 import Synchronization
 import Vitals
 
-/// What the clock does: callers whose time is up leave the queue, a queue that lasts is told, and connections go for their age.
+/// What the timers do: callers whose deadline has passed leave the queue, a queue that lasts is reported as pressure, and retiring connections are
+/// closed.
 extension Pool {
     func armQueueTimer(_ guarded: inout Guarded, _ deadline: Deadline) {
         guard guarded.queueTimer.mustRun(at: deadline.instant) else { return }

@@ -2,8 +2,8 @@ import Logging
 import Synchronization
 import Vitals
 
-/// What belongs to the pool and to no caller: connecting, recovering, looking around each second, the end. Connections whose lifetime is over
-/// between two looks go by the timers of PoolTimers.swift.
+/// What belongs to the pool and to no caller: connecting, recovering, looking around each second, the end. A connection that
+/// comes back past its lifetime is closed at once, or, when another went just now, by a timer (PoolTimers.swift).
 extension Pool {
     /// Opens and recovers connections, and looks around each second, until cancelled; then refuses newcomers. A lease that is still out goes on to its end, and
     /// its connection is closed when it comes back.
@@ -59,7 +59,7 @@ extension Pool {
 
     private func connectFailed(_ slot: PoolState.Slot, _ error: any Error) {
         let now = MonotonicInstant.now()
-        // Not the system's generator: it is empty, and the thread sanitizer goes wild over the address of nothing.
+        // Not the system's generator: it is an empty struct, and the thread sanitizer reports races on its address that are none.
         var generator = SplitMix64(seed: .random(in: 0 ... .max))
         let (refused, unavailable, isNew, next) = guarded.withLock { guarded in
             let wasDown = guarded.state.attempts.isDown
@@ -138,7 +138,7 @@ extension Pool {
         ]
     }
 
-    /// One statement of a batch holds up all others: cancelled, the others run again, each on a connection of its own.
+    /// A batch has had no answer for `Batcher.stall`: what runs is cancelled, and then all its statements run again, each on a connection of its own.
     private func clear(_ batch: Batch) async {
         let limit = Deadline(.now() + .seconds(1))
         if !batch.isAnswered { await batch.connection.cancel(until: limit) }

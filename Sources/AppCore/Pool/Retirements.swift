@@ -19,7 +19,7 @@ struct Retirements {
     private var last: MonotonicInstant?
     private var waiting: [(end: MonotonicInstant, slot: Int)] = []
 
-    /// The end of a lifetime that begins now: at random in the last tenth of it, and moved ahead until it is one `pause` from all other ends. One
+    /// The end of a lifetime that begins now: at random in the last tenth of it, then moved earlier until it is one `pause` from every other end. One
     /// more `pause` is taken off, since the connection may have to wait for so long.
     static func end(of lifetime: Duration, from now: MonotonicInstant, others: [MonotonicInstant]) -> MonotonicInstant {
         var end = now + .seconds(Double.random(in: 0.9...1) * (lifetime - pause).seconds)

@@ -14,7 +14,7 @@ final class Waiter: Sendable {
     }
 
     let caller: Caller
-    /// Since when it asks for a connection; its caller may have tried otherwise before.
+    /// When this ask began. Later than `caller.since` after a batch or a conflict.
     let since: MonotonicInstant
     /// Its place in the queue.
     let position: WaitQueue.Position

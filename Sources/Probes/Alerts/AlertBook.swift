@@ -15,7 +15,7 @@ final class AlertBook: Sendable {
 
     private enum Entry: Sendable {
         case transition(Transition)
-        /// Other rules, or other alerts to hold against them.
+        /// The rules changed, or stored alerts were loaded: alerts whose rule is gone are closed.
         case rulesChanged
     }
 
@@ -35,7 +35,7 @@ final class AlertBook: Sendable {
 
     /// Transitions that wait for the store; beyond it the earlier ones of a rule are dropped, never its latest.
     static let inboxLimit = 1_000
-    /// How often it is tried whether the disk takes what it is given: while it does, and while it does not.
+    /// How often `store.tend` is called: while the file is in use, and while memory is.
     static let tending = (well: Duration.seconds(15), ill: Duration.seconds(1))
     /// How often what is over is forgotten.
     static let pruning = Duration.seconds(3_600)
@@ -77,7 +77,7 @@ final class AlertBook: Sendable {
         bell.ring()
     }
 
-    /// What changes by it in the rows, `reconcile` does.
+    /// Only keeps them: `reconcile` changes the rows.
     func replace(recipients: [Recipient]) {
         state.withLock { $0.recipients = recipients }
     }
@@ -131,7 +131,7 @@ final class AlertBook: Sendable {
     /// Takes over the open alerts that are stored: at the start, and whenever the store's rows are others. No notice is sent for them; the next
     /// transition decides, or the last one seen. Open alerts that the store lost are stored again.
     ///
-    /// - Returns: whether it was not the first time.
+    /// - Returns: true when they were read anew; false at the first time, and when the rows are unchanged.
     private func load() async throws -> Bool {
         let revision = outbox.store.rowsRevision
         guard state.withLock({ $0.rowsRevision != revision }) else { return false }
@@ -237,7 +237,7 @@ final class AlertBook: Sendable {
         return true
     }
 
-    /// Counts and logs what is not owed any more because there were other alerts or receivers.
+    /// Counts what was released as `tooMany`, and logs each receiver that is not told of an alert's end.
     private func note(_ released: [Released]) {
         let tooMany = released.count { $0.why == .tooMany }
         if tooMany > 0 { suppressions.add(tooMany, for: .tooMany) }

@@ -32,7 +32,7 @@ public struct OpenAlert: Sendable, Hashable {
     public var evidence: Evidence?
     /// When a hold ends if nothing changes until then.
     public var heldUntil: WallTime?
-    /// Whoever was told of an earlier one does not know of this.
+    /// Which opening of the alert this is. A receiver that was told of an earlier one has not been told of this one.
     var episode = ""
     /// Names of the receivers that have accepted a firing of this episode.
     public var told: [String] = []

@@ -46,7 +46,7 @@ enum AnswerQuote {
             if isLetter(byte) {
                 word.unicodeScalars.append(Unicode.Scalar(byte | 0x20))
             } else if byte > 0x20, words.last != "" {
-                // What is left out is marked, but for blanks and what marks up.
+                // Any other byte counts as something left out, except blanks, punctuation and markup.
                 if !"{}[]()<>\"':;,._-!?/".utf8.contains(byte) { words.append("") }
             }
             before = byte

@@ -29,7 +29,7 @@ enum CertificateLook {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.certificateVerification = .none
         let context = try NIOSSLContext(configuration: configuration)
-        // An address is no name that a server could be asked for by.
+        // An IP address is not sent as the server's name (SNI).
         let name = (try? SocketAddress(ipAddress: host, port: port)) == nil ? host : nil
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let found = loop.makePromise(of: NIOSSLCertificate?.self)

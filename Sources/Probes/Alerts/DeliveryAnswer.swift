@@ -6,7 +6,7 @@ public enum DeliveryAnswer: Sendable, Hashable {
     case accepted(status: Int)
     /// Try again, not before `after` if the receiver named a time.
     case tryAgain(AttemptResult, reason: String, after: Duration?)
-    /// The receiver answered, and did not take it: any other status but 410. That may stay so until somebody acts.
+    /// The receiver answered, and did not take it: any status but 2xx, 408, 410, 425, 429 and 5xx. That may stay so until somebody acts.
     case refused(reason: String)
     /// 410: the receiver wants nothing more.
     case gone(reason: String)

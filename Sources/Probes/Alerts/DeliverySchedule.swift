@@ -16,7 +16,7 @@ struct DeliverySchedule: Sendable {
     var retries: RetryBook
     /// Of what waits, by the notice's id.
     private(set) var sights: [String: Sight] = [:]
-    /// The ids of what waits and was tried by this process: nothing expires untried.
+    /// The ids of what waits and was tried by this process: no episode expires before its oldest waiting notice was tried.
     private var tried: Set<String> = []
 
     init(_ policy: OutboxPolicy, _ retries: RetryPolicy) {

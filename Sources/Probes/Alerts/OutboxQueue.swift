@@ -86,7 +86,7 @@ extension Outbox {
 
     /// The recipient has accepted it.
     ///
-    /// - Returns: false when it was not owed to the recipient any more: a reload has given it to another meanwhile.
+    /// - Returns: false when its row is gone: a reload has given it to another meanwhile, or the store has lost it.
     func markDelivered(_ delivery: Delivery, at wall: WallTime) async throws -> Bool {
         try await store.write { database in
             try database.execute(

@@ -138,8 +138,8 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// Counts and logs notices that were waiting and are gone, after the store lost its file. While it has none the old one may come back, and only
-    /// the end of the program makes it worth a line.
+    /// Logs notices that waited and whose rows went with the store's file, and counts them as dead letters. While the store is in memory the file
+    /// may come back: then they are only logged, and only when the program ends.
     ///
     /// - Parameters:
     ///   - before: the store's `rowsRevision` before the rows were read.
@@ -157,7 +157,7 @@ final class ReceiverQueue: Sendable {
         if isLast, outbox.store.isInMemory {
             for id in missing.sorted() {
                 logger.error(
-                    "a notice was not sent: it waits in a file that is away, for a start that finds the file",
+                    "a notice was not sent: the file that it waits in cannot be used now; it is sent after a start that finds the file",
                     metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
             }
             return state.withLock { $0.missing = [] }

@@ -8,7 +8,8 @@ struct Recipient: Sendable, Hashable {
 }
 
 extension Recipient {
-    /// - Parameter receivers: each name once. Of several with one address the first has it, the others go by their name as well.
+    /// - Parameter receivers: each name once. Of several with one address the first has its plain key; the keys of the others have their
+    ///   names added.
     static func all(_ receivers: [Receiver]) -> [Recipient] {
         var taken: Set<String> = []
         return receivers.map { receiver in

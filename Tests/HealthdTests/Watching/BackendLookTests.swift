@@ -136,10 +136,11 @@ import Vitals
                 guard case .array(let holders)? = JSONValue(text: String(decoding: document, as: UTF8.self))?["holders"] else { return [:] }
                 return Dictionary(uniqueKeysWithValues: holders.map { ($0["purpose"]?.stringValue ?? "", $0) })
             }
-            // From the first look on after the second caller has reached the lock.
-            try await until("the second caller is seen to be blocked") {
+            // From the first look on after the second caller has reached the lock, and the first one's server its next read.
+            try await until("the second caller is seen to be blocked, and the first to be idle") {
                 _ = try await probe.measure()
-                return try told()["second"]?["backend"]?["blockedBy"]?.text ?? "[]" != "[]"
+                let told = try told()
+                return told["second"]?["backend"]?["blockedBy"]?.text ?? "[]" != "[]" && told["first"]?["backend"]?["waitsFor"]?.stringValue != nil
             }
 
             let first = try #require(try told()["first"])

@@ -16,7 +16,7 @@ struct BatchLanes {
         self.limit = limit
     }
 
-    /// Whether a batch leaves with so many who wait for one; in two lanes they go in groups that are about equal.
+    /// Whether a batch may leave with so many statements: any number when none is under way; else `least` at least, and half as many as the last batch.
     func mayLeave(_ waiting: Int) -> Bool {
         guard underWay > 0 else { return waiting > 0 }
         return underWay < limit && waiting >= max(Self.least, lastSize / 2)

@@ -107,7 +107,7 @@ final class Batcher: Sendable {
                 state.departure = .waiting
                 return (nil, [])
             }
-            // Whoever has less time than the first asks for itself, as those do who come while the batch queues.
+            // A caller with less time than the first runs alone, as does one with less time that comes while the batch queues (`gather`).
             let hurried = state.gathered.filter { $0.caller.deadline < first.deadline }
             if !hurried.isEmpty {
                 state.gathered.removeAll { $0.caller.deadline < first.deadline }
@@ -177,10 +177,10 @@ final class Batcher: Sendable {
         let failedAt: Int?
         switch answer.error {
         case nil: failedAt = nil
-        // No text's fault either: the server goes away, or a plan is stale that is made anew.
+        // Not the fault of a statement: the server goes away, or a stale plan will be made anew.
         case .server(let error) where error.meaning == .away || error.meaning == .stalePlan && (error.isOfPlan || error.sqlState == "26000"): return
         case .server: failedAt = answer.rows.count
-        // A connection that broke is no text's fault.
+        // Nor is a connection that broke.
         default: return
         }
         let each = (now - batch.sentAt).seconds / Double(batch.riders.count)
