@@ -84,6 +84,36 @@ struct RedisConnectionTests {
         }
     }
 
+    @Test func `callers that leave before their reply has come take nobody else's`() async throws {
+        let server = try await TestRedis.start()
+        try await withConnection(server, deadline: .seconds(60)) { connection in
+            try await untilUp(connection)
+            server.freeze()
+            defer { server.thaw() }
+            let asked = Counter()
+            @Sendable func echo(_ number: Int) async throws -> String? {
+                asked.add()
+                return try await connection.command(["ECHO", "\(number)"], until: Deadline(.now() + .seconds(30))).text
+            }
+            try await withThrowingTaskGroup(of: Void.self) { staying in
+                try await withThrowingTaskGroup(of: Void.self) { leaving in
+                    for number in 0..<100 {
+                        leaving.addTask { _ = try? await echo(-number) }
+                        staying.addTask {
+                            let reply = try await echo(number)
+                            #expect(reply == "\(number)")
+                        }
+                    }
+                    try await until("all have asked") { asked.value == 200 }
+                    leaving.cancelAll()
+                    try await leaving.waitForAll()
+                }
+                server.thaw()
+                try await staying.waitForAll()
+            }
+        }
+    }
+
     @Test func `a frozen server costs one deadline, then nothing, and its return is noticed`() async throws {
         let server = try await TestRedis.start()
         try await withConnection(server, deadline: .milliseconds(50)) { connection in

@@ -142,6 +142,28 @@ import Vitals
                 == ["warning receiver not told that an alert is over: it is not known to have accepted the firing alert=pool-saturation receiver=oncall"])
     }
 
+    @Test func `A7: what was accepted and cannot be marked is not sent again, and is marked when it can be`() async throws {
+        let outbox = try scratch.outbox(time: time, logger: lines.logger)
+        let line = AlertLine(outbox: outbox, receivers: [oncall], sender: sender, time: time, logger: lines.logger)
+        try await outbox.store.write {
+            try $0.execute(
+                sql: """
+                    CREATE TRIGGER stubborn BEFORE UPDATE ON alert_deliveries WHEN NEW.state = 'delivered'
+                    BEGIN SELECT RAISE(ABORT, 'not now'); END
+                    """)
+        }
+        try await running(line) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await passing("it was tried again to mark it", step: .seconds(1)) { lines.all.count { $0.contains("not now") } >= 3 }
+            #expect(sender.attempts().count == 1)
+            try await outbox.store.write { try $0.execute(sql: "DROP TRIGGER stubborn") }
+            try await passing("it is marked", step: .seconds(1)) { line.dispatcher.snapshot().receivers.first?.queued == 0 }
+        }
+        #expect(sender.attempts().count == 1 && !outbox.store.isInMemory)
+        #expect(try await outbox.number("SELECT count(*) FROM alert_deliveries WHERE state = 'delivered'") == 1)
+    }
+
     @Test func `A7: what waits in a file that is away when healthd ends is named in the log`() async throws {
         let outbox = try scratch.outbox(time: time, logger: lines.logger)
         let line = AlertLine(outbox: outbox, receivers: [oncall], sender: sender, time: time, logger: lines.logger)
