@@ -47,6 +47,8 @@ import Vitals
         (word: "chch", told: [.firing, .resolved, .firing, .resolved]),
         (word: "chchc", told: [.firing, .resolved, .firing, .resolved, .flapping]),
         (word: "chchchchch", told: [.firing, .resolved, .firing, .resolved, .flapping]),
+        // Ten minutes between: what was before them is forgotten.
+        (word: "ch.....ch.....ch.....ch", told: [.firing, .resolved, .firing, .resolved, .firing, .resolved, .firing, .resolved]),
         (word: "chchch.", told: [.firing, .resolved, .firing, .resolved, .flapping, .resolved]),
         (word: "chchc.", told: [.firing, .resolved, .firing, .resolved, .flapping, .settled]),
         (word: "chchc.h", told: [.firing, .resolved, .firing, .resolved, .flapping, .settled, .resolved]),

@@ -16,10 +16,12 @@ struct HTTPContext: RequestContext {
         channel = source.channel
     }
 
-    /// Whether the request comes from this machine. An address without an IP is that of a unix socket.
-    var isFromLoopback: Bool {
-        guard let remoteAddress else { return false }
-        guard let text = remoteAddress.ipAddress else { return true }
+    var isFromLoopback: Bool { Self.isLoopback(remoteAddress) }
+
+    /// Whether a peer is on this machine. An address without an IP is that of a unix socket; a peer without one is nobody known.
+    static func isLoopback(_ address: SocketAddress?) -> Bool {
+        guard let address else { return false }
+        guard let text = address.ipAddress else { return true }
         return text == "::1" || text.hasPrefix("127.") || text.hasPrefix("::ffff:127.")
     }
 }

@@ -10,7 +10,7 @@ import Vitals
 ///   one stays. Returns a line for the person who asked.
 func addOperationsRoutes(to routes: inout Routes, reload: @escaping @Sendable () async throws -> String) {
     routes.on(.post, "/-/reload", as: "reload", class: .critical, within: .seconds(30)) { request, context in
-        try requireLocalOperator(request, context)
+        try requireLocalOperator(request, isFromLoopback: context.isFromLoopback)
         do {
             return .text(try await reload() + "\n")
         } catch {
@@ -31,7 +31,7 @@ func addDemoRoutes(to routes: inout Routes, database: Database) {
         var failures: [String]
     }
     routes.on(.post, "/api/demo/hold", as: "demo_hold", within: .seconds(300)) { request, context in
-        try requireLocalOperator(request, context)
+        try requireLocalOperator(request, isFromLoopback: context.isFromLoopback)
         let hold = try await request.json(Hold.self)
         guard (1...100).contains(hold.callers) else {
             throw RequestProblem.invalid(field: "callers", reason: "is \(hold.callers); expected 1 to 100")
@@ -60,8 +60,8 @@ func addDemoRoutes(to routes: inout Routes, database: Database) {
 }
 
 /// - Throws: 403 for a request from another machine, or one that a page of another site made a browser send.
-private func requireLocalOperator(_ request: Request, _ context: HTTPContext) throws {
-    guard context.isFromLoopback else {
+func requireLocalOperator(_ request: Request, isFromLoopback: Bool) throws {
+    guard isFromLoopback else {
         throw ErrorAnswer(.forbidden, "forbidden", "only requests from this machine may do this")
     }
     if let site = HTTPField.Name("Sec-Fetch-Site").flatMap({ request.headers[$0] }), !["same-origin", "none"].contains(site) {
