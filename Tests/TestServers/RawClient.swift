@@ -26,8 +26,13 @@ public final class RawClient: Sendable {
     /// Asks, and answers all that came until the whole answer was there; for answers with a Content-Length.
     public func ask(_ path: String) async throws -> String {
         try send("GET \(path) HTTP/1.1\r\nHost: x\r\n\r\n")
+        return try await answer()
+    }
+
+    /// The answer to what was sent.
+    public func answer() async throws -> String {
         var answer: [UInt8] = []
-        try await until("an answer to \(path)") {
+        try await until("an answer") {
             var chunk = [UInt8](repeating: 0, count: 65_536)
             let count = recv(descriptor, &chunk, chunk.count, 0)
             if count > 0 { answer += chunk[..<count] }

@@ -55,6 +55,8 @@ import Vitals
             connections.sweep()
             try await until("half a header is closed") { half.isClosed }
             #expect(try await idle.ask("/hello").hasPrefix("HTTP/1.1 200"))
+            // A client has its answer a moment before the server counts it as idle.
+            try await until("it is idle again") { connections.snapshot().phases[.idle] == 1 }
             time.advance(by: .seconds(75))
             connections.sweep()
             try await until("the idle one is closed") { idle.isClosed }
@@ -90,6 +92,8 @@ import Vitals
         try await Self.serve(connections: 20) { port, connections, time in
             let half = try RawClient(port: port)
             try half.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n")
+            // Before it, the first request's own header could be what is seen.
+            #expect(try await half.answer().hasPrefix("HTTP/1.1 200"))
             let lineEnd = try RawClient(port: port)
             #expect(try await lineEnd.ask("/hello").hasPrefix("HTTP/1.1 200"))
             try lineEnd.send("\r\n")
