@@ -107,6 +107,18 @@ import Vitals
         }
     }
 
+    @Test func `clients that come while the server ends do not end the program`() async throws {
+        for _ in 0..<20 {
+            try await Self.serve(connections: 200) { port, _, _ in
+                let first = try RawClient(port: port)
+                #expect(try await first.ask("/hello").hasPrefix("HTTP/1.1 200"))
+                // On their way when `serve` ends the server.
+                let late = try (0..<50).map { _ in try RawClient(port: port) }
+                withExtendedLifetime(late) {}
+            }
+        }
+    }
+
     @Test func `each event loop is seen to turn, and one that hangs is seen`() async throws {
         let time = ManualTime()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)

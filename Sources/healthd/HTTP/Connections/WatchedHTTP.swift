@@ -33,13 +33,17 @@ private struct WatchedHTTP: ServerChildChannel {
             channel.close(promise: nil)
             return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel)
         }
-        // All that can fail comes before Hummingbird's part: once that is made, NIO ends the process if nobody takes it.
+        // All that can fail comes before Hummingbird's part.
         return channel.eventLoop.makeCompletedFuture {
             try channel.syncOptions?.setOption(
                 ChannelOptions.Types.SocketOption(level: SocketOptionLevel(IPPROTO_TCP), name: SocketOptionName(TCP_NOTSENT_LOWAT)),
                 value: Self.mostUnsent)
             try channel.pipeline.syncOperations.addHandler(ByteWatch(connections))
-        }.flatMap { http.setup(channel: channel, logger: logger) }
+        }.flatMap { http.setup(channel: channel, logger: logger) }.map { value in
+            // When the server has ended meanwhile nobody takes it, and NIO ends the process if it goes before its connection is closed.
+            channel.closeFuture.whenComplete { _ in withExtendedLifetime(value) {} }
+            return value
+        }
     }
 
     func handle(value: HTTP1Channel.Value, logger: Logger) async {
