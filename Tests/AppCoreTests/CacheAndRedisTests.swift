@@ -145,22 +145,14 @@ struct CacheAndRedisTests {
         let time = ManualTime()
         let cache = TieredCache(configuration: configuration, redis: nil, time: time)
         let row = CachedRow()
-        let (ends, end) = AsyncStream.makeStream(of: Void.self)
-        let (starts, start) = AsyncStream.makeStream(of: Void.self)
+        let held = HeldLoad(of: row)
         // It does not run: each caller loads for itself.
-        async let slow = cache.value(
-            for: "a",
-            load: { () async throws -> Note in
-                let old = try await row.read()
-                start.finish()
-                for await _ in ends {}
-                return old
-            })
-        for await _ in starts {}
+        async let slow = cache.value(for: "a", load: held.load)
+        await held.untilRead()
         row.set(nil)
         time.advance(by: .milliseconds(1))
         await #expect(throws: RequestProblem.notFound(what: "note")) { _ = try await cache.value(for: "a", load: row.read) }
-        end.finish()
+        held.release()
         _ = try await slow
         await #expect(throws: RequestProblem.notFound(what: "note")) { _ = try await cache.value(for: "a", load: row.read) }
     }

@@ -37,3 +37,24 @@ final class CachedRow: Sendable {
         }
     }
 }
+
+/// A load that has read its row, and does not end before it may.
+struct HeldLoad: Sendable {
+    private let row: CachedRow
+    private let reads = AsyncStream.makeStream(of: Void.self)
+    private let ends = AsyncStream.makeStream(of: Void.self)
+
+    init(of row: CachedRow) {
+        self.row = row
+    }
+
+    @Sendable func load() async throws -> CachedRow.Note {
+        let note = try await row.read()
+        reads.continuation.finish()
+        for await _ in ends.stream {}
+        return note
+    }
+
+    func untilRead() async { for await _ in reads.stream {} }
+    func release() { ends.continuation.finish() }
+}

@@ -56,23 +56,15 @@ struct CacheTruthTests {
         let time = ManualTime()
         let cache = TieredCache(redis: nil, time: time)
         let row = CachedRow()
-        let (ends, end) = AsyncStream.makeStream(of: Void.self)
-        let (starts, start) = AsyncStream.makeStream(of: Void.self)
+        let held = HeldLoad(of: row)
         try await running(cache) {
-            async let early = cache.value(
-                for: "a",
-                load: { () async throws -> Note in
-                    let old = try await row.read()
-                    start.finish()
-                    for await _ in ends {}
-                    return old
-                })
-            for await _ in starts {}
+            async let early = cache.value(for: "a", load: held.load)
+            await held.untilRead()
             await #expect(throws: PostgresError.self) { _ = try await cache.writing("a") { () async throws -> Note in throw lost } }
             row.set(Note(version: 2, text: "second"))
             time.advance(by: .milliseconds(1))
             #expect(try await cache.value(for: "a", load: row.read).value.text == "second")
-            end.finish()
+            held.release()
             // Its own caller asked before the write, and may be told.
             let told = try await early
             #expect(told.value.text == "first")
