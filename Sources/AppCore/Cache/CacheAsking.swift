@@ -131,17 +131,17 @@ extension TieredCache {
         }
         guard case .notFound = problem else { return }
         // That there is no such row is an answer: what is kept of it goes, in Redis as well, unless it came after the question.
-        let (mayBeInRedis, othersFrom) =
+        let (mayBeInRedis, itsOwnLoads) =
             switch asker {
-            case .flight(let redisHasNone): (!redisHasNone, 1)
-            case .caller: (true, 2)
+            case .flight(let redisHasNone): (!redisHasNone, 0)
+            case .caller: (true, 1)
             }
         let (isGone, isKnown) = state.withLock { state in
             let isKnown = state.memory.newestVersion(for: key, at: now) != nil || state.shares[key] != nil
             if let entry = state.memory.entry(for: key), entry.seenAt > began { return (false, isKnown) }
             state.memory.remove(key)
             // A slower load that began before, or its copy for Redis, must not bring it back.
-            if isKnown || state.ownLoads >= othersFrom {
+            if isKnown || state.ownLoads > itsOwnLoads {
                 state.barriers.raise(for: key, inDoubt: false, loads: configuration.load * 2, now: now)
             }
             return (true, isKnown)
