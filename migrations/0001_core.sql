@@ -88,9 +88,9 @@ CREATE TABLE agent_tasks (
     -- created: waits for somebody to start it. queued: waits for a worker.
     state            text NOT NULL CHECK (state IN ('created', 'queued', 'running', 'paused', 'completed', 'failed', 'cancelled')),
     -- Counts claims. Whoever finishes must name the attempt it claimed.
-    attempt          integer NOT NULL DEFAULT 0,
+    attempt          integer NOT NULL DEFAULT 0 CHECK (attempt BETWEEN 0 AND 1000000000),
     -- Counts attempts that ended badly: the worker was lost, or what the task needs failed.
-    failures         integer NOT NULL DEFAULT 0,
+    failures         integer NOT NULL DEFAULT 0 CHECK (failures BETWEEN 0 AND 1000000000),
     current_step     text,
     progress         healthd_number NOT NULL DEFAULT 0 CHECK (progress BETWEEN 0 AND 1),
     error            text,
@@ -100,7 +100,7 @@ CREATE TABLE agent_tasks (
     worker           text,
     lease_ends_at    healthd_time,
     -- The last number given to an event of this task.
-    event_sequence   bigint NOT NULL DEFAULT 0,
+    event_sequence   bigint NOT NULL DEFAULT 0 CHECK (event_sequence BETWEEN 0 AND 1000000000000000),
     created_at       healthd_time NOT NULL DEFAULT now(),
     queued_at        healthd_time,
     started_at       healthd_time,
@@ -116,7 +116,7 @@ CREATE INDEX idx_agent_tasks_workspace ON agent_tasks (workspace_id, created_at 
 
 CREATE TABLE agent_task_events (
     task_id     uuid NOT NULL REFERENCES agent_tasks ON DELETE CASCADE,
-    sequence    bigint NOT NULL,
+    sequence    bigint NOT NULL CHECK (sequence BETWEEN 1 AND 1000000000000000),
     kind        text NOT NULL,
     payload     healthd_json NOT NULL DEFAULT '{}',
     created_at  healthd_time NOT NULL DEFAULT now(),

@@ -38,9 +38,9 @@ struct SQLStateTests {
         #expect(ServerError(sqlState: sqlState, message: "").condemnsConnection == (meaning == .away))
     }
 
-    @Test("D12: an agent task goes back to the queue for whatever passes by itself", arguments: [
+    @Test("D12: an agent task goes back to the queue for whatever may pass: a privilege or a column may be missing while somebody migrates", arguments: [
         ("53300", true), ("57014", true), ("55P03", true), ("40001", true), ("40P01", true), ("25006", true), ("57P01", true),
-        ("22012", false), ("23505", false), ("42P01", false), ("42501", false),
+        ("42P01", true), ("42703", true), ("42501", true), ("22012", false), ("23505", false), ("42601", false),
     ])
     func transient(sqlState: String, isTransient: Bool) {
         #expect(TaskRun.isTransient(PostgresError.server(ServerError(sqlState: sqlState, message: ""))) == isTransient)

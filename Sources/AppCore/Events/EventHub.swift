@@ -20,6 +20,8 @@ public final class EventHub: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Stored events could not be read the last time. Many streams meet that at once.
+    private let cannotReplay = Atomic(false)
     let reads: StreamReads
     private let bootID: String
     private let streamLimit: Int
@@ -52,8 +54,11 @@ public final class EventHub: Sendable {
 
     /// Hands a committed event to those who follow its task.
     public func publish(_ event: TaskEvent) {
-        let followers = state.withLock { state in state.subscriptions[event.taskID].map { Array($0.values) } ?? [] }
-        for follower in followers { deliver([event], to: follower) }
+        for follower in followers(of: event.taskID) { deliver([event], to: follower) }
+    }
+
+    private func followers(of id: AgentTask.ID) -> [TaskSubscription] {
+        state.withLock { state in state.subscriptions[id].map { Array($0.values) } ?? [] }
     }
 
     private func deliver(_ events: [TaskEvent], to follower: TaskSubscription) {
@@ -134,8 +139,14 @@ public final class EventHub: Sendable {
 
     // MARK: Looking
 
+    func replaySucceeded() {
+        if cannotReplay.load(ordering: .relaxed) { cannotReplay.store(false, ordering: .relaxed) }
+    }
+
+    /// Tells of the first; then of none until one has succeeded.
     func replayFailed(_ id: AgentTask.ID, _ error: any Error) {
-        logger.warning("event stream ended: stored events cannot be read", metadata: ["task": "\(id)", "reason": "\(error)"])
+        guard !cannotReplay.exchange(true, ordering: .relaxed) else { return }
+        logger.warning("event streams end: stored events cannot be read", metadata: ["task": "\(id)", "reason": "\(error)"])
     }
 
     /// Looks each second for events that did not come through this process, and whether the tasks still exist, until cancelled.
@@ -154,26 +165,31 @@ public final class EventHub: Sendable {
     }
 
     private func catchUp() async throws {
-        let followers = state.withLock { state in state.subscriptions.values.flatMap(\.values) }
+        let open = state.withLock { state in state.subscriptions.values.flatMap(\.values) }
         var seen: [AgentTask.ID: Int] = [:]
-        for follower in followers {
+        for follower in open {
             guard let last = follower.lastSeenWhileLive else { continue }
             seen[follower.taskID] = min(last, seen[follower.taskID] ?? .max)
         }
         guard !seen.isEmpty else { return }
         let news = try await reads.news(since: seen)
-        for event in news.events { publish(event) }
+        for (id, events) in Dictionary(grouping: news.events, by: \.taskID) {
+            // Another process may write more at once than is kept for a reader. Stored rows come in pages, as fast as each reader takes them.
+            let isMuch = events.count > bufferLimit / 2
+            for follower in followers(of: id) {
+                if isMuch { follower.replayAgain() } else { deliver(events, to: follower) }
+            }
+        }
         for id in news.deleted { end(streamsOf: id, saying: Self.deleted(id)) }
         // One event that cannot be read is no reason to keep the others' from them.
         for (id, error) in news.unreadable {
-            replayFailed(id, error)
+            logger.warning("event streams end: a stored event cannot be read", metadata: ["task": "\(id)", "reason": "\(error)"])
             end(streamsOf: id)
         }
     }
 
     private func end(streamsOf id: AgentTask.ID, saying lastWord: ServerSentEvent? = nil) {
-        let followers = state.withLock { state in state.subscriptions[id].map { Array($0.values) } ?? [] }
-        for follower in followers { follower.end(saying: lastWord) }
+        for follower in followers(of: id) { follower.end(saying: lastWord) }
     }
 
     private static func deleted(_ id: AgentTask.ID) -> ServerSentEvent {

@@ -35,6 +35,7 @@ public struct TaskEventStream: AsyncSequence, Sendable {
                         let page = try await stream.hub.reads.page(of: stream.subscription.taskID, after: after)
                         ready = page.reversed().map { stream.hub.rendered($0) }
                         stream.subscription.replayed(through: page.last?.sequence ?? after, isLast: page.count < StreamReads.pageSize)
+                        stream.hub.replaySucceeded()
                     } catch {
                         if !(error is CancellationError) { stream.hub.replayFailed(stream.subscription.taskID, error) }
                         return nil

@@ -25,7 +25,7 @@ final class TaskSubscription: Sendable {
         var waiter: CheckedContinuation<[TaskEvent], Never>?
 
         mutating func takeIfReady() -> [TaskEvent]? {
-            if position == .ended { return [] }
+            if position != .live { return [] }
             guard !buffer.isEmpty else { return nil }
             defer { buffer = [] }
             return buffer
@@ -59,20 +59,35 @@ final class TaskSubscription: Sendable {
     }
 
     func begin(after sequence: Int) {
-        state.withLock { $0.position = .replaying(after: sequence) }
+        state.withLock { state in
+            if state.position != .ended { state.position = .replaying(after: sequence) }
+        }
     }
 
     /// - Parameter isLast: there were no more rows when these were read.
     func replayed(through sequence: Int, isLast: Bool) {
         state.withLock { state in
-            guard case .replaying = state.position else { return }
-            if isLast, state.highestPublished <= sequence {
+            guard case .replaying(let previous) = state.position else { return }
+            // What was published and is not among the rows is gone, when they have brought nothing: the hub's look each second knows more.
+            if isLast, state.highestPublished <= sequence || sequence == previous {
                 state.position = .live
                 state.expected = sequence + 1
             } else {
                 state.position = .replaying(after: sequence)
             }
         }
+    }
+
+    /// Back to the stored rows, from the first that its reader has not taken: more has come at once than is kept for it.
+    func replayAgain() {
+        let wakeup = state.withLock { state -> (CheckedContinuation<[TaskEvent], Never>, [TaskEvent])? in
+            guard state.position == .live else { return nil }
+            state.position = .replaying(after: (state.buffer.first?.sequence ?? state.expected) - 1)
+            state.buffer = []
+            state.early = [:]
+            return state.wake()
+        }
+        if let (waiter, events) = wakeup { waiter.resume(returning: events) }
     }
 
     /// - Returns: events waiting for the reader, and how many it has lost because it was too slow.
@@ -122,7 +137,7 @@ final class TaskSubscription: Sendable {
         }
     }
 
-    /// What has come since the last call, waiting for the first of it; empty when the stream has ended or the task is cancelled.
+    /// What has come since the last call, waiting for the first of it; empty when it is not live any more, or the task is cancelled.
     func take() async -> [TaskEvent] {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

@@ -133,12 +133,15 @@ extension AgentTask {
 
     /// Decides what `action` does to a task in this state.
     ///
+    /// - Parameter hasWorker: its lease has not ended. Without one there is nobody to ask: a worker that comes back finds it changed.
     /// - Throws: `RequestProblem.conflict` with the state and what would be possible.
-    func effect(of action: TaskAction) throws(RequestProblem) -> Effect {
+    func effect(of action: TaskAction, hasWorker: Bool) throws(RequestProblem) -> Effect {
         switch (action, state) {
         case (.start, .created), (.resume, .paused): return .become(.queued)
         case (.pause, .created), (.pause, .queued): return .become(.paused)
         case (.cancel, .created), (.cancel, .queued), (.cancel, .paused): return .become(.cancelled)
+        case (.pause, .running) where !hasWorker: return .become(.paused)
+        case (.cancel, .running) where !hasWorker: return .become(.cancelled)
         case (.pause, .running) where requested == nil, (.cancel, .running) where requested != .cancel: return .ask(action)
         case (.resume, .running) where requested == .pause: return .withdraw
         case (.pause, .running), (.cancel, .running):

@@ -69,8 +69,17 @@ public struct AgentTaskStore: Sendable {
             let rows = try await database.query(
                 "SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE id = \(id)", for: "tasks.find")
             guard let row = rows.first else { throw RequestProblem.notFound(what: "task \(id)") }
-            return try AgentTask(row)
+            return try known(row)
         }
+    }
+
+    /// The task of a row. Another version may run beside this one, and may have states of its own.
+    private func known(_ row: Row) throws -> AgentTask {
+        let (id, state) = (try AgentTask.ID(row, "id"), try row.string("state"))
+        guard AgentTask.State(rawValue: state) != nil else {
+            throw RequestProblem.conflict("task \(id) is \(state.clipped), a state that this version of healthd does not know")
+        }
+        return try AgentTask(row)
     }
 
     /// The steps of a task as its events tell them.
@@ -96,7 +105,7 @@ public struct AgentTaskStore: Sendable {
                     ORDER BY sequence
                     """
                 ).map { row in try TaskEvent(row) }
-                return try TaskTelemetry(task: AgentTask(row), events: events)
+                return try TaskTelemetry(task: known(row), events: events)
             }
         }
     }
@@ -118,10 +127,14 @@ public struct AgentTaskStore: Sendable {
         defer { if let written { onWrite(written) } }
         let (task, event) = try await namingMigrations {
             try await database.withTransaction(for: "tasks.action") { lease in
-                let rows = try await lease.query("SELECT \(unescaped: AgentTask.columns) FROM agent_tasks WHERE id = \(id) FOR UPDATE")
+                let rows = try await lease.query(
+                    """
+                    SELECT \(unescaped: AgentTask.columns), coalesce(lease_ends_at >= now(), false) AS has_worker FROM agent_tasks
+                    WHERE id = \(id) FOR UPDATE
+                    """)
                 guard let row = rows.first else { throw RequestProblem.notFound(what: "task \(id)") }
-                let present = try AgentTask(row)
-                let effect = try present.effect(of: action)
+                let present = try known(row)
+                let effect = try present.effect(of: action, hasWorker: row.bool("has_worker"))
                 written = present.workspaceID
                 return try await carryOut(effect, on: id, &lease)
             }
@@ -141,19 +154,21 @@ public struct AgentTaskStore: Sendable {
         switch effect {
         case .become(.queued):
             changes = """
-                UPDATE agent_tasks SET state = 'queued', queued_at = now(), updated_at = now()
+                UPDATE agent_tasks SET state = 'queued', requested = NULL, queued_at = now(), updated_at = now()
                 WHERE id = \(id) RETURNING \(unescaped: AgentTask.columns)
                 """
         case .become(.cancelled):
             kind = .taskCancelled
             changes = """
-                UPDATE agent_tasks SET state = 'cancelled', finished_at = now(), event_sequence = event_sequence + 1, updated_at = now()
+                UPDATE agent_tasks SET state = 'cancelled', requested = NULL, lease_ends_at = NULL, finished_at = now(),
+                    event_sequence = event_sequence + 1, updated_at = now()
                 WHERE id = \(id) RETURNING \(unescaped: AgentTask.columns)
                 """
         case .become(let state):
             kind = .taskPaused
             changes = """
-                UPDATE agent_tasks SET state = \(state.rawValue), event_sequence = event_sequence + 1, updated_at = now()
+                UPDATE agent_tasks SET state = \(state.rawValue), requested = NULL, lease_ends_at = NULL,
+                    event_sequence = event_sequence + 1, updated_at = now()
                 WHERE id = \(id) RETURNING \(unescaped: AgentTask.columns)
                 """
         case .ask(let action):

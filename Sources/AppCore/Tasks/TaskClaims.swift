@@ -25,6 +25,13 @@ extension AgentTaskStore {
         case failed(delay: Duration)
     }
 
+    /// How often a task may be begun, and how many events it may have: the columns count no further. Nobody comes near; a row that does
+    /// is failed, since counting on in it would fail every claim.
+    static let attemptLimit = 1_000_000_000
+    static let eventLimit = 1_000_000_000_000_000
+    /// What is left to a task for its last run.
+    private static let eventReserve = 1_000_000_000
+
     /// Claims up to `limit` tasks, oldest first: queued ones, and running ones whose worker's lease has ended, which is a failure of theirs.
     ///
     /// Of types that this program knows: another version may run beside it, and the rest is for that one. Never what this process still
@@ -43,6 +50,7 @@ extension AgentTaskStore {
                     WHERE t.state IN ('queued', 'running') AND t.queued_at <= now()
                         AND (t.state = 'queued' OR (t.lease_ends_at < now() AND t.failures + 1 < \(maxAttempts)))
                         AND t.type = ANY(\(types)::text[]) AND t.id <> ALL(\(roster.held.map(\.id))::uuid[])
+                        AND t.attempt < \(Self.attemptLimit) AND t.event_sequence < \(Self.eventLimit - Self.eventReserve)
                         AND NOT EXISTS (SELECT FROM busy WHERE busy.workspace_id = t.workspace_id AND busy.tasks >= \(perWorkspace))
                     ORDER BY t.queued_at LIMIT 200 FOR UPDATE OF t SKIP LOCKED),
                 ranked AS (
@@ -156,36 +164,44 @@ extension AgentTaskStore {
             """, for: "tasks.fail")
     }
 
-    /// Pauses or cancels the running task, as was asked.
-    func yield(_ task: AgentTask, to action: TaskAction) async throws {
+    /// Gives the task back: paused or cancelled when somebody asked that of it, else to the queue.
+    ///
+    /// What was asked is read by the write itself: people change their minds until then.
+    ///
+    /// - Returns: what was asked and is done now; nil when the task is queued.
+    /// - Throws: `LeaseLost`.
+    @discardableResult
+    func giveBack(_ task: AgentTask, _ why: Return) async throws -> TaskAction? {
         defer { onWrite(task.workspaceID) }
-        let cancelled = action == .cancel
-        let kind: TaskEvent.Kind = cancelled ? .taskCancelled : .taskPaused
-        _ = try await eventRow(
-            """
-            WITH held AS (
-                UPDATE agent_tasks SET state = \(unescaped: cancelled ? "'cancelled', finished_at = now()" : "'paused'"), requested = NULL,
-                    lease_ends_at = NULL, event_sequence = event_sequence + 1, updated_at = now()
-                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' RETURNING id, event_sequence)
-            INSERT INTO agent_task_events (task_id, sequence, kind) SELECT id, event_sequence, \(kind.rawValue) FROM held
-            RETURNING \(unescaped: TaskEvent.columns)
-            """, for: "tasks.yield")
-    }
-
-    /// Gives the task back to the queue.
-    func requeue(_ task: AgentTask, _ why: Return) async throws {
         let (delay, failures) =
             switch why {
             case .unfinished: (Duration.zero, 0)
             case .noConnection(let delay): (delay, 0)
             case .failed(let delay): (delay, 1)
             }
-        try await database.execute(
+        let rows = try await database.query(
             """
-            UPDATE agent_tasks SET state = 'queued', queued_at = now() + make_interval(secs => \(delay.seconds)), lease_ends_at = NULL,
-                failures = failures + \(failures), current_step = NULL, progress = 0, updated_at = now()
-            WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running'
-            """, for: "tasks.requeue")
+            WITH held AS (
+                SELECT id AS held_id, requested AS asked FROM agent_tasks
+                WHERE id = \(task.id) AND attempt = \(task.attempt) AND state = 'running' FOR UPDATE),
+            given AS (
+                UPDATE agent_tasks SET requested = NULL, lease_ends_at = NULL, updated_at = now(), failures = failures + \(failures),
+                    state = CASE asked WHEN 'cancel' THEN 'cancelled' WHEN 'pause' THEN 'paused' ELSE 'queued' END,
+                    finished_at = CASE asked WHEN 'cancel' THEN now() END,
+                    queued_at = CASE WHEN asked IS NULL THEN now() + make_interval(secs => \(delay.seconds)) ELSE queued_at END,
+                    current_step = CASE WHEN asked IS NULL THEN NULL ELSE current_step END,
+                    progress = CASE WHEN asked IS NULL THEN 0 ELSE progress END,
+                    event_sequence = event_sequence + CASE WHEN asked IS NULL THEN 0 ELSE 1 END
+                FROM held WHERE id = held_id RETURNING id, state, event_sequence, asked),
+            told AS (
+                INSERT INTO agent_task_events (task_id, sequence, kind)
+                SELECT id, event_sequence, 'task:' || state FROM given WHERE asked IS NOT NULL RETURNING \(unescaped: TaskEvent.columns))
+            SELECT asked, \(unescaped: TaskEvent.columns) FROM given LEFT JOIN told ON told.task_id = given.id
+            """, for: "tasks.give-back")
+        guard let row = rows.first else { throw LeaseLost() }
+        guard let asked = try row.optionalString("asked").flatMap({ TaskAction(rawValue: $0) }) else { return nil }
+        hub.publish(try TaskEvent(row))
+        return asked
     }
 
     /// Holds on to running tasks for another lease, also when the last one has ended and nobody has taken them since.
@@ -206,17 +222,22 @@ extension AgentTaskStore {
         return held
     }
 
-    /// Fails tasks whose worker was lost in the last attempt they had: they may be what ends their workers.
+    /// Fails tasks whose worker was lost in the last attempt they had, since they may be what ends their workers, and those that can be counted no
+    /// further.
     ///
     /// As `claim`: of types that this program knows, and none that this process still runs.
     func failLost(maxAttempts: Int) async throws -> Int {
         let rows = try await database.query(
             """
             WITH lost AS (
-                UPDATE agent_tasks SET state = 'failed', failures = failures + 1, requested = NULL, finished_at = now(), lease_ends_at = NULL,
-                    error = 'its worker was lost; ' || failures + 1 || ' attempts have failed',
-                    event_sequence = event_sequence + 1, updated_at = now()
-                WHERE state = 'running' AND lease_ends_at < now() AND failures + 1 >= \(maxAttempts)
+                UPDATE agent_tasks SET state = 'failed', requested = NULL, finished_at = now(), lease_ends_at = NULL, updated_at = now(),
+                    failures = least(failures, \(Self.attemptLimit - 1)) + CASE state WHEN 'running' THEN 1 ELSE 0 END,
+                    error = CASE WHEN state = 'running' AND failures + 1 >= \(maxAttempts)
+                        THEN 'its worker was lost; ' || failures + 1 || ' attempts have failed' ELSE 'it was begun too often, or has too many events' END,
+                    event_sequence = least(event_sequence, \(Self.eventLimit - 1)) + 1
+                WHERE (state = 'queued' OR state = 'running' AND lease_ends_at < now())
+                    AND (state = 'running' AND failures + 1 >= \(maxAttempts) OR attempt >= \(Self.attemptLimit)
+                        OR event_sequence >= \(Self.eventLimit - Self.eventReserve))
                     AND type = ANY(\(types)::text[]) AND id <> ALL(\(roster.held.map(\.id))::uuid[])
                 RETURNING id, workspace_id, type, attempt, error, event_sequence),
             audited AS (
@@ -225,7 +246,7 @@ extension AgentTaskStore {
             told AS (
                 INSERT INTO agent_task_events (task_id, sequence, kind, payload)
                 SELECT id, event_sequence, 'task:failed', jsonb_build_object('error', error, 'attempt', attempt)
-                FROM lost RETURNING \(unescaped: TaskEvent.columns))
+                FROM lost ON CONFLICT DO NOTHING RETURNING \(unescaped: TaskEvent.columns))
             SELECT \(unescaped: TaskEvent.columns), workspace_id FROM told JOIN lost ON lost.id = told.task_id
             """, for: "tasks.fail-lost")
         for row in rows {

@@ -17,8 +17,8 @@ struct TaskRun: Sendable {
     /// How the steps ended.
     private enum End {
         case done(TaskFindings)
-        case asked(TaskAction)
-        case stopped
+        /// Somebody asked for a pause or a cancellation, or the worker stops.
+        case interrupted
     }
 
     /// Never throws: what goes wrong with one task ends here. Its worker has entered it in the roster.
@@ -48,18 +48,18 @@ struct TaskRun: Sendable {
         for round in 1...parameters.rounds {
             findings = TaskFindings()
             for step in handler.steps {
-                if let end = try interruption() { return end }
+                if try isInterrupted() { return .interrupted }
                 let facts: [String: JSONValue] = ["step": .string(step.name), "round": .integer(round)]
                 let asked = try await store.note(.stepStarted, .object(facts), step: step.name, progress: completed / total, of: task)
-                if let asked { return .asked(asked) }
+                if asked != nil { return .interrupted }
                 let began = time.now()
                 try await perform(step, data, &findings)
                 completed += 1
                 let took = facts.merging(["seconds": .rounded((time.now() - began).seconds)]) { _, new in new }
                 let askedMeanwhile = try await store.note(.stepCompleted, .object(took), step: step.name, progress: completed / total, of: task)
-                if let askedMeanwhile { return .asked(askedMeanwhile) }
+                if askedMeanwhile != nil { return .interrupted }
             }
-            if round < parameters.rounds, let end = try await rest(parameters.interval) { return end }
+            if round < parameters.rounds, try await isInterrupted(within: parameters.interval) { return .interrupted }
         }
         findings.figures["rounds"] = .integer(parameters.rounds)
         return .done(findings)
@@ -92,22 +92,20 @@ struct TaskRun: Sendable {
         var description: String { "step \(step) has had \(took.text) of \(limit.text): \(cause)" }
     }
 
-    /// Why the task may not go on; nil when it may.
-    private func interruption() throws -> End? {
+    private func isInterrupted() throws -> Bool {
         let state = store.roster.state(of: task.held)
         if state.lost { throw AgentTaskStore.LeaseLost() }
-        if let asked = state.requested { return .asked(asked) }
-        return stopping() ? .stopped : nil
+        return state.requested != nil || stopping()
     }
 
     /// Waits between rounds, looking up each second.
-    private func rest(_ interval: Duration) async throws -> End? {
+    private func isInterrupted(within interval: Duration) async throws -> Bool {
         let end = time.now() + interval
         while time.now() < end {
-            if let interruption = try interruption() { return interruption }
+            if try isInterrupted() { return true }
             try await time.sleep(until: min(end, time.now() + .seconds(1)))
         }
-        return nil
+        return false
     }
 
     private func conclude(_ end: End) async throws -> TaskOutcome? {
@@ -115,18 +113,14 @@ struct TaskRun: Sendable {
         case .done(let findings):
             try await patiently { try await store.complete(task, result: .object(findings.figures), summary: findings.summary) }
             return .succeeded
-        case .asked(let action):
-            try await patiently { try await store.yield(task, to: action) }
-            return action == .cancel ? .cancelled : nil
-        case .stopped:
-            try await store.requeue(task, .unfinished)
-            return nil
+        case .interrupted:
+            return try await patiently { try await store.giveBack(task, .unfinished) } == .cancel ? .cancelled : nil
         }
     }
 
     /// The last write of a run, as soon as there is a connection for it: left to the end of its lease, which is renewed meanwhile, the task would
     /// count as one whose worker was lost.
-    private func patiently(_ write: () async throws -> Void) async throws {
+    private func patiently<Result>(_ write: () async throws -> Result) async throws -> Result {
         while true {
             do {
                 return try await write()
@@ -145,17 +139,17 @@ struct TaskRun: Sendable {
         let transient = Self.isTransient(error)
         do {
             if error is CancellationError || stopping() {
-                try await store.requeue(task, .unfinished)
+                try await store.giveBack(task, .unfinished)
             } else if let pause = (error as? PoolError)?.timeToComeBack {
                 meters.retries.add()
                 logger.info("task goes back to the queue: there is no connection for it", metadata: metadata)
                 // The later the more often that was so: it may be the task that needs them all.
                 let delay = max(pause, .seconds(min(task.attempt, 30)))
-                try await patiently { try await store.requeue(task, .noConnection(delay: delay)) }
+                _ = try await patiently { try await store.giveBack(task, .noConnection(delay: delay)) }
             } else if transient, failures + 1 < configuration.attempts {
                 meters.retries.add()
                 logger.warning("task goes back to the queue", metadata: metadata)
-                try await patiently { try await store.requeue(task, .failed(delay: .seconds(failures + 1))) }
+                _ = try await patiently { try await store.giveBack(task, .failed(delay: .seconds(failures + 1))) }
             } else {
                 logger.warning("task failed", metadata: metadata)
                 try await patiently { try await store.fail(task, reason: "\(error)") }
@@ -173,7 +167,8 @@ struct TaskRun: Sendable {
         case let error as PostgresError:
             switch error {
             case .connectFailed, .connectTimedOut, .connectionLost, .deadlineExceeded, .cancelled, .notSent: true
-            case .server(let server): [.away, .full, .busy, .conflict, .readOnly, .stalePlan].contains(server.meaning)
+            // A privilege or a column that is missing may be there again in a moment: somebody migrates.
+            case .server(let server): [.away, .full, .busy, .conflict, .readOnly, .stalePlan, .denied, .schema].contains(server.meaning)
             case .transactionRolledBack, .decoding, .unsupported: false
             }
         default: false

@@ -105,7 +105,7 @@ public final class TaskWorker: Sendable {
     private func survey() async {
         do {
             let lost = try await store.failLost(maxAttempts: configuration.attempts)
-            if lost > 0 { logger.warning("tasks failed because their workers were lost", metadata: ["tasks": "\(lost)"]) }
+            if lost > 0 { logger.warning("tasks failed: their workers were lost, or they were begun too often", metadata: ["tasks": "\(lost)"]) }
             let backlog = try await store.backlog()
             if meters.saw(backlog, at: time.now()) {
                 logger.info("queued tasks are left to another version, which knows their types", metadata: ["tasks": "\(backlog.forOthers)"])

@@ -82,6 +82,61 @@ struct EventHubTests {
         }
     }
 
+    @Test("T5: a stream whose task is deleted while its reader is behind says so and ends")
+    func deletionWhileReplaying() async throws {
+        try await TestApplication.with(try await TestPostgres.start()) { application in
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            var events = try await application.hub.stream(of: task.id).makeAsyncIterator()
+            #expect(await events.next()?.event == "task:state")
+            _ = try await application.tasks.cancel(task.id)
+            try await application.database.execute("DELETE FROM workflows WHERE id = \(workspace.id)", for: "test")
+            #expect(await events.next()?.event == "task:deleted")
+            #expect(await events.next() == nil)
+        }
+    }
+
+    @Test("what another process writes at once is more than is kept for a reader, and its readers miss nothing")
+    func muchAtOnce() async throws {
+        try await TestApplication.with(try await TestPostgres.start()) { application in
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            _ = try await application.tasks.pause(task.id)
+            var events = try await application.hub.stream(of: task.id).makeAsyncIterator()
+            #expect(await events.next()?.event == "task:state")
+            #expect(await events.next()?.event == "task:paused")
+            // It follows live now. All of it is committed at once, past this process.
+            try await application.database.execute(
+                """
+                WITH more AS (UPDATE agent_tasks SET event_sequence = 1500 WHERE id = \(task.id))
+                INSERT INTO agent_task_events (task_id, sequence, kind) SELECT \(task.id), n, 'step:completed' FROM generate_series(2, 1500) n
+                """, for: "test")
+            for number in 2...1500 {
+                let id = try #require(await events.next(), "it ended before \(number)").id
+                #expect(id == "boot-\(number)")
+            }
+            #expect(application.hub.statistics().dropped == 0)
+        }
+    }
+
+    @Test("that stored events cannot be read is told once, however many followers meet it")
+    func cannotReplay() async throws {
+        let log = LogLines()
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server, log: log) { application in
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            var followers: [TaskEventStream.Iterator] = []
+            for _ in 0..<20 {
+                followers.append(try await application.hub.stream(of: task.id).makeAsyncIterator())
+                #expect(await followers[followers.count - 1].next()?.event == "task:state")
+            }
+            try await application.database.execute("ALTER TABLE agent_task_events RENAME TO elsewhere", for: "test")
+            for index in followers.indices { #expect(await followers[index].next() == nil) }
+            #expect(log.all.filter { $0.contains("stored events cannot be read") }.count == 1)
+        }
+    }
+
     @Test("J3: a stream begins with the task, and not with all that the task was given and has found")
     func briefState() async throws {
         let server = try await TestPostgres.start()

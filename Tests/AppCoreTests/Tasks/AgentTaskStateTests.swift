@@ -23,7 +23,7 @@ struct `Task states` {
         task.state = state
         task.requested = requested
         do throws(RequestProblem) {
-            #expect(try task.effect(of: action) == expected)
+            #expect(try task.effect(of: action, hasWorker: true) == expected)
         } catch {
             #expect(expected == nil, "\(state) \(action): \(error)")
             guard case .conflict(let reason) = error, reason.contains(task.id.rawValue) else {
@@ -31,6 +31,17 @@ struct `Task states` {
                 return
             }
         }
+    }
+
+    @Test(arguments: [
+        (nil, .cancel, .become(.cancelled)), (.cancel, .cancel, .become(.cancelled)), (.pause, .cancel, .become(.cancelled)),
+        (nil, .pause, .become(.paused)), (.pause, .pause, .become(.paused)), (.pause, .resume, .withdraw),
+    ] as [(TaskAction?, TaskAction, AgentTask.Effect)])
+    func `without a worker there is nobody to ask`(rule: (requested: TaskAction?, action: TaskAction, effect: AgentTask.Effect)) throws {
+        var task = AgentTask.sample()
+        task.state = .running
+        task.requested = rule.requested
+        #expect(try task.effect(of: rule.action, hasWorker: false) == rule.effect)
     }
 }
 

@@ -84,16 +84,17 @@ struct TaskLeaseTests {
             let store = scene.store()
             var task = try await scene.claimed(by: store, as: "one")
             for _ in 0..<6 {
-                try await store.requeue(task, .unfinished)
+                try await store.giveBack(task, .unfinished)
                 task = try #require(try await store.claim(as: "one").first).task
             }
             for _ in 0..<6 {
-                try await store.yield(task, to: .pause)
+                _ = try await store.pause(task.id)
+                #expect(try await store.giveBack(task, .unfinished) == .pause)
                 _ = try await store.resume(task.id)
                 task = try #require(try await store.claim(as: "one").first).task
             }
             #expect(task.attempt == 13)
-            try await store.requeue(task, .unfinished)
+            try await store.giveBack(task, .unfinished)
             #expect(try await store.claim(as: "one").map(\.failures) == [0])
         }
     }
@@ -103,7 +104,7 @@ struct TaskLeaseTests {
         try await TaskScene.with { scene in
             let store = scene.store()
             let task = try await scene.claimed(by: store, as: "one")
-            try await store.requeue(task, .failed(delay: .zero))
+            try await store.giveBack(task, .failed(delay: .zero))
             #expect(try await store.claim(as: "one", maxAttempts: 3).map(\.failures) == [1])
             try await scene.endLeases()
             #expect(try await store.claim(as: "two", maxAttempts: 3).map(\.failures) == [2])
@@ -173,15 +174,13 @@ struct TaskLeaseTests {
             let new = try #require(try await other.claim(as: "other").first).task
             let events = try await scene.count("true", in: "agent_task_events")
 
-            // The one that says nothing when it comes too late.
-            try await one.requeue(old, .unfinished)
-            try await one.requeue(old, .failed(delay: .zero))
+            await #expect(throws: AgentTaskStore.LeaseLost.self) { try await one.giveBack(old, .unfinished) }
+            await #expect(throws: AgentTaskStore.LeaseLost.self) { try await one.giveBack(old, .failed(delay: .zero)) }
             await #expect(throws: AgentTaskStore.LeaseLost.self) {
                 _ = try await one.note(.stepStarted, [:], step: "a", progress: 0.5, of: old)
             }
             await #expect(throws: AgentTaskStore.LeaseLost.self) { try await one.complete(old, result: [:], summary: "a") }
             await #expect(throws: AgentTaskStore.LeaseLost.self) { try await one.fail(old, reason: "a") }
-            await #expect(throws: AgentTaskStore.LeaseLost.self) { try await one.yield(old, to: .cancel) }
 
             let present = try await other.find(old.id)
             #expect(present.state == .running && present.attempt == new.attempt && present.progress == 0)
@@ -246,7 +245,7 @@ struct TaskLeaseTests {
         try await TaskScene.with { scene in
             let store = scene.store()
             let task = try await scene.claimed(by: store, as: "one")
-            try await store.requeue(task, .failed(delay: .seconds(3_600)))
+            try await store.giveBack(task, .failed(delay: .seconds(3_600)))
             #expect(try await store.claim(as: "one").isEmpty)
             #expect(try await store.find(task.id).attempt == 1)
             _ = try await scene.application.database.execute("UPDATE agent_tasks SET queued_at = now() - interval '1 second'", for: "test")

@@ -35,6 +35,48 @@ struct `A subscription` {
         #expect(subscription.position == .live)
     }
 
+    @Test func `does not ask for rows for ever that were published and are gone`() {
+        let subscription = TaskSubscription(taskID: task.id, limit: 8)
+        subscription.begin(after: 0)
+        _ = subscription.offer(events(7))
+        subscription.replayed(through: 5, isLast: true)
+        #expect(subscription.position == .replaying(after: 5))
+        subscription.replayed(through: 5, isLast: true)
+        #expect(subscription.lastSeenWhileLive == 5)
+    }
+
+    @Test func `goes back to the rows from the first that its reader has not taken`() async {
+        let subscription = live(after: 3)
+        _ = subscription.offer(events(4, 5))
+        #expect(await subscription.take().map(\.sequence) == [4, 5])
+        _ = subscription.offer(events(6, 7, 9))
+        subscription.replayAgain()
+        #expect(subscription.position == .replaying(after: 5))
+        #expect(await subscription.take().isEmpty)
+        subscription.replayed(through: 9, isLast: true)
+        _ = subscription.offer(events(9, 10))
+        #expect(await subscription.take().map(\.sequence) == [10])
+        // Nobody has to be behind for that.
+        subscription.replayAgain()
+        #expect(subscription.position == .replaying(after: 10))
+    }
+
+    @Test func `a reader that waits is woken to go back to the rows`() async {
+        let subscription = live(after: 0)
+        async let taken = subscription.take()
+        await Task.yield()
+        subscription.replayAgain()
+        #expect(await taken.isEmpty)
+    }
+
+    @Test func `one that was ended before it began stays ended`() {
+        let subscription = TaskSubscription(taskID: task.id, limit: 8)
+        subscription.end()
+        subscription.begin(after: 3)
+        subscription.replayAgain()
+        #expect(subscription.position == .ended)
+    }
+
     @Test func `ends when its reader is slow, and says how much was lost`() async {
         let subscription = live(after: 0, limit: 3)
         #expect(subscription.offer(events(1, 2, 3)).backlog == 3)
