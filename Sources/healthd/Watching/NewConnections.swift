@@ -28,10 +28,11 @@ enum NewConnections {
         return Refusal(error: error, othersStand: true)
     }
 
-    /// Whether the server is there and refuses a new connection, for its role or for want of room, while the application has some.
+    /// Whether the server is there and refuses a new connection, whatever for, while the application has some. One that goes down, or has not come up,
+    /// answers as well.
     static func isTurnedAway(_ error: PostgresError, beside pool: PoolStatistics?) -> Bool {
         guard case .connectFailed(_, let sqlState?) = error, let pool, pool.unavailable == nil, pool.total > pool.connecting else { return false }
-        return [.full, .denied].contains(SQLState.meaning(of: sqlState))
+        return SQLState.meaning(of: sqlState) != .away
     }
 
     /// Opens a new connection at a low rate.

@@ -47,6 +47,15 @@ struct NewConnectionsTests {
         #expect(NewConnections.refusal([attempt(1, Self.denied)], pool(4)) != nil)
     }
 
+    @Test("D11: a server that is there and takes nobody new, whatever for, is not down while others stand", arguments: [
+        ("53300", true), ("28P01", true), ("55000", true), ("42704", true), ("57P03", false), ("57P01", false),
+    ])
+    func turnedAway(sqlState: String, isTurnedAway: Bool) {
+        let error = PostgresError.connectFailed("FATAL", sqlState: sqlState)
+        #expect(NewConnections.isTurnedAway(error, beside: pool(2)) == isTurnedAway)
+        #expect(!NewConnections.isTurnedAway(error, beside: pool(0)))
+    }
+
     /// A server with a pool that stands, and the watcher with its two probes.
     private struct Scene {
         let server: TestPostgres
