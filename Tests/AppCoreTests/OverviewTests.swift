@@ -60,7 +60,7 @@ struct OverviewTests {
             }
             let overview = try await workspaces.overview(workspace.id)
             #expect(Self.list("snapshots", of: overview).map { $0["payload"]?["n"]?.intValue } == [3, 3])
-            #expect(Self.list("auditLogs", of: overview).map { $0["summary"]?.stringValue } == (3...12).reversed().map { "\($0)" })
+            #expect(Self.list("auditLogs", of: overview).compactMap { $0["summary"]?.stringValue } == (3...12).reversed().map { "\($0)" })
             let market = JSONValue(text: String(decoding: overview.bytes, as: UTF8.self))?["market"]
             #expect(market?["close"]?.doubleValue == 70 && market?["days"]?.intValue == 64)
 
