@@ -193,4 +193,30 @@ struct RowPageTests {
             #expect(try await transactions() - before == 2)
         }
     }
+
+    @Test func `of one user's workspaces there is no other's in the list, on whichever page`() async throws {
+        try await Self.scene { scene in
+            let workspaces = scene.application.workspaces
+            let rows = try await scene.application.database.query(
+                "INSERT INTO workflow_users (email, name) VALUES ('a@b', 'a') RETURNING id", for: "test")
+            let row = try #require(rows.first)
+            let user = try WorkspaceUser.ID(row, "id")
+            for name in ["Two", "Three"] { _ = try await workspaces.create(NewWorkspace(name: name, ticker: "ACME", userID: user)) }
+
+            func page(_ user: WorkspaceUser.ID?, limit: Int = 50, before: PageCursor? = nil) async throws -> (names: [String], next: PageCursor?) {
+                let document = try await workspaces.page(user: user, limit: limit, before: before)
+                let json = JSONValue(text: String(decoding: document.bytes, as: UTF8.self)) ?? .null
+                guard case .array(let items)? = json["workspaces"] else { return ([], nil) }
+                let next = try json["next"]?.stringValue.map { text in try PageCursor(text) }
+                return (items.compactMap { $0["name"]?.stringValue }, next)
+            }
+            #expect(try await page(user).names == ["Three", "Two"])
+            #expect(try await page(nil).names == ["Three", "Two", "One"])
+            let first = try await page(user, limit: 1)
+            #expect(first.names == ["Three"] && first.next != nil)
+            let second = try await page(user, limit: 1, before: first.next)
+            #expect(second.names == ["Two"])
+            #expect(try await workspaces.list(user: user).map(\.name) == ["Three", "Two"])
+        }
+    }
 }
