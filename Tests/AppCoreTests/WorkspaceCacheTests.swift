@@ -95,4 +95,29 @@ struct WorkspaceCacheTests {
             await #expect(throws: RequestProblem.self) { _ = try await application.workspaces.create(NewWorkspace(name: "", ticker: "ACME")) }
         }
     }
+
+    @Test func `a patch changes what it names and nothing else, whichever member it is`() async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server) { application in
+            // Without the cache: what the database has.
+            let elsewhere = WorkspaceStore(database: application.database, cache: TieredCache(redis: nil))
+            var expected = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME", thesis: "It grows."))
+            let id = expected.id
+            func change(_ patch: WorkspacePatch, _ change: (inout Workspace) -> Void) async throws {
+                let before = expected
+                let found = try await application.workspaces.update(id, patch)
+                change(&expected)
+                expected.version = before.version + 1
+                #expect(found.updatedAt > before.updatedAt)
+                expected.updatedAt = found.updatedAt
+                #expect(found == expected)
+            }
+            try await change(WorkspacePatch(name: "Two")) { $0.name = "Two" }
+            try await change(WorkspacePatch(ticker: "NVDA")) { $0.ticker = "NVDA" }
+            try await change(WorkspacePatch(status: .paused)) { $0.status = .paused }
+            try await change(WorkspacePatch(thesis: "It falls.")) { $0.thesis = "It falls." }
+            await #expect(throws: RequestProblem.self) { try await application.workspaces.update(id, WorkspacePatch()) }
+            #expect(try await elsewhere.find(id) == expected)
+        }
+    }
 }
