@@ -72,4 +72,25 @@ struct MigratorTests {
             for (name, columns) in promised { #expect(found[name]?.hasSuffix(columns) == true, "\(name): \(found[name] ?? "missing")") }
         }
     }
+
+    @Test func `an index of ours that is missing, or was not built to its end, is named`() async throws {
+        let server = try await TestPostgres.start()
+        try await TestApplication.with(server) { application in
+            let (database, name) = (application.database, "idx_workflows_user_accessed")
+            for ticker in ["ACME", "NVDA"] { _ = try await application.workspaces.create(NewWorkspace(name: "One", ticker: ticker)) }
+            let migrator = Migrator(database: database)
+            func expectName(_ state: String) async throws {
+                #expect(try await migrator.status().problem == .invalidIndex(name), "\(state)")
+                await #expect(throws: SchemaError.invalidIndex(name), "\(state)") { try await migrator.up() }
+            }
+            try await database.execute("DROP INDEX \(unescaped: name)", for: "test")
+            try await expectName("missing")
+            // Two workspaces of one user are in its way: it stays, and is of no use.
+            let created = await #expect(throws: PostgresError.self) {
+                try await database.execute("CREATE UNIQUE INDEX CONCURRENTLY \(unescaped: name) ON workflows (user_id)", for: "test")
+            }
+            #expect(created?.sqlState == "23505")
+            try await expectName("not valid")
+        }
+    }
 }
