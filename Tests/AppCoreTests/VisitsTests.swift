@@ -105,4 +105,34 @@ struct VisitsTests {
             }
         }
     }
+
+    @Test("D13: visits are written each second, and half a minute after a write that failed")
+    func rests() async throws {
+        try await TestApplication.with(Self.shared.get(), seeded: true) { application in
+            let (database, time) = (application.database, ManualTime())
+            let visits = AppCore.Visits(database: database, time: time, logger: .quiet)
+            let ids = try await application.workspaces.list(limit: 3).map(\.id)
+            try await age(database)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await visits.run() }
+                /// Notes a visit, lets the time pass, and waits until what is written then is written.
+                func note(_ id: Workspace.ID, thenPass duration: Duration) async throws {
+                    try await time.untilAsleep()
+                    visits.note(id)
+                    time.advance(by: duration)
+                    try await time.untilAsleep()
+                }
+                for id in ids[..<2] { try await note(id, thenPass: AppCore.Visits.interval) }
+                #expect(try await recent(database) == [ids[0].rawValue, ids[1].rawValue])
+                try await database.execute("ALTER TABLE workflows RENAME TO elsewhere", for: "test")
+                try await note(ids[2], thenPass: AppCore.Visits.interval)
+                try await database.execute("ALTER TABLE elsewhere RENAME TO workflows", for: "test")
+                try await note(ids[2], thenPass: AppCore.Visits.interval)
+                #expect(try await recent(database) == [ids[0].rawValue, ids[1].rawValue], "it rests")
+                try await note(ids[2], thenPass: AppCore.Visits.rest)
+                #expect(try await recent(database) == Set(ids.map(\.rawValue)))
+                group.cancelAll()
+            }
+        }
+    }
 }
