@@ -92,4 +92,15 @@ struct HostListTests {
         // Alone it has all the time, and is named when that is up.
         await #expect(throws: PostgresError.self) { try await withConnection(frozen.endpoint, within: .milliseconds(100)) { _ in } }
     }
+
+    @Test func `silence counts for half a minute, and then a server is asked in its turn again`() {
+        let memory = ConnectorMemory()
+        let (one, other) = (HostEntry(host: "one"), HostEntry(host: "other"))
+        let start = MonotonicInstant(nanoseconds: 0)
+        memory.silent(one, now: start)
+        memory.silent(other, now: start + .seconds(20))
+        #expect(memory.silentOnes(now: start + .seconds(29)) == [one, other])
+        #expect(memory.silentOnes(now: start + .seconds(31)) == [other])
+        #expect(memory.silentOnes(now: start + .seconds(51)).isEmpty)
+    }
 }
