@@ -267,4 +267,17 @@ struct StalePlanTests {
         #expect(cache.plan(for: "b") == .once)
         #expect(cache.plan(for: "b") == .prepare(name: "s3"))
     }
+
+    @Test func `what keeps healing tells the other connections once in ten seconds, what broke a transaction at once`() {
+        let stale = StalePlans()
+        let start = MonotonicInstant(nanoseconds: 0)
+        var numbers: [Int] = []
+        for seconds in [0, 9, 10, 19, 20] {
+            stale.healed(now: start + .seconds(seconds))
+            numbers.append(stale.number)
+        }
+        #expect(numbers == [1, 1, 2, 2, 3])
+        stale.brokeTransaction("a", now: start + .seconds(21))
+        #expect(stale.number == 4)
+    }
 }
