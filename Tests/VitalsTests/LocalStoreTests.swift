@@ -254,4 +254,38 @@ import Testing
         #expect(!store.isInMemory && store.trouble == nil)
         try FileManager.default.removeItem(atPath: folder)
     }
+
+    @Test func `A7: of a table with a damaged page the rows on both sides of it are taken over`() async throws {
+        do {
+            let store = try self.store()
+            for number in 0..<60 { try await add(String(repeating: "n", count: 900) + "\(number)", to: store) }
+        }
+        let log = file + "-wal"
+        try await until("it is closed") { !FileManager.default.fileExists(atPath: log) }
+        var bytes = Array(try Data(contentsOf: URL(filePath: file)))
+        let pages = stride(from: 0, to: bytes.count, by: 4_096).map { $0..<$0 + 4_096 }
+        // One with rows of a table, which begins with 13, and not one of its index.
+        let page = try #require(pages.first { page in bytes[page.lowerBound] == 13 && bytes[page].firstRange(of: "n30".utf8) != nil })
+        for index in page { bytes[index] = 0xA5 }
+        try Data(bytes).write(to: URL(filePath: file))
+        let found = try await names(in: self.store())
+        #expect((50..<60).contains(found.count))
+        #expect(found.first?.hasSuffix("n0") == true && found.last?.hasSuffix("n59") == true)
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
+    @Test func `A7: what is set aside takes nobody's place, and its log goes with it`() throws {
+        let file = LocalFile(path: self.file, migrator: Self.migrator)
+        var names: [String] = []
+        // Twice at one moment, as after a clock was set back.
+        for text in ["first", "second"] {
+            for part in ["", "-wal"] { try Data((text + part).utf8).write(to: URL(filePath: file.path + part)) }
+            names.append(try file.setAside(at: time.wallNow()))
+            #expect(!FileManager.default.fileExists(atPath: file.path + "-wal"))
+        }
+        for (name, text) in zip(names, ["first", "second"]) {
+            for part in ["", "-wal"] { #expect(try Data(contentsOf: URL(filePath: name + part)) == Data((text + part).utf8)) }
+        }
+        try FileManager.default.removeItem(atPath: folder)
+    }
 }
