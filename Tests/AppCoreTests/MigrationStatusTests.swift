@@ -50,4 +50,13 @@ struct `Migration status` {
             ])
         #expect(Set(Migration.embedded[0].tables).isSuperset(of: ["workflows", "agent_tasks", "market_snapshots"]))
     }
+
+    @Test(arguments: [
+        "relation \"agent_tasks\" does not exist", "relation \"public.agent_tasks\" does not exist", "Relation »agent_tasks« existiert nicht",
+        "la relation « agent_tasks » n'existe pas",
+    ])
+    func `a missing table is known in whatever language the server speaks`(message: String) {
+        let error = PostgresError.server(ServerError(sqlState: "42P01", message: message))
+        #expect(SchemaError(error) == .missingTable("agent_tasks", migration: "0001_core.sql"))
+    }
 }
