@@ -265,7 +265,8 @@ import Testing
         var bytes = Array(try Data(contentsOf: URL(filePath: file)))
         let pages = stride(from: 0, to: bytes.count, by: 4_096).map { $0..<$0 + 4_096 }
         // One with rows of a table, which begins with 13, and not one of its index.
-        let page = try #require(pages.first { page in bytes[page.lowerBound] == 13 && bytes[page].firstRange(of: "n30".utf8) != nil })
+        let hit = pages.first { bytes[$0.lowerBound] == 13 && bytes[$0].firstRange(of: "n30".utf8) != nil }
+        let page = try #require(hit)
         for index in page { bytes[index] = 0xA5 }
         try Data(bytes).write(to: URL(filePath: file))
         let found = try await names(in: self.store())
