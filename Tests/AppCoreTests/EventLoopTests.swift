@@ -146,6 +146,24 @@ struct `Event loop` {
         try await until("it is let go") { held == nil }
     }
 
+    @Test func `a call that hangs costs its caller its deadline, and keeps its place until it returns`() async throws {
+        let loop = try EventLoop(threads: 1)
+        defer { loop.shutdown() }
+        let calls = BlockingCalls(limit: 1, loop: loop)
+        let later = Deadline(.now() + .seconds(600))
+        for round in 1...3 {
+            let answer = try await calls.run(name: "test", until: later) { round }
+            #expect(answer == round, "a call that has returned has left its place")
+        }
+        let gate = try Gate()
+        await #expect { try await calls.run(name: "test", until: Deadline(.now() + .milliseconds(1))) { gate.wait() } } throws: {
+            "\($0)" == "deadlineExceeded"
+        }
+        await #expect { _ = try await calls.run(name: "test", until: later) { 4 } } throws: { "\($0)" == "tooMany(limit: 1)" }
+        gate.open()
+        try await until("its place is free") { (try? await calls.run(name: "test", until: later) { 5 }) == 5 }
+    }
+
     private static func thread() -> UInt { UInt(pthread_self()) }
 
     /// One end is watched by the loop, the other is ours.
