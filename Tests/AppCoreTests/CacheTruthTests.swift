@@ -335,4 +335,18 @@ struct CacheTruthTests {
             #expect(cache.statistics().suspectKeys == 1)
         }
     }
+
+    @Test func `more keys in doubt than are remembered leave none that is not, until the doubt is over`() {
+        let now = MonotonicInstant(nanoseconds: 0)
+        var barriers = CacheBarriers()
+        for number in 0..<CacheBarriers.limit { barriers.raise(for: "\(number)", inDoubt: true, loads: .seconds(10), now: now) }
+        #expect(!barriers.isInDoubt("another", at: now) && !barriers.overtook("another", loadedAt: now))
+        barriers.raise(for: "one more", inDoubt: true, loads: .seconds(10), now: now)
+        for key in ["0", "one more", "another"] { #expect(barriers.isInDoubt(key, at: now) && barriers.overtook(key, loadedAt: now), "\(key)") }
+
+        let later = now + CacheBarriers.doubt + .seconds(1)
+        #expect(!barriers.isInDoubt("another", at: later) && !barriers.overtook("another", loadedAt: later))
+        barriers.raise(for: "later", inDoubt: true, loads: .seconds(10), now: later)
+        #expect(barriers.isInDoubt("later", at: later) && !barriers.isInDoubt("another", at: later), "there is room again")
+    }
 }
