@@ -194,6 +194,24 @@ struct PoolTests {
         #expect(pressures.withLock { $0 } == [.sustained, .queueDeadline])
     }
 
+    @Test func `each queue that lasts is told, not the first alone`() async throws {
+        let server = try await TestPostgres.start()
+        let pressures = Mutex<[PoolPressure]>([])
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(60)), server.endpoint, onPressure: { pressure in pressures.withLock { $0.append(pressure) } }) { database in
+            try await database.untilIdle(1)
+            for round in 1...2 {
+                try await database.withConnection(for: "holder") { _ in
+                    try await withThrowingTaskGroup(of: Void.self) { group in
+                        group.addTask { try? await database.withConnection(for: "waits") { _ in } }
+                        try await until("queue \(round) is told") { pressures.withLock { $0.count } >= round }
+                        group.cancelAll()
+                    }
+                }
+            }
+        }
+        #expect(pressures.withLock { $0 } == [.sustained, .sustained])
+    }
+
     @Test func `whoever waits below the maximum gets a new connection at once, not when the pool next looks around`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 8, min: 1), server.endpoint) { database in
