@@ -83,6 +83,24 @@ import Vitals
     }
 
     @Test(arguments: [
+        (nil, false, true, "took the last notice at 07:58:30 UTC"), (.seconds(4), false, false, "fails for 4 s: connection refused"),
+        (nil, true, false, "disabled: it answered 410; a reload tries it again"), (.seconds(4), true, false, "disabled: it answered 410; a reload tries it again"),
+    ] as [(Duration?, Bool, Bool, String)])
+    func `a receiver is well when it takes what it is sent, and is not disabled`(failing: Duration?, isDisabled: Bool, isWell: Bool, note: String) async throws {
+        var alerts = HTTPSamples.alerts()
+        alerts.receivers[0].failingFor = failing
+        alerts.receivers[0].isDisabled = isDisabled
+        let json = try await json(.json(AlertsDocument(alerts, asOf: HTTPSamples.wall)))
+        guard case .array(let receivers)? = json["receivers"] else {
+            Issue.record("no receivers")
+            return
+        }
+        #expect(receivers[0]["isWell"] == .bool(isWell) && receivers[0]["isDisabled"] == .bool(isDisabled))
+        let shown = try #require(HTTPSamples.page(alerts: alerts).receivers.first)
+        #expect(shown.isWell == isWell && shown.note == note, "\(shown.note)")
+    }
+
+    @Test(arguments: [
         (["a", "b"], [] as [String], false, true, "ok"),
         (["a", "b"], [], true, true, "[+]a ok\n[+]b ok\nreadyz check passed\n"),
         (["a", "!b"], [], false, false, "[+]a ok\n[-]b failed: broken\nreadyz check failed\n"),
