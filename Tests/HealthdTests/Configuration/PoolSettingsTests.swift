@@ -52,3 +52,33 @@ import Vitals
                 == ["healthd.yaml:1: database.pool.reservd is not a setting; did you mean database.pool.reserved?"])
     }
 }
+
+@Suite struct `Every setting with a number` {
+    @Test func `is in force where it belongs, and told under its own name`() throws {
+        // Each is another number, and none is a default.
+        let configuration = try decode(
+            """
+            database:
+              pool: { max: 31, min: 3, idle: 32s, connect: 33s, deadline: 34s, lifetime: 35s, waiters: 36, reserved: 4, batching: off, prepared: on }
+            cache: { ttl: 37s, memory: 38MiB, deadline: 39ms }
+            tasks: { concurrency: 41, per-workspace: 5 }
+            probes: { interval: 42s, timeout: 43ms }
+            """)
+        #expect(
+            configuration.pool
+                == PoolConfiguration(
+                    max: 31, min: 3, idleTimeout: .seconds(32), connectTimeout: .seconds(33), deadline: .seconds(34), lifetime: .seconds(35), waiters: 36,
+                    reserved: 4, batching: false, prepared: .on))
+        let (cache, tasks, probes) = (configuration.cache, configuration.tasks, configuration.probes)
+        #expect(cache.ttl == .seconds(37) && cache.memory == .mebibytes(38) && cache.deadline == .milliseconds(39))
+        #expect(tasks.concurrency == 41 && tasks.perWorkspace == 5)
+        #expect(probes.interval == .seconds(42) && probes.timeout == .milliseconds(43))
+        let told = [
+            "database.pool.max": "31", "database.pool.min": "3", "database.pool.idle": "32s", "database.pool.connect": "33s",
+            "database.pool.deadline": "34s", "database.pool.lifetime": "35s", "database.pool.waiters": "36", "database.pool.reserved": "4",
+            "database.pool.batching": "off", "database.pool.prepared": "on", "cache.ttl": "37s", "cache.memory": "38MiB", "cache.deadline": "39ms",
+            "tasks.concurrency": "41", "tasks.per-workspace": "5", "probes.interval": "42s", "probes.timeout": "43ms",
+        ]
+        for (key, text) in told { #expect(configuration.settings[key] == text, "\(key)") }
+    }
+}
