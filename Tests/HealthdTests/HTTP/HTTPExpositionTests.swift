@@ -158,4 +158,67 @@ import Vitals
         time.advance(by: .seconds(60))
         #expect(reading.current().waitingPeak == 0)
     }
+
+    private func lines(of families: [MetricFamily]) -> Set<Substring> {
+        Set(String(decoding: PrometheusText.render(families), as: UTF8.self).split(separator: "\n"))
+    }
+
+    @Test(arguments: [
+        #"healthd_pool_connections{pool="main",state="idle"} 0"#, #"healthd_pool_connections{pool="main",state="in_use"} 2"#,
+        #"healthd_pool_connections_max{pool="main"} 2"#, #"healthd_pool_connections_min{pool="main"} 1"#,
+        #"healthd_pool_oldest_wait_seconds{pool="main"} 0.4"#, #"healthd_pool_oldest_checkout_age_seconds{pool="main"} 2"#,
+        #"healthd_pool_busy_seconds_total{pool="main"} 12.5"#, #"healthd_pool_exhausted_seconds_total{pool="main"} 0.25"#,
+        #"healthd_pool_acquire_timeouts_total{pool="main"} 16"#, #"healthd_pool_shed_total{pool="main",class="interactive",reason="too_late"} 3"#,
+        #"healthd_cache_requests_total{cache="workspace",operation="get",result="hit_memory"} 8"#,
+        #"healthd_cache_requests_total{cache="workspace",operation="get",result="miss"} 1"#,
+        #"healthd_cache_memory_bytes{cache="workspace"} 4096"#, #"healthd_cache_memory_limit_bytes{cache="workspace"} 33554432"#,
+        #"healthd_tasks{queue="main",state="queued"} 4"#, #"healthd_tasks{queue="main",state="running"} 2"#, #"healthd_tasks_limit{queue="main"} 50"#,
+        "healthd_sse_clients 1", "healthd_sse_clients_max 200",
+        #"healthd_alerts{severity="critical",state="firing"} 1"#, #"healthd_alerts{severity="degraded",state="firing"} 0"#,
+        #"healthd_alert_notifications_total{receiver="oncall",result="ok"} 2"#, #"healthd_alert_queue_length{receiver="oncall"} 1"#,
+        #"healthd_alert_dead_letters_total{receiver="oncall"} 0"#, #"healthd_health_severity{component="pool"} 3"#,
+        #"healthd_rule_threshold{rule="pool-saturation",level="degraded",edge="enter"} 0.8"#,
+        #"healthd_rule_threshold{rule="pool-saturation",level="degraded",edge="leave"} 0.7"#,
+        #"healthd_rule_threshold{rule="pool-saturation",level="critical",edge="enter"} 0.95"#,
+        #"healthd_postgres_transactions_total{target="postgres",outcome="commit"} 7"#,
+        #"healthd_postgres_buffer_reads_total{target="postgres",source="disk"} 10"#, #"healthd_redis_clients_max{target="redis"} 10000"#,
+        #"healthd_watchdog_pings_total{result="sent"} 3"#, #"healthd_watchdog_pings_total{result="withheld"} 0"#, "healthd_watchdog_interval_seconds 5",
+    ])
+    func `each number stands under its own name and labels`(line: String) {
+        #expect(lines(of: Self.snapshots(ManualTime(wall: HTTPSamples.wall)).families()).contains(line[...]))
+    }
+
+    @Test func `a resource is as full as what is used of what there is`() {
+        let lines = lines(of: Self.snapshots(ManualTime(wall: HTTPSamples.wall)).families())
+        for (resource, target, ratio) in [
+            ("postgres_backends", "postgres", "0.1"), ("redis_clients", "redis", "0.0002"), ("redis_memory", "redis", "0.03125"),
+            ("task_queue", "main", "0.04"), ("sse_clients", "main", "0.005"),
+        ] {
+            #expect(lines.contains("healthd_saturation_ratio{resource=\"\(resource)\",target=\"\(target)\"} \(ratio)"), "\(resource)")
+        }
+        // No limit, or none that is known: not full, and not empty either.
+        for limit in [nil, 0.0] { #expect(SaturationReading("fds", target: "healthd", used: 7, of: limit).ratio == nil) }
+    }
+
+    @Test func `a reload that was refused shows, with when the last good one was`() {
+        let refused = lines(of: healthd.families(of: LifecycleReading(lastReloadSucceeded: false, lastGoodReload: HTTPSamples.wall)))
+        #expect(refused.contains("healthd_config_last_reload_success 0"))
+        #expect(refused.contains("healthd_config_last_reload_success_timestamp_seconds 1800000000"))
+        #expect(lines(of: healthd.families(of: LifecycleReading())).contains("healthd_config_last_reload_success 1"))
+    }
+
+    @Test func `the looks shown of a component are its last ones`() {
+        let time = ManualTime()
+        let recent = RecentSamples()
+        var failed = HTTPSamples.sample("pool", [:], nil, time)
+        failed.result = .failure(ProbeFailure(.timeout, "no reply within 500 ms"))
+        recent.record(failed)
+        for _ in 0..<RecentSamples.limit { recent.record(HTTPSamples.sample("pool", ["saturation": 0.1], nil, time)) }
+        #expect(recent.outcomes["pool"] == Array(repeating: ProbeOutcome.ok, count: RecentSamples.limit))
+        recent.record(failed)
+        #expect(recent.outcomes["pool"] == Array(repeating: ProbeOutcome.ok, count: RecentSamples.limit - 1) + [.timeout])
+        // What was found before it failed stands until it is stale.
+        #expect(recent.measurement(of: "pool", at: time.now())?.values["saturation"] == 0.1)
+        #expect(recent.count == RecentSamples.limit + 2)
+    }
 }
