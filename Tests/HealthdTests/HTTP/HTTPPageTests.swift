@@ -102,6 +102,23 @@ import Vitals
         }
     }
 
+    @Test func `the changes shown are the last ones, the newest first`() {
+        let time = ManualTime(wall: HTTPSamples.wall)
+        let board = HealthBoard(rules: [.poolSaturation()], time: time)
+        for _ in 1...10 {
+            // Critical, and healthy again after its dwell.
+            for saturation in [1.5, 0.1, 0.1] {
+                HTTPSamples.record("pool", ["saturation": saturation], nil, on: board, time)
+                time.advance(by: .seconds(11))
+            }
+        }
+        let snapshot = board.snapshot()
+        let shown = HTTPSamples.page(board: snapshot).changes
+        #expect(snapshot.history.count > PageModel.changeLimit && shown.count == PageModel.changeLimit)
+        #expect(shown.first?.at == snapshot.history.last?.wall && shown.first?.to == .healthy)
+        #expect(zip(shown, shown.dropFirst()).allSatisfy { $0.at > $1.at })
+    }
+
     @Test func `the style sheet is inside, under a name of its content`() {
         let assets = Assets()
         #expect(assets.styleSheet.readableBytes > 1_000)
