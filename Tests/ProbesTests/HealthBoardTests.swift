@@ -41,6 +41,22 @@ import Vitals
         #expect(snapshot.rule("pool-saturation")?.value == 1.5)
     }
 
+    @Test func `dates the verdict from where it began, whatever else changes while it lasts`() {
+        let board = HealthBoard(rules: [.poolSaturation(), .answers("redis")], time: time)
+        board.record(value(0.2))
+        board.record(failure(nil))
+        time.advance(by: .seconds(60))
+        let began = time.wallNow()
+        board.record(value(1.5))
+        time.advance(by: .seconds(60))
+        for _ in 1...2 { board.record(failure(ProbeFailure(.unreachable, "connection refused"))) }
+        let snapshot = board.snapshot()
+        #expect(snapshot.overallSince == began && snapshot.component("pool")?.since == began)
+        #expect(snapshot.component("redis")?.state == .critical && snapshot.component("redis")?.since == began + .seconds(60))
+        #expect(snapshot.sentence.hasPrefix("Critical since 08:01 UTC: pool saturation 150 %"), "\(snapshot.sentence)")
+        #expect(snapshot.sentence.contains("; redis down: connection refused"), "\(snapshot.sentence)")
+    }
+
     @Test func `hands transitions out in order, with the evidence of that moment`() throws {
         let evidence = Evidence(holders: [.init(purpose: "workspace.overview", ageSeconds: 2.1)])
         let board = HealthBoard(rules: [.poolSaturation()], evidence: ["pool": { evidence }], time: time)
@@ -125,6 +141,25 @@ import Vitals
         let delay = try #require(board.snapshot().component("redis")?.detectionDelay)
         #expect(delay.counts.reduce(0, +) == 1)
         #expect(abs(delay.sum - 0.2) < 0.001)
+    }
+
+    @Test func `measures each outage from its own first bad look`() throws {
+        let board = HealthBoard(rules: [.answers("redis")], time: time)
+        let refused = ProbeFailure(.unreachable, "connection refused")
+        for _ in 1...2 {
+            // As many good looks as a verdict looks back on, and some more.
+            for _ in 1...15 {
+                board.record(failure(nil))
+                time.advance(by: .seconds(1))
+            }
+            board.record(failure(refused))
+            time.advance(by: .milliseconds(200))
+            board.record(failure(refused))
+            time.advance(by: .seconds(1))
+        }
+        let delay = try #require(board.snapshot().component("redis")?.detectionDelay)
+        #expect(delay.counts.reduce(0, +) == 2)
+        #expect(abs(delay.sum - 0.4) < 0.001, "\(delay.sum)")
     }
 
     @Test func `ticks by itself`() async throws {
