@@ -172,6 +172,32 @@ import Vitals
         }
     }
 
+    @Test func `what was kept of one page is not told for another`() async throws {
+        try await Self.scene { scene in
+            let list = "/api/workspaces/\(scene.known.id)/snapshots"
+            for type in ["t1", "t2", "t3"] {
+                #expect(try await scene.web.send(.POST, list, body: #"{"type":"\#(type)","payload":{"a":1}}"#).status == 201)
+            }
+            let first = "\(list)?limit=1"
+            let next = try #require(try await scene.web.send(.GET, first).json?["next"]?.stringValue)
+            let pages = [first, "\(first)&before=\(next)", "\(first)&type=t1", "\(list)?limit=2"]
+            var told: [String] = []
+            for page in pages {
+                let answer = try await scene.web.send(.GET, page)
+                #expect(answer.status == 200, "\(page): \(answer.body.prefix(300))")
+                told.append(answer.body)
+            }
+            #expect(Set(told).count == pages.count)
+            let fresh = told
+            try await Self.during(.saturated, scene) { () async throws in
+                for (page, body) in zip(pages, fresh) {
+                    let stale = try await scene.web.send(.GET, page, [("request-timeout", "0.05")])
+                    #expect(stale.headers.first(name: "warning") != nil && stale.body == body, "\(page): \(stale.status) \(stale.body.prefix(300))")
+                }
+            }
+        }
+    }
+
     @Test func `a client's own time comes first`() async throws {
         try await Self.scene { scene in
             let path = scene.reads[0]
