@@ -137,6 +137,18 @@ import Vitals
         #expect(lines.all == [])
     }
 
+    @Test func `what nobody foresaw is in the log with its route and its reason, and what a client did wrong is not`() async throws {
+        let lines = LogLines()
+        try await Self.serve(Self.addSamples, routeLogger: lines.logger) { server in
+            for path in ["/things/1", "/limit?limit=x", "/nowhere"] { _ = try await server.send(.GET, path) }
+            #expect(lines.all == [])
+            #expect(try await server.send(.GET, "/unforeseen").status == 500)
+        }
+        #expect(lines.all.count == 1)
+        let line = lines.all.first ?? ""
+        #expect(line.hasPrefix("error request failed ") && line.hasSuffix(" route=GET /unforeseen") && line.contains("secret"), "\(line)")
+    }
+
     @Test func `requests are counted by route and class`() async throws {
         let snapshot = try await Self.serve(Self.addSamples) { server in
             for path in ["/things/1", "/things/2", "/limit?limit=x", "/nowhere"] { _ = try await server.send(.GET, path) }
