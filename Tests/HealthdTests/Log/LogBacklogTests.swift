@@ -75,6 +75,16 @@ extension LogBacklog {
         #expect(backlog.take(now: at(0)).count == 11)
     }
 
+    @Test func `has room again for the bytes that were taken`() {
+        let text = String(repeating: "x", count: 1_000)
+        var backlog = LogBacklog(lines: 1_000, bytes: 10 * record(text).size)
+        for _ in 1...5 {
+            for _ in 1...10 { backlog.offer(record(text), now: at(0)) }
+            #expect(backlog.take(now: at(0)).count == 10)
+        }
+        #expect(backlog.dropped == 0)
+    }
+
     @Test func `drops a line that is larger than all of it`() {
         var backlog = LogBacklog(lines: 10, bytes: 100)
         backlog.offer(record(String(repeating: "x", count: 1_000)), now: at(0))
