@@ -216,6 +216,40 @@ private final class FakeManager: Sendable {
         #expect(notices.filter { $0 == "WATCHDOG=1" }.count == 5)
         #expect(notifier.pings == 5)
     }
+
+    @Test func `says no longer that a part is stalled when it makes progress again`() async throws {
+        let manager = FakeManager()
+        let log = LogLines()
+        let time = ManualTime()
+        let notifier = try manager.notifier(watchdog: .seconds(4), time: time, logger: log.logger)
+        let (stands, goesOn) = (time.now() + .seconds(1), time.now() + .seconds(5))
+        notifier.status("Healthy")
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await notifier.run(parts: {
+                    let now = time.now()
+                    return [.init(name: "event loop", lastProgress: now < goesOn ? min(now, stands) : now, cycle: .seconds(1))]
+                })
+            }
+            for _ in 0..<7 {
+                try await time.untilAsleep()
+                notifier.flush(within: .seconds(10))
+                time.advance(by: .seconds(1))
+            }
+            try await time.untilAsleep()
+            notifier.flush(within: .seconds(10))
+            group.cancelAll()
+        }
+        #expect(
+            manager.received.filter { $0.hasPrefix("STATUS=") }
+                == ["STATUS=Healthy", "STATUS=stalled: event loop has made no progress for 3 s (limit 2 s); Healthy", "STATUS=Healthy"])
+        #expect(!manager.received.contains("WATCHDOG=trigger"))
+        #expect(
+            log.all == [
+                "error watchdog ping withheld: a part is stalled age=3 s limit=2 s part=event loop",
+                "warning the stalled part makes progress again part=event loop",
+            ])
+    }
 }
 
 @Suite struct `Status throttle` {
