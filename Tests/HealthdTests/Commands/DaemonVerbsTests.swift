@@ -1,4 +1,5 @@
 @testable import AppCore
+import Hummingbird
 @testable import Probes
 import Testing
 import Vitals
