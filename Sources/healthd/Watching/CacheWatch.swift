@@ -30,10 +30,10 @@ enum CacheWatch {
     private final class RecentLookups: Sendable {
         private let marks = Mutex<[(at: MonotonicInstant, count: LookupCount)]>([])
 
-        /// What came since the oldest mark that is younger than the window.
+        /// What came since the oldest mark that is younger than the window, or since the newest: looks may be further apart than that.
         func add(_ count: LookupCount, at now: MonotonicInstant, over window: Duration) -> LookupCount {
             marks.withLock { marks in
-                marks.removeAll { now - $0.at > window }
+                while marks.count > 1, now - marks[0].at > window { marks.removeFirst() }
                 let oldest = marks.first?.count ?? LookupCount(hits: 0, misses: 0)
                 marks.append((now, count))
                 return LookupCount(hits: count.hits - oldest.hits, misses: count.misses - oldest.misses)

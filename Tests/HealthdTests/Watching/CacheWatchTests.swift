@@ -43,4 +43,12 @@ import Vitals
         try await ask(0..<6)
         #expect(try await probe.measure().values == ["lookups": 6])
     }
+
+    @Test func `is that since the last look, when looks are further apart than a minute`() async throws {
+        for _ in 1...4 { try await ask(0..<6) }
+        _ = try await probe.measure()
+        time.advance(by: .seconds(90))
+        try await ask(100..<120)
+        #expect(try await probe.measure().values == ["lookups": 20, "hit-ratio": 0])
+    }
 }
