@@ -19,6 +19,8 @@ enum Lifecycle {
     /// Runs until SIGTERM or SIGINT. A second one changes nothing: timeout(1), and a terminal together with a script, send two at once, and would
     /// then cut off what ends in order. The stop has bounds of its own, and SIGKILL ends it at once.
     ///
+    /// Both are caught before anything is started, SIGHUP too: by default each of the three would end the process, and leave the private servers.
+    ///
     /// - Throws: what kept it from starting.
     static func run(
         configuration: Configuration, source: ConfigurationSource, systemd: SystemdEnvironment, log: LogWriter, demo: Bool
@@ -29,8 +31,11 @@ enum Lifecycle {
         let time = SystemTime()
         let logger = Logger(label: "healthd")
         let notifier = SystemdNotifier(systemd, time: time, logger: logger.part("systemd"))
-        // The last notices, STOPPING among them; a manager that does not read keeps nobody.
-        defer { notifier.flush(within: .seconds(1)) }
+        // The last notices; a manager that does not read keeps nobody.
+        defer {
+            notifier.stopping()
+            notifier.flush(within: .seconds(1))
+        }
         notifier.status("starting")
         if !systemd.unusedSockets.isEmpty {
             logger.warning(
@@ -38,19 +43,49 @@ enum Lifecycle {
                 metadata: ["names": "\(systemd.unusedSockets.joined(separator: ", "))"])
         }
 
+        let hangups = await UnixSignalsSequence(trapping: .sighup)
+        let whole = Whole {
+            try await withGracefulShutdownHandler {
+                try await start(
+                    configuration, source: source, hangups: hangups, descriptorLimit: limit, notifier: notifier, log: log, demo: demo, time: time,
+                    logger: logger)
+            } onGracefulShutdown: {
+                notifier.stopping()
+            }
+        }
+        try await ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [.init(service: whole, successTerminationBehavior: .gracefullyShutdownGroup)],
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.part("lifecycle"))
+        ).run()
+    }
+
+    /// Starts the private servers, serves, and stops them; a stop that is asked for meanwhile does not wait for the start's end.
+    private static func start(
+        _ configuration: Configuration, source: ConfigurationSource, hangups: UnixSignalsSequence, descriptorLimit: Int, notifier: SystemdNotifier,
+        log: LogWriter, demo: Bool, time: any TimeSource, logger: Logger
+    ) async throws {
         let state = try stateFolder(configuration)
         let store = try localStore(configuration, state, time: time, logger: logger.part("store"))
         var embedded = EmbeddedServers.none
         if let state, configuration.startsServers {
-            embedded = try await EmbeddedServers.start(
-                configuration.embeddedServers, state: state, poolMax: configuration.pool.max, environment: source.environment, time: time,
-                logger: logger.part("embedded"))
+            do {
+                embedded = try await cancelWhenGracefulShutdown {
+                    try await EmbeddedServers.start(
+                        configuration.embeddedServers, state: state, poolMax: configuration.pool.max, environment: source.environment, time: time,
+                        logger: logger.part("embedded"))
+                }
+            } catch {
+                // What was cut short has failed, and has left nothing running.
+                guard Task.isShuttingDownGracefully else { throw error }
+            }
         }
         do {
-            try await serve(
-                configuration, source: source, embedded: embedded, store: store, descriptorLimit: limit, notifier: notifier, log: log, demo: demo,
-                time: time,
-                logger: logger)
+            if !Task.isShuttingDownGracefully {
+                try await serve(
+                    configuration, source: source, hangups: hangups, embedded: embedded, store: store, descriptorLimit: descriptorLimit,
+                    notifier: notifier, log: log, demo: demo, time: time, logger: logger)
+            }
         } catch {
             await embedded.stop()
             throw error
@@ -80,8 +115,8 @@ enum Lifecycle {
     }
 
     private static func serve(
-        _ configuration: Configuration, source: ConfigurationSource, embedded: EmbeddedServers, store: LocalStore, descriptorLimit: Int,
-        notifier: SystemdNotifier, log: LogWriter, demo: Bool, time: any TimeSource, logger: Logger
+        _ configuration: Configuration, source: ConfigurationSource, hangups: UnixSignalsSequence, embedded: EmbeddedServers, store: LocalStore,
+        descriptorLimit: Int, notifier: SystemdNotifier, log: LogWriter, demo: Bool, time: any TimeSource, logger: Logger
     ) async throws {
         let sender = WebhookSender(version: ProgramVersion.number, time: time)
         let process = ProcessFiles()
@@ -142,7 +177,7 @@ enum Lifecycle {
         parts += program.runners.map { runner in Part("probe \(runner.probe.id)") { await runner.run() } }
         parts += [
             Part("schema") { await preparation.run() },
-            Part("reload on SIGHUP") { await reloadOnSignal(reloader) },
+            Part("reload on SIGHUP") { await reload(reloader, on: hangups) },
         ]
         if demo {
             parts.append(
@@ -159,29 +194,35 @@ enum Lifecycle {
                 successTerminationBehavior: .gracefullyShutdownGroup))
         // Stopped first: an open stream would keep the server waiting.
         services.append(.init(service: StreamsPart(hub: program.hub, worker: program.worker), successTerminationBehavior: .ignore))
-        var group = ServiceGroupConfiguration(
-            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.part("lifecycle"))
+        // It stops when the group around it does, which catches the signals.
+        var group = ServiceGroupConfiguration(services: services, logger: logger.part("lifecycle"))
         group.maximumGracefulShutdownDuration = .seconds(15)
         group.maximumCancellationDuration = .seconds(5)
         do {
             try await ServiceGroup(configuration: group).run()
         } catch {
-            notifier.stopping()
             await program.end()
             try? await sender.shutdown()
             throw error
         }
-        notifier.stopping()
         await program.end()
         try? await sender.shutdown()
     }
 
-    private static func reloadOnSignal(_ reloader: Reloader) async {
-        for await _ in await UnixSignalsSequence(trapping: .sighup) {
+    /// One that came during the start is acted on now.
+    private static func reload(_ reloader: Reloader, on hangups: UnixSignalsSequence) async {
+        for await _ in hangups {
             // Its problems have been logged; the last good configuration stays.
             _ = try? reloader.reload()
         }
     }
+}
+
+/// All of the program as the one service of a group, which catches signals from before its first line until after its last.
+private struct Whole: Service {
+    let body: @Sendable () async throws -> Void
+
+    @concurrent func run() async throws { try await body() }
 }
 
 /// One part of the program: cancelled when the group stops, or asked to end where it has a way of its own.

@@ -47,7 +47,7 @@ final class Reloader: Sendable {
 
     private func reloadAlone() throws -> String {
         notifier.reloading()
-        defer { notifier.ready() }
+        defer { notifier.reloaded() }
         do {
             let next = try source.load()
             let (difference, merged) = state.withLock { state in

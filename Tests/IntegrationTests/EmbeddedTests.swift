@@ -74,6 +74,22 @@ extension IntegrationTests {
             return (healthd.folder.path, healthd.pid, healthd.output.contains("demo data planted"))
         }
 
+        /// From the first line about them on, in steps of what initdb and the two servers take.
+        @Test(arguments: [0, 100, 300, 600, 1_000, 1_500])
+        func `Ctrl-C while the private servers start ends with 0, and leaves no process; a hangup does not end the start`(milliseconds: Int) async throws {
+            let folder = try TemporaryFolder("notices")
+            let manager = try Manager(path: "\(folder.path)/notify")
+            let healthd = try await Healthd.start(
+                "", arguments: ["--embedded", "--demo"], environment: ["NOTIFY_SOCKET": manager.address], untilItSays: "initialising a private PostgreSQL")
+            let began = MonotonicInstant.now()
+            healthd.signal(SIGHUP)
+            try await until("the moment has come") { MonotonicInstant.now() - began >= .milliseconds(milliseconds) }
+            #expect(try await healthd.end(with: SIGINT) == 0, "\(healthd.output.suffix(2_000))")
+            #expect(healthd.output.contains("[healthd] stopped"), "\(healthd.output.suffix(2_000))")
+            #expect(Self.strays(of: healthd) == [])
+            #expect(manager.received().filter { $0 == "STOPPING=1" }.count == 1)
+        }
+
         @Test func `after a kill the next start adopts or cleans what was left`() async throws {
             let first = try await Healthd.start("", arguments: ["--embedded", "--demo"])
             try await eventually("PostgreSQL is up") { try await first.verdict("postgres") == "healthy" }

@@ -34,8 +34,19 @@ struct EmbeddedPostgres: Sendable {
     }
 
     /// Initialises the data where there is none, and starts the server, or takes over the one that runs.
+    ///
+    /// Nothing is left running by a start that fails or is cancelled.
     func start() async throws {
         try folder.prepare(socket: Self.socket)
+        do {
+            try await launch()
+        } catch {
+            await stop()
+            throw error
+        }
+    }
+
+    private func launch() async throws {
         for name in entries(of: folder.path) where name.hasPrefix("data.") && name.hasSuffix(".new") {
             removeFolder("\(folder.path)/\(name)")
         }
@@ -63,7 +74,6 @@ struct EmbeddedPostgres: Sendable {
             ).run(within: Self.startLimit + .seconds(5), time: folder.time)
         } catch {
             let words = folder.read("postgres.log").map { lastLines(of: $0) } ?? "(no log)"
-            await stop()
             throw EmbeddedServerError("the private PostgreSQL did not start: \(error); its log \(log) ends: \(words)")
         }
         logger.info("private PostgreSQL started", metadata: ["folder": "\(folder.path)", "pid": "\(postmaster()?.pid ?? 0)"])
@@ -71,13 +81,14 @@ struct EmbeddedPostgres: Sendable {
 
     /// Fast shutdown, then an immediate one, then an end by force; with all its backends. Does nothing when it does not run.
     func stop() async {
-        var processes = family()
         if let postmaster = postmaster() {
             // A frozen backend would hold up its master.
-            for process in processes { process.signal(SIGCONT) }
-            if await folder.end([postmaster], with: [(SIGINT, .seconds(5)), (SIGQUIT, .seconds(2))]) { processes = family() }
+            for process in family() { process.signal(SIGCONT) }
+            await folder.end([postmaster], with: [(SIGINT, .seconds(5)), (SIGQUIT, .seconds(2))])
         }
-        if await folder.end(processes + family(), with: [(SIGQUIT, .milliseconds(500)), (SIGKILL, .seconds(2))]) { return }
+        // Twice: what was started while the first look was taken is found by the second.
+        for _ in 0..<2 { await folder.end(family(), with: [(SIGQUIT, .milliseconds(500)), (SIGKILL, .seconds(2))]) }
+        if family().isEmpty { return }
         logger.error("a process of the private PostgreSQL could not be ended", metadata: ["folder": "\(folder.path)"])
     }
 
@@ -97,9 +108,17 @@ struct EmbeddedPostgres: Sendable {
         return zip(arguments, arguments.dropFirst()).contains { $0 == "-D" && $1 == data } || arguments.contains("-D\(data)")
     }
 
-    /// Everything of PostgreSQL that works in our data folder, the master included.
+    /// Everything of PostgreSQL that works in our folder, the master included, and what makes the data or is about to become a master: until
+    /// that has gone into its data and written its pid file, it works where `pg_ctl` was started.
     private func family() -> [RunningProcess] {
-        RunningProcess.working(in: data).filter { $0.arguments.first?.split(separator: "/").last?.hasPrefix("postgres") == true }
+        RunningProcess.working(below: folder.path).filter { isOfPostgres($0.arguments) }
+    }
+
+    /// Pure: whether this command line, seen in our folder, is one of PostgreSQL's programs, or the shell by which one of them starts another.
+    func isOfPostgres(_ arguments: [String]) -> Bool {
+        guard let program = arguments.first?.split(separator: "/").last else { return false }
+        if program == "sh" { return arguments.dropFirst().first == "-c" && arguments.contains { $0.contains("/postgres\" ") } }
+        return program.hasPrefix("postgres") || ["initdb", "pg_ctl"].contains(program)
     }
 
     /// Takes over a server that outlived a killed healthd, once it answers.
@@ -110,6 +129,7 @@ struct EmbeddedPostgres: Sendable {
         for process in family() { process.signal(SIGCONT) }
         let giveUpAt = folder.time.now() + .seconds(10)
         while running.isRunning, folder.time.now() < giveUpAt {
+            try Task.checkCancellation()
             if isReady() {
                 logger.info(
                     "took over the private PostgreSQL of an earlier start",
@@ -162,6 +182,8 @@ struct EmbeddedPostgres: Sendable {
                 ])
             try await run("postgres", ["--single", "-D", fresh, "postgres"], input: "CREATE DATABASE \(Self.role);\n")
         } catch {
+            // What still writes there would bring the folder back.
+            await stop()
             removeFolder(fresh)
             throw error
         }

@@ -18,9 +18,20 @@ struct EmbeddedRedis: Sendable {
     var endpoint: RedisEndpoint { RedisEndpoint(address: .unix(path: socketPath)) }
 
     /// Starts a new one; one that outlived a killed healthd is ended first, since it holds nothing worth keeping.
+    ///
+    /// Nothing is left running by a start that fails or is cancelled.
     func start() async throws {
         try folder.prepare(socket: Self.socket)
         await stop()
+        do {
+            try await launch()
+        } catch {
+            await stop()
+            throw error
+        }
+    }
+
+    private func launch() async throws {
         for name in [Self.socket, "redis.pid", "redis.log"] { unlink("\(folder.path)/\(name)") }
         try await ServerCommand(
             program: program,
@@ -33,9 +44,9 @@ struct EmbeddedRedis: Sendable {
         ).run(within: .seconds(5), time: folder.time)
         let giveUpAt = folder.time.now() + .seconds(5)
         while !accepts() {
+            try Task.checkCancellation()
             guard folder.time.now() < giveUpAt else {
                 let words = folder.read("redis.log").map { lastLines(of: $0) } ?? "(no log)"
-                await stop()
                 throw EmbeddedServerError("the private Redis does not answer on \(socketPath); its log ends: \(words)")
             }
             await nap()
@@ -44,9 +55,16 @@ struct EmbeddedRedis: Sendable {
     }
 
     func stop() async {
-        guard let server = server() else { return }
-        if await folder.end([server], with: [(SIGTERM, .seconds(1)), (SIGKILL, .seconds(2))]) { return }
-        logger.error("the private Redis could not be ended", metadata: ["folder": "\(folder.path)", "pid": "\(server.pid)"])
+        // Twice: what was started while the first look was taken is found by the second.
+        for _ in 0..<2 { await folder.end(servers(), with: [(SIGTERM, .seconds(1)), (SIGKILL, .seconds(2))]) }
+        if servers().isEmpty { return }
+        logger.error("the private Redis could not be ended", metadata: ["folder": "\(folder.path)"])
+    }
+
+    /// That of the pid file, and what works in our folder: one whose start was cut short has written no pid file yet.
+    private func servers() -> [RunningProcess] {
+        let there = RunningProcess.working(below: folder.path).filter { isOurs($0.arguments, workingDirectory: folder.path) }
+        return there + [server()].compactMap { $0 }.filter { !there.contains($0) }
     }
 
     /// The process of the pid file, if it is a Redis that works in our folder or names our socket.

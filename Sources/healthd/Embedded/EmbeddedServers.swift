@@ -27,7 +27,7 @@ struct EmbeddedServers: Sendable {
     /// - Parameters:
     ///   - state: locked by the caller, for as long as the servers run.
     ///   - poolMax: connections the pool may open; the server allows some more.
-    /// - Throws: `EmbeddedServerError` when PostgreSQL cannot be had; nothing is left running then.
+    /// - Throws: `EmbeddedServerError` when PostgreSQL cannot be had, or the task is cancelled; nothing is left running then.
     static func start(
         _ kinds: Kinds = [.postgres, .redis], state: StateFolder, poolMax: Int = 10, environment: [String: String] = [:],
         time: any TimeSource, logger: Logger
@@ -64,12 +64,13 @@ struct EmbeddedServers: Sendable {
             try await redis.start()
             return true
         } catch {
+            if Task.isCancelled { return false }
             logger.warning("no private Redis: the cache has its memory tier alone", metadata: ["reason": "\(error)"])
             return false
         }
     }
 
-    /// Stops both, at once: asked first, forced after some seconds. Goes on when the task is cancelled; at most about 10 s.
+    /// Stops both, at once: asked first, forced after some seconds. Goes on when the task is cancelled; at most about 12 s.
     func stop() async {
         async let redis: Void? = redisServer?.stop()
         await postgresServer?.stop()

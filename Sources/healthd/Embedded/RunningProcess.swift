@@ -45,16 +45,15 @@ struct RunningProcess: Sendable, Hashable {
         if isRunning { kill(pid, number) }
     }
 
-    /// Every process that works in `folder`: what a server's master left behind works where the master did.
-    static func working(in folder: String) -> [RunningProcess] {
+    /// Every process that works in `folder` or below it: what a server's master left behind works where the master did.
+    static func working(below folder: String) -> [RunningProcess] {
         guard let directory = opendir("/proc") else { return [] }
         defer { closedir(directory) }
         var found: [RunningProcess] = []
         while let entry = readdir(directory) {
             let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            if let pid = Int32(name), let process = RunningProcess(pid: pid), process.workingDirectory == folder {
-                found.append(process)
-            }
+            guard let pid = Int32(name), let process = RunningProcess(pid: pid), let place = process.workingDirectory else { continue }
+            if place == folder || place.hasPrefix("\(folder)/") { found.append(process) }
         }
         return found
     }

@@ -25,12 +25,14 @@ struct ServerCommand: Sendable {
         return user.isSwitched ? ["/usr/bin/setpriv", "--reuid=\(user.uid)", "--regid=\(user.gid)", "--clear-groups", "--"] + own : own
     }
 
-    /// - Throws: `EmbeddedServerError` with the program's own last words when it fails or takes longer than `limit`.
+    /// - Throws: `EmbeddedServerError` with the program's own last words when it fails or takes longer than `limit`; `CancellationError`.
     func run(within limit: Duration, time: any TimeSource) async throws {
+        try Task.checkCancellation()
         var options = PlatformOptions()
         let name = program.split(separator: "/").last.map(String.init) ?? program
-        // Its own session: Ctrl-C at our terminal is ours to answer, not the servers'.
+        // Its own session: Ctrl-C at our terminal is ours to answer, not the servers'. What is given up ends with all that it started in it.
         options.createSession = true
+        options.teardownSequence = [.send(signal: .kill, toProcessGroup: true, allowedDurationToNextStep: .seconds(5))]
         let outcome = try await withThrowingTaskGroup(of: Outcome?.self) { [options] group in
             group.addTask {
                 let result = try await Subprocess.run(

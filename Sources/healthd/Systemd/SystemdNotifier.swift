@@ -18,6 +18,8 @@ final class SystemdNotifier: Sendable {
         var stall: WatchdogGate.Stall?
         /// Notices that could not be sent since one was; nil while they are sent.
         var failing: Int?
+        var isReady = false
+        var isStopping = false
     }
 
     /// What the sending thread shares with the notifier, which it does not keep alive.
@@ -99,13 +101,32 @@ final class SystemdNotifier: Sendable {
     /// Waits until everything is sent, at most for `limit`.
     func flush(within limit: Duration) { outlet?.flush(within: limit) }
 
-    /// The start is over: we listen. Also ends a reload, whether it succeeded or not.
-    func ready() { add(.ready, "READY=1") }
+    /// The start is over: we listen.
+    func ready() {
+        shared.state.withLock { $0.isReady = true }
+        add(.ready, "READY=1")
+    }
 
-    func stopping() { add(.stopping, "STOPPING=1") }
+    /// We have been asked to end, or end by ourselves. Told once, however often it is said.
+    func stopping() {
+        let isFirst = shared.state.withLock { state in
+            defer { state.isStopping = true }
+            return !state.isStopping
+        }
+        if isFirst { add(.stopping, "STOPPING=1") }
+    }
 
-    /// Must be followed by `ready()`, also when the reload fails: until then `systemctl reload` waits.
-    func reloading() { add(.reloading, "RELOADING=1\nMONOTONIC_USEC=\(time.now().nanoseconds / 1_000)") }
+    /// Must be followed by `reloaded()`, also when the reload fails: until then `systemctl reload` waits. A reload that somebody asks for during
+    /// the start is not told of, since its end would be told as that of the start.
+    func reloading() {
+        guard shared.state.withLock({ $0.isReady }) else { return }
+        add(.reloading, "RELOADING=1\nMONOTONIC_USEC=\(time.now().nanoseconds / 1_000)")
+    }
+
+    func reloaded() {
+        guard shared.state.withLock({ $0.isReady }) else { return }
+        add(.ready, "READY=1")
+    }
 
     /// One ping; `run` sends them.
     func watchdog() { add(.ping, "WATCHDOG=1") }

@@ -48,6 +48,18 @@ private func folder(_ path: String) -> ServerFolder { ServerFolder(path: path, u
         #expect(server.isOurs(arguments) == isOurs)
     }
 
+    @Test(arguments: [
+        (["/usr/lib/postgresql/15/bin/postgres", "-D", "/state/postgres/data"], true), (["postgres: checkpointer "], true),
+        (["/usr/lib/postgresql/15/bin/initdb", "--pgdata=/x"], true), (["/usr/lib/postgresql/15/bin/pg_ctl", "start"], true),
+        (["/bin/sh", "-c", "exec \"/usr/lib/postgresql/15/bin/postgres\" -D \"/state/postgres/data\""], true),
+        (["sh", "-c", "tail -f postgres.log"], false), (["sh"], false), (["sh", "-c", "ls"], false), (["psql"], false), (["-bash"], false), ([], false),
+    ])
+    func `what works in PostgreSQL's folder is its own by its program`(arguments: [String], isOurs: Bool) {
+        let server = EmbeddedPostgres(
+            folder: folder("/state/postgres"), programs: .init(postgresFolders: [], path: []), connections: 40, logger: .quiet)
+        #expect(server.isOfPostgres(arguments) == isOurs)
+    }
+
     @Test(
         arguments: [
             (["redis-server unixsocket:/state/redis/redis.sock"], nil, true),

@@ -149,6 +149,29 @@ extension String {
         }
     }
 
+    /// Each while another program of the start runs; that of Redis is there from the beginning, and stays.
+    @Test(arguments: ["redis-server", "initdb", "--single", "pg_ctl"])
+    func `are gone, whatever had been started, when the start is cancelled`(program: String) async throws {
+        try await withState { path in
+            let state = try StateFolder(path, mode: 0o711)
+            let hasEnded = Counter()
+            let starting = Task {
+                defer { hasEnded.add() }
+                return try await start(state)
+            }
+            try await until("\(program) runs") { hasEnded.value > 0 || strays(path).contains { $0.arguments.joined(separator: " ").contains(program) } }
+            starting.cancel()
+            if case .success(let servers) = await starting.result { await servers.stop() }
+            #expect(strays(path) == [])
+            #expect(entries(of: "\(path)/postgres").filter { $0.hasSuffix(".new") } == [])
+            // And nothing of it is in the way of the next one.
+            let next = try await start(state)
+            #expect(try await psql(next, "SELECT 1") == "1")
+            await next.stop()
+            #expect(strays(path) == [])
+        }
+    }
+
     @Test func `say what is wrong with the data they find`() async throws {
         try await withState { path in
             let state = try StateFolder(path, mode: 0o711)

@@ -91,6 +91,17 @@ private final class FakeManager: Sendable {
         #expect(!notifier.isActive && notifier.failures == 0)
     }
 
+    @Test func `tells of no reload before the start is over, for its end would be told as the start's`() throws {
+        let manager = FakeManager()
+        let notifier = try manager.notifier(time: ManualTime(now: MonotonicInstant(nanoseconds: 1_000)))
+        // Of what waits only the latest of a kind is sent.
+        for tell in [notifier.reloading, notifier.reloaded, notifier.ready, notifier.reloading, notifier.reloaded] {
+            tell()
+            notifier.flush(within: .seconds(10))
+        }
+        #expect(manager.received == ["READY=1", "RELOADING=1\nMONOTONIC_USEC=1", "READY=1"])
+    }
+
     @Test func `sends each notice in its own datagram`() throws {
         let manager = FakeManager()
         let notifier = try manager.notifier(time: ManualTime(now: MonotonicInstant(nanoseconds: 5_000_000_000)))
@@ -98,6 +109,7 @@ private final class FakeManager: Sendable {
         notifier.reloading()
         notifier.watchdog()
         notifier.triggerWatchdog()
+        notifier.stopping()
         notifier.stopping()
         notifier.flush(within: .seconds(10))
         #expect(
@@ -174,7 +186,7 @@ private final class FakeManager: Sendable {
         notifier.ready()
         notifier.watchdog()
         notifier.reloading()
-        notifier.ready()
+        notifier.reloaded()
         let (began, patience) = (MonotonicInstant.now(), Duration.milliseconds(20))
         notifier.flush(within: patience)
         #expect(MonotonicInstant.now() - began >= patience, "there was nothing to wait for")
