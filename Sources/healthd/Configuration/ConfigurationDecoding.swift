@@ -121,23 +121,29 @@ extension Configuration {
             source = SettingReader.Found(text: url, origin: .environment("REDIS_URL"))
         }
         source = source.map { SettingReader.Found(text: withoutLineEnd($0.text), origin: $0.origin) }
-        let passwordFile = secrets.read("cache.password-file", what: "the password of Redis", &reader)
         var choice: CacheChoice = mode == .embedded ? .embedded : .memoryOnly
+        var given: RedisEndpoint?
         if let source {
             do throws(URLComplaint) {
                 guard !source.text.isEmpty else { throw URLComplaint("is empty; expected redis://HOST:PORT") }
-                var endpoint = try Self.redis(source.text)
+                let endpoint = try Self.redis(source.text)
                 if case .file = source.origin, endpoint.password?.reveal().isEmpty == false { throw URLComplaint(passwordInFile("cache")) }
-                if let passwordFile { endpoint.password = passwordFile }
-                if endpoint.user != nil, endpoint.password == nil, reader.origin(of: "cache.password-file") == .unset {
-                    throw URLComplaint(
-                        "names a user and no password; name its file in cache.password-file, or write USER:@ for a user without one and "
-                            + ":PASSWORD@ for a password without a user")
-                }
-                choice = .redis(endpoint)
+                given = endpoint
             } catch {
                 reader.report("cache.url", source.origin, error.text)
             }
+        }
+        let hasFile = reader.hasPasswordFile("cache", for: source, whichBringsOne: given?.password != nil)
+        let password = hasFile ? secrets.read("cache.password-file", what: "the password of Redis", &reader) : nil
+        if var endpoint = given, let source {
+            if let password { endpoint.password = password }
+            if endpoint.user != nil, endpoint.password == nil, !hasFile {
+                reader.report(
+                    "cache.url", source.origin,
+                    "names a user and no password; name its file in cache.password-file, or write USER:@ for a user without one and "
+                        + ":PASSWORD@ for a password without a user")
+            }
+            choice = .redis(endpoint)
         }
         return Cache(
             choice: choice,

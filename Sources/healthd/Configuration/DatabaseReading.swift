@@ -18,8 +18,8 @@ extension Configuration {
             source = SettingReader.Found(text: url, origin: .environment("DATABASE_URL"))
         }
         source = source.map { SettingReader.Found(text: withoutLineEnd($0.text), origin: $0.origin) }
-        let passwordFile = secrets.read("database.password-file", what: "the password of the database", &reader)
         var named = NamedDatabase()
+        var isUnderstood = true
         if let source {
             do throws(URLComplaint) {
                 guard !source.text.isEmpty else { throw URLComplaint("is empty; expected \(expected)") }
@@ -34,9 +34,14 @@ extension Configuration {
                 named.add(keywords.values.mapValues { ($0, source.origin) })
             } catch {
                 reader.report("database.url", source.origin, error.text)
-                return (.embedded, nil)
+                isUnderstood = false
             }
-        } else if !isNamedByVariables {
+        }
+        let password =
+            reader.hasPasswordFile("database", for: source, whichBringsOne: named.values["password"] != nil)
+            ? secrets.read("database.password-file", what: "the password of the database", &reader) : nil
+        guard isUnderstood else { return (.embedded, nil) }
+        if source == nil, !isNamedByVariables {
             if mode == .configured, reader.origin(of: "database.url") == .unset {
                 reader.report(
                     "database.url", .unset,
@@ -54,7 +59,7 @@ extension Configuration {
             reader.report(source?.origin == origin ? "database.url" : "", origin, complaint.text)
         }
         let timeout = readConnectTimeout(&named, isURL: { source?.origin == $0 }, &reader)
-        if let passwordFile { named.values["password"] = passwordFile.reveal() }
+        if let password { named.values["password"] = password.reveal() }
         if named.values["application_name"] == nil { named.values["application_name"] = "healthd" }
         return (.external(named.keywords.tidied), timeout)
     }

@@ -38,6 +38,20 @@ struct SettingReader {
         return .file(file.name, line: entry.line)
     }
 
+    /// Whether a password's file is named for the address in force.
+    ///
+    /// The environment wins over the file address by address, not piece by piece: what healthd's file names beside an address of its own is that one's
+    /// password, and is neither read nor sent for another server. Without an address beside it, it is meant for the environment's, unless that one
+    /// brings a password.
+    mutating func hasPasswordFile(_ section: String, for address: Found?, whichBringsOne: Bool) -> Bool {
+        let path = "\(section).password-file"
+        known.insert(path)
+        guard case .file = origin(of: path) else { return origin(of: path) != .unset }
+        guard case .environment? = address?.origin else { return true }
+        if case .scalar(_?)? = file?["\(section).url"]?.content { return false }
+        return !whichBringsOne
+    }
+
     /// The text at `path`, or nil when nobody set it. What has the wrong shape or no value is reported and nil.
     mutating func text(_ path: String, expected: String) -> Found? {
         known.insert(path)
