@@ -46,7 +46,7 @@ struct Healthd: AsyncParsableCommand {
             }
             return .well
         } catch {
-            return ProgramEnd(error)
+            return ProgramEnd(error, in: arguments)
         }
     }
 

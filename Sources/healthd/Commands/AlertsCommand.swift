@@ -100,8 +100,7 @@ struct AlertsCommand: AsyncParsableCommand {
             // Whether a database is named is no concern of a receiver's.
             let configuration = try options.source(mode: .embedded).load()
             guard let receiver = configuration.receivers.first(where: { $0.name == receiver }) else {
-                let names = configuration.receivers.map(\.name).sorted().joined(separator: ", ")
-                throw CheckFailed("there is no receiver \"\(self.receiver)\"; configured: \(names.isEmpty ? "none" : names)")
+                throw CheckFailed(Self.complaint(about: self.receiver, among: configuration.receivers.map(\.name)))
             }
             let time = SystemTime()
             let sender = WebhookSender(version: ProgramVersion.number, time: time)
@@ -126,6 +125,14 @@ struct AlertsCommand: AsyncParsableCommand {
                 for result in results { print("\(result.notice): \(result.answer), \(Duration.seconds(result.seconds).text)") }
             }
             if results.contains(where: { !$0.accepted }) { throw CheckFailed() }
+        }
+
+        /// A receiver's address in the place of its name is a secret.
+        static func complaint(about receiver: String, among names: [String]) -> String {
+            let found =
+                Quotation.kind(of: receiver).map { "\($0), stands where the name of a receiver is expected" }
+                ?? "there is no receiver \"\(receiver.oneLine(limit: 100))\""
+            return "\(found); configured: \(names.isEmpty ? "none" : names.sorted().joined(separator: ", "))"
         }
     }
 }

@@ -26,7 +26,8 @@ struct ProgramEnd: Sendable, Hashable {
 }
 
 extension ProgramEnd {
-    init(_ error: any Error) {
+    /// - Parameter arguments: of the command line, which the parser quotes.
+    init(_ error: any Error, in arguments: [String] = []) {
         switch error {
         case let problems as ConfigurationProblems:
             let count = problems.all.count
@@ -45,15 +46,15 @@ extension ProgramEnd {
             self.init(status: 1, message: "healthd: \(error)")
         case let stray as StrayVerb: self.init(status: Self.usage, message: stray.text)
         case let missing as NoVerb: self.init(status: Self.usage, message: missing.text)
-        default: self.init(parsing: error)
+        default: self.init(parsing: error, in: arguments)
         }
     }
 
     /// What the argument parser throws is known by the status it would end with: its types are its own.
-    private init(parsing error: any Error) {
+    private init(parsing error: any Error, in arguments: [String]) {
         switch Healthd.exitCode(for: error) {
         case .success: self.init(status: 0, message: Healthd.fullMessage(for: error, columns: UsageText.columns), stream: .output)
-        case .validationFailure: self.init(status: Self.usage, message: UsageText.complaint(about: error))
+        case .validationFailure: self.init(status: Self.usage, message: UsageText.complaint(about: error, in: arguments))
         case let code where error is ExitCode: self.init(status: code.rawValue)
         default: self.init(status: Self.software, message: "healthd: an error of the program itself, please report it: \("\(error)".oneLine(limit: 2_000))")
         }

@@ -6,11 +6,24 @@ enum UsageText {
     /// As wide as a terminal at least is.
     static let columns = 80
 
-    /// The argument parser's words for an error of its own.
-    static func complaint(about error: any Error) -> String {
+    /// The argument parser's words for an error of its own, without what the arguments may hold of a secret.
+    static func complaint(about error: any Error, in arguments: [String]) -> String {
         let words = Healthd.message(for: error)
         let rest = Healthd.fullMessage(for: error, columns: columns).dropFirst("Error: \(words)".count).drop { $0.isNewline }
-        return text(sentence(words), String(rest))
+        return text(sentence(withoutSecrets(words, of: arguments)), String(rest))
+    }
+
+    /// The parser quotes an argument as a whole, or an option's name and its value each for itself.
+    private static func withoutSecrets(_ words: String, of arguments: [String]) -> String {
+        var words = words
+        for argument in arguments {
+            let option = argument.hasPrefix("-") ? argument[...].parted(at: "=") : nil
+            for piece in option.map({ [$0.after, $0.before] }) ?? [argument[...]] {
+                guard let kind = Quotation.kind(of: String(piece)) else { continue }
+                words = words.replacing("'\(piece)'", with: "(\(kind))").replacing(piece, with: "(\(kind))")
+            }
+        }
+        return words
     }
 
     static func text(_ sentence: String, _ usage: String) -> String {
@@ -79,7 +92,8 @@ struct StrayVerb: Error, Hashable {
         let guess = nearestName(to: word, among: verbs).map { "; did you mean \"\($0)\"?" } ?? ""
         let place = path.contains(" ") ? " of \"\(path)\"" : ""
         return UsageText.text(
-            "there is no verb \"\(word.oneLine(limit: 100))\"\(place)\(guess)",
+            Quotation.kind(of: word).map { "\($0), stands where a verb\(place) is expected" }
+                ?? "there is no verb \"\(word.oneLine(limit: 100))\"\(place)\(guess)",
             "Verbs: \(verbs.joined(separator: ", "))\n  See '\(path) --help' for more information.")
     }
 }

@@ -89,6 +89,37 @@ import Testing
         expectReadable(end, "\(arguments)")
     }
 
+    @Test(arguments: [
+        (["postgres://app:geheim@h/db"], "the address of a database, which belongs in database.url or DATABASE_URL, stands where a verb is expected"),
+        (["help", "redis://:geheim@h"], "the address of a Redis, which belongs in cache.url or REDIS_URL, stands where a verb is expected"),
+        (["alerts", "https://hooks.example.org/geheim"], "an address, not shown here because it may hold a secret, stands where a verb of \"healthd alerts\" is expected"),
+        (["migrate", "up", "postgres://app:geheim@h/db"], "unexpected argument (the address of a database, which belongs in database.url or DATABASE_URL)"),
+        (["migrate", "up", "host=h password=geheim", "x"], "2 unexpected arguments: (a connection string, which belongs in database.url or DATABASE_URL), 'x'"),
+        (["status", "--address", "app:ge'heim@h"], "the value (an address, not shown here because it may hold a secret) is invalid for '--address <host:port>'"),
+        (["status", "--address=app:geheim@h"], "the value (an address, not shown here because it may hold a secret) is invalid for '--address"),
+        (["status", "--json=postgres://app:geheim@h"], "'--json' does not take any value, but (the address of a database"),
+        (["status", "--postgres://app:geheim@h/db"], "unknown option (an address, not shown here because it may hold a secret)"),
+        (["status", "---postgres://app:geheim@h/db"], "(an address, not shown here because it may hold a secret)"),
+        (["status", "--url=postgres://app:geheim@h/db"], "unknown option '--url'"),
+        (["seed", "--scale", "whsec_geheim"], "the value (a signing secret, which belongs in a file that secret-file names) is invalid"),
+        (["--generate-completion-script", "postgres://app:geheim@h/db"], "(the address of a database"),
+    ] as [([String], String)])
+    func `a word that may be a secret is told by its kind`(arguments: [String], words: String) async {
+        let end = await Healthd.run(arguments)
+        #expect(end.status == 64 && end.stream == .error, "\(end)")
+        let text = end.message.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        #expect(text.contains(words), "\(end.message)")
+        #expect(!text.contains("geheim") && !text.contains("heim@"), "\(end.message)")
+    }
+
+    @Test(arguments: [
+        ("https://hooks.example.org/geheim", "an address, not shown here because it may hold a secret, stands where the name of a receiver is expected; configured: a, b"),
+        ("oncal", "there is no receiver \"oncal\"; configured: a, b"),
+    ])
+    func `a receiver's address in the place of its name is told by its kind`(word: String, complaint: String) {
+        #expect(AlertsCommand.Test.complaint(about: word, among: ["b", "a"]) == complaint)
+    }
+
     @Test(arguments: [("bash", "complete -o filenames -F"), ("zsh", "#compdef healthd"), ("fish", "complete -c 'healthd'")])
     func `shells get their completions`(shell: String, words: String) async {
         let end = await Healthd.run(["--generate-completion-script", shell])
