@@ -10,6 +10,8 @@ public struct FakeServer: Sendable {
         case silent
         /// Reads what is sent first, sends this, and closes.
         case answers([UInt8])
+        /// The same for all but the first, to whom it says nothing.
+        case answersLaterOnes([UInt8])
         /// Reads what is sent first, and resets the connection.
         case resets
     }
@@ -30,7 +32,8 @@ public struct FakeServer: Sendable {
                 taken.add()
                 switch manner {
                 case .silent: silenced.append(client)
-                case .answers(let bytes):
+                case .answersLaterOnes where taken.value == 1: silenced.append(client)
+                case .answers(let bytes), .answersLaterOnes(let bytes):
                     Self.readFirst(client)
                     send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
                     close(client)

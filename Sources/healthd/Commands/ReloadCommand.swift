@@ -10,7 +10,7 @@ struct ReloadCommand: AsyncParsableCommand {
 
     @OptionGroup var daemon: DaemonOptions
 
-    @Flag(help: "Return once it is done, with its outcome; without it, after a second at most.")
+    @Flag(help: "Return once it is done, with its outcome; without it, after a second where the daemon is there.")
     var wait = false
 
     func run() async throws {
@@ -19,6 +19,8 @@ struct ReloadCommand: AsyncParsableCommand {
         do {
             answer = try await client.post("/-/reload", within: wait ? .seconds(30) : .seconds(1))
         } catch let silent as DaemonClient.NoAnswer where !wait && silent.kind == .timeout {
+            // An address behind which nobody is, or somebody who hangs, is silent as well.
+            _ = try await client.get("/livez", within: .seconds(2))
             print("the daemon is at it; its log will say what came of it")
             return
         }

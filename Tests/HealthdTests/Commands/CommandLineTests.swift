@@ -1,4 +1,5 @@
 import Probes
+import TestServers
 import Testing
 
 @testable import AppCore
@@ -110,6 +111,14 @@ import Testing
         let text = end.message.split(whereSeparator: \.isWhitespace).joined(separator: " ")
         #expect(text.contains(words), "\(end.message)")
         #expect(!text.contains("geheim") && !text.contains("heim@"), "\(end.message)")
+    }
+
+    @Test func `a reload that gets no answer has reached a daemon only if that one lives`() async throws {
+        let hanging = try FakeServer(.silent)
+        let silent = await Healthd.run(["reload", "--address", "127.0.0.1:\(hanging.port)"])
+        #expect(silent.status == 1 && silent.message.contains("healthd does not answer on 127.0.0.1:\(hanging.port): nothing within 2 s"), "\(silent)")
+        let busy = try FakeServer(.answersLaterOnes(Array("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".utf8)))
+        #expect(await Healthd.run(["reload", "--address", "127.0.0.1:\(busy.port)"]) == .well)
     }
 
     @Test(arguments: [
