@@ -9,6 +9,8 @@ enum Surroundings {
         openStandardDescriptors()
         // A peer that closes its end is an error of that write, never the end of this process: hiredis writes without MSG_NOSIGNAL.
         signal(SIGPIPE, SIG_IGN)
+        // So is a file that may not grow any more (ulimit -f, LimitFSIZE=), a log as well as the local store.
+        signal(SIGXFSZ, SIG_IGN)
     }
 
     /// Whoever starts a program may close 0, 1 and 2. The next descriptors opened would be those, and what is printed would go into a

@@ -72,6 +72,14 @@ extension IntegrationTests {
             #expect(try await healthd.end() == 0)
         }
 
+        @Test func `a file that may not grow any more stops nothing`() async throws {
+            let healthd = try await Healthd.start(Self.settings, prefix: ["prlimit", "--fsize=65536"])
+            try await Self.logALot(healthd, reloads: 20)
+            try await eventually("lines are missing") { try await Self.dropped(healthd) > 0 }
+            #expect(try await healthd.web.get("/livez").status == 200)
+            #expect(try await healthd.end() == 0)
+        }
+
         @Test(arguments: [Program.LogReader.stalled, .gone])
         func `a start that fails keeps its exit status`(reader: Program.LogReader) async throws {
             // More problems than the pipe has room for.
