@@ -18,8 +18,18 @@ struct DaemonOptions: ParsableArguments {
     var address: ListenAddress?
 
     func client() throws -> DaemonClient {
-        DaemonClient(address: try (address ?? configuration.source().loadListen()).reachable)
+        if let address { return DaemonClient(address: address.reachable) }
+        do throws(ConfigurationProblems) {
+            return DaemonClient(address: try configuration.source().loadListen().reachable)
+        } catch {
+            throw AddressUnknown(problems: error)
+        }
     }
+}
+
+/// The configuration does not say where the daemon listens.
+struct AddressUnknown: Error {
+    var problems: ConfigurationProblems
 }
 
 struct JSONOption: ParsableArguments {

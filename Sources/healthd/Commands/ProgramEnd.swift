@@ -34,6 +34,10 @@ extension ProgramEnd {
             self.init(
                 status: Self.configuration,
                 message: "healthd: the configuration has \(count == 1 ? "a problem" : "\(count) problems"):\n\(problems)")
+        case let unknown as AddressUnknown:
+            self.init(
+                status: Self.configuration,
+                message: "healthd: the configuration does not say where the daemon listens:\n\(unknown.problems)\n--address HOST:PORT asks without it.")
         case let refused as ReloadRefused:
             self.init(
                 status: Self.configuration,

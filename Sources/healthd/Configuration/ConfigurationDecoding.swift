@@ -60,12 +60,23 @@ extension Configuration {
     {
         var file: SettingFile?
         if let yaml, environment["HEALTHD_LISTEN"] == nil {
-            do { file = try SettingFile(name: name, yaml: yaml) } catch { throw ConfigurationProblems([error]) }
+            do { file = try SettingFile(name: name, yaml: yaml) } catch {
+                // The daemon runs on what the file said before somebody slipped.
+                guard let line = listenAlone(in: yaml), let part = try? SettingFile(name: name, yaml: line) else { throw ConfigurationProblems([error]) }
+                file = part
+            }
         }
         var reader = SettingReader(file: file, environment: environment)
         let listen = readListen(&reader)
         guard reader.problems.isEmpty else { throw ConfigurationProblems(reader.problems) }
         return listen
+    }
+
+    /// What a text that is no YAML says of `listen`: its line at its place, nothing where it does not have the word, nil where there is no telling.
+    private static func listenAlone(in text: String) -> String? {
+        guard text.contains("listen") else { return "" }
+        let lines = text[...].pieces(between: "\n")
+        return lines.firstIndex { $0.hasPrefix("listen:") }.map { String(repeating: "\n", count: $0) + String(lines[$0]) }
     }
 }
 

@@ -24,7 +24,10 @@ struct ConfigurationSource: Sendable {
 
     /// See `Configuration.decodeListen`.
     func loadListen() throws(ConfigurationProblems) -> ListenAddress {
-        try Configuration.decodeListen(yaml: yaml(), name: name, environment: environment)
+        // What the environment says needs no file.
+        var text: String?
+        if environment["HEALTHD_LISTEN"] == nil { text = try yaml() }
+        return try Configuration.decodeListen(yaml: text, name: name, environment: environment)
     }
 
     private var name: String { path ?? Self.standardPath }

@@ -405,13 +405,3 @@ import Vitals
         #expect(before.difference(to: after) == ConfigurationDifference(live: ["receivers"], needsRestart: ["database.url"]))
     }
 }
-
-@Suite struct `The listen address alone` {
-    @Test func `is readable while the rest of the file is wrong`() throws {
-        #expect(
-            try Configuration.decodeListen(yaml: "listen: 0.0.0.0:1234\nnonsense: 1", environment: [:]).reachable.description
-                == "127.0.0.1:1234")
-        #expect(
-            try Configuration.decodeListen(yaml: "[", environment: ["HEALTHD_LISTEN": "[::]:1"]).reachable.description == "[::1]:1")
-    }
-}
