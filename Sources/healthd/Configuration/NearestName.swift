@@ -1,14 +1,27 @@
-/// The name a writer most likely meant: at most two slips away, or a third of its letters; nil when nothing is near.
+/// The name a writer most likely meant: a slip away, or one for every three letters; nil when nothing is near.
 ///
-/// A slip is a letter too many, missing, wrong, or swapped with its neighbour (optimal string alignment distance).
+/// A slip is a letter too many, missing, wrong, or swapped with its neighbour (optimal string alignment distance). Words at the beginning and at
+/// the end that both have in common say nothing of what was meant, and so do not count: HEALTHD_PORT is not near to HEALTHD_STATE.
 func nearestName(to written: String, among names: some Sequence<String>) -> String? {
-    let limit = max(2, written.utf8.count / 3)
-    return
-        names
-        .map { (name: $0, slips: slips(Array(written.lowercased().utf8), Array($0.lowercased().utf8))) }
-        .filter { $0.slips <= limit && $0.slips < $0.name.utf8.count }
+    names
+        .compactMap { name -> (name: String, slips: Int)? in
+            let (left, right) = withoutCommonWords(Array(written.lowercased().utf8), Array(name.lowercased().utf8))
+            let count = slips(Array(left), Array(right))
+            return count <= max(1, left.count / 3) && count < right.count ? (name: name, slips: count) : nil
+        }
         .min { ($0.slips, $0.name) < ($1.slips, $1.name) }?
         .name
+}
+
+private func withoutCommonWords(_ left: [UInt8], _ right: [UInt8]) -> (ArraySlice<UInt8>, ArraySlice<UInt8>) {
+    func isBetweenWords(_ byte: UInt8) -> Bool { ".-_".utf8.contains(byte) }
+    let same = zip(left, right).prefix { $0 == $1 }.count
+    let start = left[..<same].lastIndex(where: isBetweenWords).map { $0 + 1 } ?? 0
+    let (left, right) = (left[start...], right[start...])
+    let sameAtEnd = zip(left.reversed(), right.reversed()).prefix { $0 == $1 }.count
+    let words = left.suffix(sameAtEnd)
+    let end = words.firstIndex(where: isBetweenWords).map { words.endIndex - $0 } ?? 0
+    return (left.dropLast(end), right.dropLast(end))
 }
 
 private func slips(_ left: [UInt8], _ right: [UInt8]) -> Int {

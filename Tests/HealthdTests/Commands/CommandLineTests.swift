@@ -90,6 +90,10 @@ import Testing
         expectReadable(end, "\(arguments)")
     }
 
+    @Test func `no verb is proposed that is not near`() async {
+        #expect(await Healthd.run(["up"]).message.hasPrefix("healthd: there is no verb \"up\"\nVerbs: "))
+    }
+
     @Test(arguments: [
         (["postgres://app:geheim@h/db"], "the address of a database, which belongs in database.url or DATABASE_URL, stands where a verb is expected"),
         (["help", "redis://:geheim@h"], "the address of a Redis, which belongs in cache.url or REDIS_URL, stands where a verb is expected"),

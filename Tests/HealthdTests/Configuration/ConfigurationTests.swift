@@ -138,6 +138,8 @@ import Vitals
         ("database: []", "healthd.yaml:1: database is a list; expected a group of settings"),
         ("database: { pool: { mxa: 5 } }", "healthd.yaml:1: database.pool.mxa is not a setting; did you mean database.pool.max?"),
         ("databse:\n  pool: { max: 5 }", "healthd.yaml:1: databse is not a setting; did you mean database?"),
+        ("database: { host: db }", "healthd.yaml:1: database.host is not a setting"),
+        ("database: { pool: { size: 5 } }", "healthd.yaml:1: database.pool.size is not a setting"),
         ("tasks: { per_workspace: 5 }", "healthd.yaml:1: tasks.per_workspace is not a setting; did you mean tasks.per-workspace?"),
         ("zebra: 5", "healthd.yaml:1: zebra is not a setting"),
         ("cache: { memory: 32MB }", "healthd.yaml:1: cache.memory is \"32MB\"; expected a size from 1MiB to 64GiB, such as 32MiB"),
@@ -237,6 +239,7 @@ import Vitals
 
     @Test(arguments: [
         (["HEALTHD_LISTEN": ""], "HEALTHD_LISTEN: listen is empty; expected HOST:PORT, such as 127.0.0.1:9798"),
+        (["HEALTHD_PORT": "9798"], "HEALTHD_PORT is not a setting"), (["HEALTHD_VERSION": "1"], "HEALTHD_VERSION is not a setting"),
         (["HEALTHD_RECEIVERS": "a"], "HEALTHD_RECEIVERS is a list; lists are set in the file only"),
         (
             ["DATABASE_URL": "postgres://h/d?sslmod=require"],

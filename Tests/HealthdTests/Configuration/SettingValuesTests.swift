@@ -42,7 +42,13 @@ import Vitals
     @Test(
         arguments: [
             ("pol", ["pool", "probes"], "pool"), ("listne", ["listen", "state"], "listen"), ("zebra", ["pool", "state"], nil),
-            ("max", [], nil), ("per_workspace", ["per-workspace", "concurrency"], "per-workspace"),
+            ("max", [], nil), ("per_workspace", ["per-workspace", "concurrency"], "per-workspace"), ("mxa", ["min", "max"], "max"),
+            ("LISTEN", ["listen"], "listen"), ("HEALTHD_DATABSE_POOL_MAX", ["HEALTHD_DATABASE_POOL_MAX", "HEALTHD_DATABASE_POOL_MIN"], "HEALTHD_DATABASE_POOL_MAX"),
+            ("HEALTHD_DATABASE_PASWORD_FLE", ["HEALTHD_DATABASE_PASSWORD_FILE"], "HEALTHD_DATABASE_PASSWORD_FILE"),
+            // What is common to all names makes none of them near.
+            ("HEALTHD_PORT", ["HEALTHD_STATE", "HEALTHD_LISTEN"], nil), ("HEALTHD_USER", ["HEALTHD_LISTEN"], nil), ("HEALTHD_VERSION", ["HEALTHD_LISTEN"], nil),
+            ("database.host", ["database.pool", "database.url"], nil), ("database.pool.size", ["database.pool.idle", "database.pool.max"], nil),
+            ("HEALTHD_REDIS_PASSWORD_FILE", ["HEALTHD_CACHE_PASSWORD_FILE"], nil), ("up", ["run", "seed"], nil), ("HEALTHD_", ["HEALTHD_LISTEN"], nil),
         ] as [(String, [String], String?)])
     func `the nearest name is at most a few slips away`(written: String, names: [String], nearest: String?) {
         #expect(nearestName(to: written, among: names) == nearest)
