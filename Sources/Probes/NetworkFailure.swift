@@ -34,6 +34,7 @@ public struct NetworkFailure: Sendable, Hashable {
         case let error as IOError: self.init(errno: error.errnoCode)
         case let error as ChannelError: self.init(error)
         case let error as NIOSSLError: self.init(error)
+        case let error as BoringSSLError: self.init(alert: error)
         case is NIOSSLExtraError:
             self.init(.untrusted, "its certificate is for another name than the one in the address; use the name that the certificate has")
         case is SocketAddressError: self.init(.unknownName, "the name is not known; is it right, and does this host's DNS know it?")
@@ -98,7 +99,9 @@ public struct NetworkFailure: Sendable, Hashable {
         }
         // BoringSSL's reasons are names of its own, the same in every language.
         let text = "\(reason)"
-        if text.contains("CERTIFICATE_VERIFY_FAILED") {
+        if text.contains("CERTIFICATE_REQUIRED") {
+            self.init(.broken, Self.wantsCertificate)
+        } else if text.contains("CERTIFICATE_VERIFY_FAILED") {
             self.init(.untrusted, "its certificate is not trusted: no authority that this host knows has signed it, or it has expired")
         } else if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") || text.contains("UNEXPECTED_RECORD") {
             self.init(.noTLS, "it does not speak TLS on that port; does its address begin with http?")
@@ -110,6 +113,20 @@ public struct NetworkFailure: Sendable, Hashable {
             self.init(.broken, "the TLS handshake broke off; does it speak TLS on that port?")
         }
     }
+
+    /// What a server says when the handshake is over for us: with TLS 1.3 only then, that it misses a certificate of ours.
+    private init(alert error: BoringSSLError) {
+        let text = "\(error)"
+        if text.contains("CERTIFICATE_REQUIRED") {
+            self.init(.broken, Self.wantsCertificate)
+        } else {
+            let name = Self.boringName(in: text).map { ": \($0)" } ?? ""
+            self.init(.broken, "it broke off the TLS connection before there was an answer\(name); its log may say why")
+        }
+    }
+
+    private static let wantsCertificate =
+        "it wants a certificate of ours, and healthd has none to show; name an address that wants none, or a proxy that shows one"
 
     /// `error:1000042e:SSL routines:OPENSSL_internal:TLSV1_ALERT_PROTOCOL_VERSION at …`: its last word, made readable.
     private static func boringName(in text: String) -> String? {

@@ -95,6 +95,30 @@ import Vitals
         for name in Self.internalNames { #expect(!failure.words.contains(name), "\(failure)") }
     }
 
+    /// With TLS 1.3 the client has connected before it hears of that.
+    @Test(arguments: [TLSVersion.tlsv12, .tlsv13])
+    func `a server that wants a certificate of ours says so`(version: TLSVersion) async throws {
+        let server = try await TLSServer.start(try await Certificates.make().unknown, wantsCertificates: true)
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.certificateVerification = .none
+        configuration.minimumTLSVersion = version
+        configuration.maximumTLSVersion = version
+        let context = try NIOSSLContext(configuration: configuration)
+        let broken = MultiThreadedEventLoopGroup.singleton.any().makePromise(of: (any Error).self)
+        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandlers([NIOSSLClientHandler(context: context, serverHostname: nil), FirstError(of: broken)])
+                }
+            }
+            .connect(host: "127.0.0.1", port: server.port).get()
+        channel.closeFuture.whenComplete { _ in broken.succeed(ChannelError.eof) }
+        let failure = NetworkFailure(try await broken.futureResult.get())
+        #expect(failure.words.contains(version == .tlsv13 ? "it wants a certificate of ours" : "TLS handshake"), "\(failure)")
+        for name in Self.internalNames { #expect(!failure.words.contains(name), "\(failure)") }
+        try await server.stop()
+    }
+
     @Test func `an error that nobody knows has words, too`() {
         struct Unforeseen: Error {}
         #expect(NetworkFailure(Unforeseen()) == NetworkFailure(.other, "the exchange broke off"))
@@ -123,6 +147,17 @@ private struct Certificates {
     }
 }
 
+/// Keeps the first error that comes along a channel.
+private final class FirstError: ChannelInboundHandler, Sendable {
+    typealias InboundIn = ByteBuffer
+
+    private let promise: EventLoopPromise<any Error>
+
+    init(of promise: EventLoopPromise<any Error>) { self.promise = promise }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { promise.succeed(error) }
+}
+
 /// Speaks TLS with this certificate, and nothing else.
 private final class TLSServer: Sendable {
     let port: Int
@@ -133,9 +168,13 @@ private final class TLSServer: Sendable {
         port = channel.localAddress?.port ?? 0
     }
 
-    static func start(_ pair: Certificates.Pair) async throws -> TLSServer {
-        let configuration = TLSConfiguration.makeServerConfiguration(
+    static func start(_ pair: Certificates.Pair, wantsCertificates: Bool = false) async throws -> TLSServer {
+        var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: [.certificate(pair.certificate)], privateKey: .privateKey(pair.key))
+        if wantsCertificates {
+            configuration.certificateVerification = .noHostnameVerification
+            configuration.trustRoots = .certificates([pair.certificate])
+        }
         let context = try NIOSSLContext(configuration: configuration)
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
