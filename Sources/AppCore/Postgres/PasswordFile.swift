@@ -53,13 +53,17 @@ public struct PasswordFile: Sendable, Hashable {
         return "the password file \(path) has no line for this host, port, database and user"
     }
 
+    private static let home = homeFolder(given: getenv("HOME").map { String(cString: $0) })
+
     /// `HOME`, else what the system's list of users says, as for libpq.
-    private static let home: String? = {
-        if let home = getenv("HOME"), home[0] != 0 { return String(cString: home) }
+    ///
+    /// Source: PostgreSQL 15, pqGetHomeDirectory of `fe-connect.c`.
+    public static func homeFolder(given: String?) -> String? {
+        if let given, !given.isEmpty { return given }
         var entry = passwd()
         var found: UnsafeMutablePointer<passwd>?
         var buffer = [CChar](repeating: 0, count: 16_384)
         guard getpwuid_r(geteuid(), &entry, &buffer, buffer.count, &found) == 0, let found, let home = found.pointee.pw_dir else { return nil }
         return String(cString: home)
-    }()
+    }
 }

@@ -1,3 +1,4 @@
+import AppCore
 import Vitals
 
 /// The file in which people name whole sets of keywords: `[mydb]`, and below it a `keyword=value` a line.
@@ -76,7 +77,7 @@ struct ServiceFiles {
             throw complain("holds \(kind), where the name of a service\(text == service ? "" : "'s file") is expected")
         }
         let quoted = "names the service \"\(service.oneLine(limit: 60))\""
-        let own = file ?? environment["HOME"].map { "\($0)/.pg_service.conf" }
+        let own = file ?? PasswordFile.homeFolder(given: environment["HOME"]).map { "\($0)/.pg_service.conf" }
         let folder = environment["PGSYSCONFDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? Self.systemFolder
         let places = [own, "\(folder)/pg_service.conf"].compactMap { $0 }
         for place in places {

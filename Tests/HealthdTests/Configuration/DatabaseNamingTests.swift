@@ -214,6 +214,15 @@ import Vitals
         #expect(!configuration.lines.joined().contains("hunter2"))
     }
 
+    @Test(arguments: [[:], ["HOME": ""]] as [[String: String]])
+    func `is looked for in the home of the system's list of users where HOME is not set`(environment: [String: String]) throws {
+        let home = try #require(PasswordFile.homeFolder(given: nil))
+        #expect(home.hasPrefix("/") && PasswordFile.homeFolder(given: "/own") == "/own")
+        let configuration = try decode(
+            nil, environment.merging(["PGSERVICE": "mine"]) { $1 }, files: ["\(home)/.pg_service.conf": .text("[mine]\nhost=mine\n")], database: false)
+        #expect(configuration.settings["database.url"] == "application_name=healthd host=mine")
+    }
+
     @Test(arguments: [
         ("# Kunde M\u{FC}ller\n[m\u{FC}]\nhost=\u{FC}\n[mydb]\nhost=latin\n", nil), ("[mydb]\nhost=\u{FC}\n", "/svc:2: is not UTF-8"),
         ("[mydb]\n# \u{FC}\nhost=latin\n[m\u{FC}]\n", nil),
