@@ -1,4 +1,5 @@
 import ArgumentParser
+import NIOCore
 import Probes
 import Vitals
 
@@ -25,6 +26,7 @@ struct Healthd: AsyncParsableCommand {
     static func main() async {
         // From here on a reader that stops is an error of that write: `healthd --help | head -1`.
         Surroundings.putRight()
+        NIOSingletons.groupLoopCountSuggestion = min(System.coreCount, HTTPLoops.most)
         ProgramLog.begin()
         let end = await run(Array(CommandLine.arguments.dropFirst()))
         if end.stream == .output, !end.message.isEmpty { print(end.message) }

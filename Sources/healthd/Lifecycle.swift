@@ -122,7 +122,7 @@ enum Lifecycle {
         let process = ProcessFiles()
         let descriptors = DescriptorBudget(
             limit: descriptorLimit, open: process.reading().openFDs ?? 0,
-            needs: .init(pool: configuration.pool.max, receivers: configuration.receivers.count, cores: System.coreCount))
+            needs: .init(pool: configuration.pool.max, receivers: configuration.receivers.count, cores: min(System.coreCount, HTTPLoops.most)))
         if let missing = descriptors.missing {
             logger.warning(
                 "the limit of file descriptors is low for this configuration",

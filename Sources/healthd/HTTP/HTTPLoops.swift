@@ -13,6 +13,9 @@ final class HTTPLoops: Sendable {
     /// Loops also render and compress answers, on a machine that may be busy: a late turn is no stall.
     static let cycle = Duration.seconds(10)
 
+    /// Loops at most, of as many as there are cores: NIO ends the process where a thread cannot be had, and a unit's TasksMax= counts all of them.
+    static let most = 8
+
     private let loops: [any EventLoop]
     private let turns: Mutex<[Turn]>
     private let time: any TimeSource

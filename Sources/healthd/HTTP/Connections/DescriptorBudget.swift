@@ -20,7 +20,7 @@ struct DescriptorBudget: Sendable, Hashable {
         /// Connections of the pool at its largest.
         var pool: Int
         var receivers: Int
-        /// Of the machine: an event loop of the HTTP server for each.
+        /// Of the machine, `HTTPLoops.most` at most: an event loop of the HTTP server for each.
         var cores: Int
 
         /// The rest of what is known: the listener; Dispatch and signals (8); the probes' own connections and Redis (4), with those that cancel
