@@ -7,6 +7,8 @@ struct `Redis addresses` {
     @Test(arguments: [
         ("redis://127.0.0.1:6379", RedisEndpoint(address: .tcp(host: "127.0.0.1", port: 6379))),
         ("redis://cache", RedisEndpoint(address: .tcp(host: "cache", port: 6379))),
+        ("redis://cache:/3", RedisEndpoint(address: .tcp(host: "cache", port: 6379), database: 3)),
+        ("redis://[::1]:", RedisEndpoint(address: .tcp(host: "::1", port: 6379))),
         ("redis://cache/3", RedisEndpoint(address: .tcp(host: "cache", port: 6379), database: 3)),
         ("redis://[::1]:7000/", RedisEndpoint(address: .tcp(host: "::1", port: 7000))),
         ("redis://:p%40ss:w@cache:1", RedisEndpoint(address: .tcp(host: "cache", port: 1), password: Secret("p@ss:w"))),
@@ -33,7 +35,7 @@ struct `Redis addresses` {
 
     @Test(arguments: [
         "", "cache:6379", "http://cache", "rediss://cache", "valkeys://cache", "redis-sentinel://cache", "redis-cluster://cache", "redis://",
-        "redis://:0", "redis://cache:0", "redis://cache:65536", "redis://cache:", "redis://cache:x", "redis://cache:+1", "redis://cache/x",
+        "redis://:0", "redis://cache:0", "redis://cache:65536", "redis://cache:x", "redis://cache:+1", "redis://cache/x",
         "redis://cache/-1", "redis://cache/1?db=2", "redis://cache?timeout=secret", "redis://a:secret:c", "redis://:secret%zz@cache",
         "redis://:s%00secret@cache", "redis://::1", "redis://[::1", "redis://[::1]x", "unix://relative", "unix://app:s/secret@/run/redis.sock", "unix://", "unix:///s?secret=1",
     ])

@@ -116,17 +116,18 @@ extension RedisEndpoint {
     }
 
     private static func hostAndPort(_ text: Substring) throws(InvalidURL) -> (String, Int) {
-        var (host, port) = text.partedAtLast(":") ?? (text, "6379")
+        var (host, port) = text.partedAtLast(":") ?? (text, "")
         if text.unicodeScalars.first == "[" {
             guard let (address, after) = text.dropFirst().parted(at: "]"), after.isEmpty || after.unicodeScalars.first == ":" else {
                 throw InvalidURL(reason: "the IPv6 address is not [ADDRESS] or [ADDRESS]:PORT")
             }
-            (host, port) = (address, after.isEmpty ? "6379" : after.dropFirst())
+            (host, port) = (address, after.dropFirst())
         } else if host.unicodeScalars.contains(":") {
             throw InvalidURL(reason: "host and port are not HOST[:PORT]; an IPv6 address stands in [ ]")
         }
         guard !host.isEmpty else { throw InvalidURL(reason: "it names no host") }
-        guard let number = portNumber(port) else { throw InvalidURL(reason: "the port is not a number from 1 to 65535") }
+        // As in any URL, a colon without a port is no port.
+        guard let number = port.isEmpty ? 6379 : portNumber(port) else { throw InvalidURL(reason: "the port is not a number from 1 to 65535") }
         return (try decoded(host, "the host"), number)
     }
 

@@ -94,9 +94,8 @@ extension Configuration {
         }
         // systemd names the unit's StateDirectory= here; with several, the first is ours.
         let given = environment["STATE_DIRECTORY"]?.split(separator: ":").first.map(String.init)
-        var path = set ?? given ?? "/var/lib/healthd"
-        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-        return path
+        let path = set ?? given ?? "/var/lib/healthd"
+        return "/" + path.split(separator: "/").joined(separator: "/")
     }
 
     private static func readPool(_ mode: Mode, connectTimeout: Duration, _ reader: inout SettingReader) -> PoolConfiguration {

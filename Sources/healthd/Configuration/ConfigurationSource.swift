@@ -34,7 +34,9 @@ struct ConfigurationSource: Sendable {
 
     private func yaml() throws(ConfigurationProblems) -> String? {
         func problem(_ text: String) -> ConfigurationProblems {
-            ConfigurationProblems([ConfigurationProblem(key: "", origin: .unset, text: "\(Quotation.kind(of: name) ?? name): \(text)")])
+            // An absolute path is none of the texts that may hold a secret, whatever characters are in it.
+            let shown = name.isEmpty ? "--config is empty" : name.hasPrefix("/") ? name : Quotation.kind(of: name) ?? name
+            return ConfigurationProblems([ConfigurationProblem(key: "", origin: .unset, text: "\(shown): \(text)")])
         }
         switch readFile(name, limit: SettingFile.largestText) {
         case .text(let text): return text
@@ -65,7 +67,10 @@ func readFile(_ path: String, limit: Int) -> FileText {
     // Not blocking: a path that names a pipe must not stop the start.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
-        return errno == ENOENT || errno == ENOTDIR ? .missing : .unreadable(reason: String(cString: strerror(errno)))
+        let number = errno
+        // What open() says of a socket.
+        if number == ENXIO, let other = kindOfOtherFile(path) { return .unreadable(reason: "it is \(other)") }
+        return number == ENOENT || number == ENOTDIR ? .missing : .unreadable(reason: String(cString: strerror(number)))
     }
     defer { close(descriptor) }
     if let other = kindOfOtherFile(path) { return .unreadable(reason: "it is \(other)") }

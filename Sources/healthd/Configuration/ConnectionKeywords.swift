@@ -111,6 +111,8 @@ extension ConnectionKeywords {
         }
         for (keyword, words) in Self.words.sorted(by: { $0.key < $1.key }) {
             guard let value = values[keyword] else { continue }
+            // libpq takes nothing for no bound.
+            if value.isEmpty, keyword.hasPrefix("ssl_") { continue }
             let isGood = words.contains { $0 == value || (keyword.hasPrefix("ssl_") && $0.lowercased() == value.lowercased()) }
             if !isGood {
                 return Complaint(

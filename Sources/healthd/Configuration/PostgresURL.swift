@@ -17,7 +17,7 @@ struct PostgresURL {
         }
         var values: [String: String] = [:]
         var rest = text.dropFirst(scheme.count)
-        if let (credentials, after) = Self.credentials(rest) {
+        if let (credentials, after) = try Self.credentials(rest) {
             let (user, password) = credentials.parted(at: ":") ?? (credentials, "")
             values["user"] = try percentDecoded(user, what: "user name")
             values["password"] = try percentDecoded(password, what: "password")
@@ -44,10 +44,13 @@ struct PostgresURL {
 
     /// The first `@` before any `/` ends the credentials, as for libpq. Where that leaves an `@` inside a host's name, libpq could only fail,
     /// and the password has an `@` that nobody encoded: then the last one counts. An `@` that begins a host begins an abstract socket.
-    private static func credentials(_ text: Substring) -> (Substring, Substring)? {
+    private static func credentials(_ text: Substring) throws(URLComplaint) -> (Substring, Substring)? {
         guard let (_, hosts) = text.upTo(["/"]).parted(at: "@") else { return nil }
         let isInside = hosts.upTo(["?"]).pieces(between: ",").contains { $0.unicodeScalars.dropFirst().contains("@") }
         guard isInside, let (more, _) = hosts.upTo(["?"]).partedAtLast("@") else { return text.parted(at: "@") }
+        guard !more.unicodeScalars.contains(",") else {
+            throw URLComplaint("has a user after a comma; name one user, before the first host, or write a comma in the password as %2C")
+        }
         return (text[..<more.endIndex], text[text.unicodeScalars.index(after: more.endIndex)...])
     }
 

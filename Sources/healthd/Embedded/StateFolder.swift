@@ -24,7 +24,8 @@ final class StateFolder: Sendable {
         let file = Self.lockFile(in: self.path)
         lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard lock >= 0 else {
-            let reason = Self.reason()
+            let (number, reason) = (errno, Self.reason())
+            if number == ENOTDIR { throw StateFolderError("the state folder \(path) is no folder; choose another (state, HEALTHD_STATE)") }
             // A disk that takes no more writes still shows whose the folder is.
             let reader = open(file, O_RDONLY | O_CLOEXEC)
             defer { if reader >= 0 { close(reader) } }

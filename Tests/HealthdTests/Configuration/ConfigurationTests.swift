@@ -98,6 +98,7 @@ import Vitals
 
     @Test func `takes the state folder from systemd only when nobody set one`() throws {
         #expect(try decode(nil, ["STATE_DIRECTORY": "/var/lib/a:/var/lib/b"]).state == "/var/lib/a")
+        #expect(try decode(nil, ["HEALTHD_STATE": "/x//healthd//"]).state == "/x/healthd")
         #expect(try decode("state: /srv/healthd/", ["STATE_DIRECTORY": "/var/lib/a"]).state == "/srv/healthd")
     }
 

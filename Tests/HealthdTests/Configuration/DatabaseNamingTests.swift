@@ -41,6 +41,8 @@ import Vitals
             ("postgres://h/d?host=/run/pg", ["host": "/run/pg", "dbname": "d"]),
             ("postgres://h/d?options=-c%20search_path%3Da%2Cb", ["host": "h", "dbname": "d", "options": "-c search_path=a,b"]),
             ("postgres://h/d?options=-c%20a=b", ["host": "h", "dbname": "d", "options": "-c a=b"]),
+            ("postgres://h/d?ssl_min_protocol_version=", ["host": "h", "dbname": "d", "ssl_min_protocol_version": ""]),
+            ("postgres://a@b:s3cr@h,g/d", ["user": "a@b", "password": "s3cr", "host": "h,g", "dbname": "d"]),
             ("postgres://h/d?requiressl=1", ["host": "h", "dbname": "d", "sslmode": "require"]),
             ("postgres://h/d?application_name=x&", ["host": "h", "dbname": "d", "application_name": "x"]),
             // Reserved characters, encoded and as they are.
@@ -73,6 +75,8 @@ import Vitals
         ("postgres://app:%s3cr@db/app", "has a % in its password that no two hexadecimal digits follow; write %25 for a %"),
         ("postgres://db:1,db:2,db:3/app?port=1,2", "has 2 ports for 3 hosts; expected as many, or one for all"),
         ("postgres://a,b/app?hostaddr=::1", "has 1 hostaddr for 2 host; expected as many"),
+        ("postgres://u@db:1,s3cr@db/app", "has a user after a comma; name one user, before the first host, or write a comma in the password as %2C"),
+        ("postgres://u:s3cr@db,u:s3cr@db/app", "has a user after a comma; name one user, before the first host, or write a comma in the password as %2C"),
         ("postgres://[]/app", "has an empty IPv6 address"),
         ("postgres://db/app?s3cr=@", "has an unknown parameter"), ("postgres://db/app?s3cr@=1", "has an unknown parameter"),
         ("postgres://db/app?load_balance_hosts=random", "has the unknown parameter \"load_balance_hosts\"; load_balance_hosts came with libpq 16, and this one is "),

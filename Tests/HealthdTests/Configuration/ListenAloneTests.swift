@@ -28,6 +28,16 @@ import Testing
         #expect(throws: ConfigurationProblems.self) { try ConfigurationSource(path: "/nowhere/healthd.yaml", environment: [:], mode: .configured).loadListen() }
     }
 
+    @Test(arguments: [
+        ("", "--config is empty: the configuration file does not exist"),
+        ("/nowhere/me@here=x/healthd.yaml", "/nowhere/me@here=x/healthd.yaml: the configuration file does not exist"),
+        ("me:geheim@h", "an address, not shown here because it may hold a secret: the configuration file does not exist"),
+    ])
+    func `is not found without the file, which is named unless it may be a secret`(path: String, problem: String) {
+        let error = #expect(throws: ConfigurationProblems.self) { try ConfigurationSource(path: path, environment: [:], mode: .configured).loadListen() }
+        #expect(error?.description == problem)
+    }
+
     @Test func `is readable while the rest of the file is wrong`() throws {
         #expect(
             try Configuration.decodeListen(yaml: "listen: 0.0.0.0:1234\nnonsense: 1", environment: [:]).reachable.description

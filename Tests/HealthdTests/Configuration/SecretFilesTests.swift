@@ -48,6 +48,8 @@ import Vitals
         #expect(readFile("\(folder.path)/none", limit: 10) == .missing)
         mkfifo("\(folder.path)/pipe", 0o600)
         #expect(readFile("\(folder.path)/pipe", limit: 10) == .unreadable(reason: "it is a pipe, a socket or a device, not a file"))
+        #expect(mknod("\(folder.path)/socket", S_IFSOCK | 0o600, 0) == 0)
+        #expect(readFile("\(folder.path)/socket", limit: 10) == .unreadable(reason: "it is a pipe, a socket or a device, not a file"))
         #expect(readFile("/dev/null", limit: 10) == .unreadable(reason: "it is a pipe, a socket or a device, not a file"))
         symlink("nowhere", "\(folder.path)/dangling")
         #expect(readFile("\(folder.path)/dangling", limit: 10) == .missing)

@@ -217,6 +217,15 @@ extension String {
         )
     }
 
+    @Test func `that is a file is a wrong setting, and no trouble of the disk that may pass`() throws {
+        try withFolder { path in
+            do { _ = try StateFolder(path) }
+            #expect(throws: StateFolderError("the state folder \(path)/healthd.lock is no folder; choose another (state, HEALTHD_STATE)", .setting)) {
+                try StateFolder("\(path)/healthd.lock")
+            }
+        }
+    }
+
     @Test(arguments: ["", "/healthd.lock"]) func `A7: that somebody deleted is made and locked again`(deleted: String) throws {
         try withFolder { path in
             let late = LateStateFolder(path, mode: 0o711, try StateFolder(path, mode: 0o711))
