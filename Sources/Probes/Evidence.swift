@@ -70,7 +70,7 @@ public struct Evidence: Sendable, Hashable, Codable {
         public var text: String {
             var text = purpose
             if let detail { text += " (\(detail))" }
-            text += " for \(Duration.seconds(ageSeconds).text)"
+            text += " for \(Duration(clampingSeconds: ageSeconds).text)"
             if let statement { text += ": \(statement)" }
             if inTransaction { text += ", in a transaction" }
             if let backendPID { text += ", backend \(backendPID)" }
@@ -99,6 +99,6 @@ public struct Evidence: Sendable, Hashable, Codable {
             self.deadlineInSeconds = deadlineInSeconds
         }
 
-        public var text: String { "\(purpose) for \(Duration.seconds(ageSeconds).text)" }
+        public var text: String { "\(purpose) for \(Duration(clampingSeconds: ageSeconds).text)" }
     }
 }

@@ -12,7 +12,7 @@ public enum Unit: String, Sendable, Hashable, Codable {
         switch self {
         case .number: Self.trimmed(value)
         case .ratio: "\(Self.trimmed(value * 100)) %"
-        case .seconds: Duration.seconds(value).text
+        case .seconds: Duration(clampingSeconds: value).text
         case .bytes: Self.bytes(value)
         }
     }

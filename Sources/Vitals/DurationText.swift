@@ -1,4 +1,10 @@
 extension Duration {
+    /// So many seconds, as they were read from somewhere: at most 30 million years either way, and none for what is no number.
+    /// `seconds(_:)` traps on those.
+    public init(clampingSeconds seconds: Double) {
+        self = .seconds(seconds.isNaN ? 0 : min(max(seconds, -1e15), 1e15))
+    }
+
     /// Whole nanoseconds; saturates at about ±292 years.
     public var nanoseconds: Int64 {
         let (seconds, attoseconds) = components
@@ -33,7 +39,7 @@ extension Duration {
     }
 
     private func pair(_ value: Double, large: Int, _ largeUnit: String, small: Int, _ smallUnit: String) -> String {
-        let total = Int(value)
+        let total = Int(min(max(value, -1e18), 1e18))
         let rest = total % large / small
         return rest == 0 ? "\(total / large) \(largeUnit)" : "\(total / large) \(largeUnit) \(rest) \(smallUnit)"
     }

@@ -2,7 +2,7 @@ import Synchronization
 
 /// Durations counted in fixed buckets, without a lock.
 ///
-/// A snapshot taken while others record may miss the latest of them; it never counts one twice.
+/// A snapshot taken while others record may miss the latest of them; it never counts one twice. The sum stays at 292 years when it has come so far.
 public final class Histogram: Sendable {
     /// Upper bounds in seconds, 0.5 ms to 30 s: the catalogue's (`healthd_*_duration_seconds`).
     public static let latencyBounds: [Double] = [
@@ -29,7 +29,7 @@ public final class Histogram: Sendable {
         var index = 0
         while index < boundsInNanoseconds.count && boundsInNanoseconds[index] < nanoseconds { index += 1 }
         buckets[index].add(1, ordering: .relaxed)
-        if nanoseconds > 0 { sumInNanoseconds.add(nanoseconds, ordering: .relaxed) }
+        if nanoseconds > 0 { sumInNanoseconds.addSaturated(nanoseconds) }
     }
 
     public func snapshot() -> HistogramSnapshot {

@@ -20,17 +20,12 @@ public struct MonotonicInstant: Sendable, Hashable, Comparable {
     public static func + (instant: Self, duration: Duration) -> Self { instant.advanced(byNanoseconds: duration.nanoseconds) }
 
     /// The same as `self + duration`, without the 128-bit arithmetic of `Duration`: for what is done at every statement.
-    public func advanced(byNanoseconds amount: Int64) -> Self {
-        let (sum, overflow) = nanoseconds.addingReportingOverflow(amount)
-        return Self(nanoseconds: overflow ? (amount < 0 ? .min : .max) : sum)
-    }
+    public func advanced(byNanoseconds amount: Int64) -> Self { Self(nanoseconds: nanoseconds.addingSaturated(amount)) }
 
     public static func - (instant: Self, duration: Duration) -> Self { instant + (.zero - duration) }
 
     /// The same as `self - earlier`, without the 128-bit arithmetic of `Duration`: for what is done at every statement.
-    public func nanoseconds(since earlier: Self) -> Int64 { nanoseconds - earlier.nanoseconds }
+    public func nanoseconds(since earlier: Self) -> Int64 { nanoseconds.subtractingSaturated(earlier.nanoseconds) }
 
-    public static func - (later: Self, earlier: Self) -> Duration {
-        .nanoseconds(later.nanoseconds - earlier.nanoseconds)
-    }
+    public static func - (later: Self, earlier: Self) -> Duration { .nanoseconds(later.nanoseconds(since: earlier)) }
 }

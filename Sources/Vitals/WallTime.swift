@@ -55,18 +55,20 @@ public struct WallTime: Sendable, Hashable, Comparable, Codable {
         let micros = ((microsecondsSince1970 % 1_000_000) + 1_000_000) % 1_000_000
         guard micros % 1_000 != 0 else { return rfc3339 }
         let digits = String(micros)
-        return WallTime(microsecondsSince1970: microsecondsSince1970 - micros).rfc3339
+        return WallTime(microsecondsSince1970: microsecondsSince1970.subtractingSaturated(micros)).rfc3339
             .replacing(".000Z", with: "." + String(repeating: "0", count: 6 - digits.count) + digits + "Z")
     }
 
     public static func < (left: Self, right: Self) -> Bool { left.microsecondsSince1970 < right.microsecondsSince1970 }
 
+    // Rows may hold any time: what would be beyond the first or the last is that one.
+
     public static func + (time: Self, duration: Duration) -> Self {
-        Self(microsecondsSince1970: time.microsecondsSince1970 + duration.nanoseconds / 1_000)
+        Self(microsecondsSince1970: time.microsecondsSince1970.addingSaturated(duration.nanoseconds / 1_000))
     }
 
     public static func - (later: Self, earlier: Self) -> Duration {
-        .microseconds(later.microsecondsSince1970 - earlier.microsecondsSince1970)
+        .microseconds(later.microsecondsSince1970.subtractingSaturated(earlier.microsecondsSince1970))
     }
 
     public init(from decoder: any Decoder) throws {

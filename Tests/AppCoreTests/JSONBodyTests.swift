@@ -47,6 +47,8 @@ struct `JSON bodies` {
         (#"{"name":"a","parts":[{"size":1,"colour":"green"}]}"#, #"parts[0].colour is "green"; expected one of red, blue"#),
         (#"{"name":"a","parts":[{"size":1,"colour":1}]}"#, "parts[0].colour has the wrong type; expected a string"),
         (#"{"name":"a","parts":[],"any":[1e999]}"#, "any has a number that is too large to be kept"),
+        (#"{"name":"a","parts":[],"any":0e-9223372036854775808}"#, "any has a number that has more than 38 digits, or too great an exponent"),
+        (#"{"name":"a","parts":[{"size":0e-9223372036854775808}]}"#, "parts[0].size has the wrong type; expected a whole number"),
         (#"{"name":1e999,"parts":[]}"#, "name has the wrong type; expected a string"),
         ("[]", "body has the wrong type; expected an object"), ("7", "body has the wrong type; expected an object"),
         ("{", "body is not valid JSON, or nests deeper than 64"), (#"{"name":"\ud800","parts":[]}"#, "body is not valid JSON, or nests deeper than 64"),

@@ -203,7 +203,7 @@ struct UnreadableRowsTests {
     func refused() {
         let cases = [
             (#"{"type":"n","payload":1e400}"#, "payload has a number that is too large to be kept"),
-            (#"{"type":"n","payload":[0.\#(String(repeating: "123", count: 20))]}"#, "payload has a number that has more than 38 digits"),
+            (#"{"type":"n","payload":[0.\#(String(repeating: "123", count: 20))]}"#, "payload has a number that has more than 38 digits, or too great an exponent"),
             (#"{"type":"n","payload":{"\#u{e9}":1,"e\#u{301}":2}}"#, "body has two names in one object that Unicode takes for the same: \"e\u{301}\""),
         ]
         for (body, says) in cases {

@@ -23,6 +23,8 @@ import Testing
         #expect(status.peakResidentBytes == 2_097_152)
         let partial = ProcessStatus(procText: "VmRSS:\tx kB\nVmHWM: 3\nVmHWM:")
         #expect(partial.residentBytes == nil && partial.peakResidentBytes == nil)
+        let huge = ProcessStatus(procText: "VmRSS:\t9223372036854775807 kB\nVmHWM:\t-1 kB\n")
+        #expect(huge.residentBytes == nil && huge.peakResidentBytes == nil)
     }
 
     @Test(

@@ -19,12 +19,23 @@ struct HistogramTests {
         #expect(HistogramSnapshot(bounds: [1], counts: [0, 0], sum: 0).quantile(0.5) == nil)
     }
 
+    @Test func `a sum beyond 292 years stays there, and nothing else is lost`() {
+        let histogram = Histogram()
+        // Since 1970, and since the year 1.
+        for _ in 0..<6 { histogram.record(.seconds(1_800_000_000)) }
+        histogram.record(.seconds(64_000_000_000))
+        histogram.record(.milliseconds(3))
+        let snapshot = histogram.snapshot()
+        #expect(snapshot.count == 8 && snapshot.sum == Double(Int64.max) / 1e9)
+    }
+
     @Test func `nothing is lost when many record at once`() async {
         let histogram = Histogram()
         await withDiscardingTaskGroup { group in
             for _ in 0..<8 { group.addTask { for _ in 0..<10_000 { histogram.record(.milliseconds(3)) } } }
         }
         #expect(histogram.snapshot().count == 80_000)
+        #expect(abs(histogram.snapshot().sum - 240) < 1e-6)
     }
 }
 

@@ -12,6 +12,25 @@ struct TextTests {
         #expect(duration.text == text)
     }
 
+    @Test(arguments: [
+        (1.5, .milliseconds(1_500)), (-2, .seconds(-2)), (.nan, .zero), (.infinity, .seconds(1_000_000_000_000_000)),
+        (-1e300, .seconds(-1_000_000_000_000_000)),
+    ] as [(Double, Duration)])
+    func `seconds from outside become a duration, whatever they are`(seconds: Double, duration: Duration) {
+        #expect(Duration(clampingSeconds: seconds) == duration)
+    }
+
+    @Test(arguments: [Duration.seconds(Int64.max), .seconds(Int64.min), .nanoseconds(Int64.max)])
+    func `no duration is too long to be said`(duration: Duration) {
+        #expect(duration.text.contains(" d"), "\(duration.text)")
+    }
+
+    @Test func `instants stop at the ends of their range`() {
+        let (first, last) = (MonotonicInstant(nanoseconds: .min), MonotonicInstant(nanoseconds: .max))
+        #expect(last - first == .nanoseconds(Int64.max) && first - last == .nanoseconds(Int64.min))
+        #expect(last + .seconds(1) == last && first - .seconds(1) == first && last.nanoseconds(since: first) == .max)
+    }
+
     @Test(arguments: [("250ms", 250), ("2s", 2_000), ("1.5h", 5_400_000), ("30m", 1_800_000), ("7d", 604_800_000), ("0s", 0)])
     func `a setting has its unit`(text: String, milliseconds: Int) {
         #expect(Duration(setting: text) == .milliseconds(milliseconds))

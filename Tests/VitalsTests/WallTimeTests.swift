@@ -32,6 +32,14 @@ struct WallTimeTests {
         #expect(WallTime(rfc3339: text) == nil)
     }
 
+    @Test func `beyond the first and the last time there is none`() {
+        let (first, last) = (WallTime(microsecondsSince1970: .min), WallTime(microsecondsSince1970: .max))
+        #expect(last + .seconds(1) == last && first + .seconds(-1) == first)
+        #expect(last - first == .microseconds(Int64.max) && first - last == .microseconds(Int64.min))
+        // What is stored may be any number: it is written somehow, and nothing ends.
+        for time in [first, last] { #expect(!time.rfc3339Exact.isEmpty) }
+    }
+
     @Test func `people read milliseconds`() {
         #expect(WallTime(microsecondsSince1970: 1_795_497_716_135_999).rfc3339 == "2026-11-24T05:21:56.135Z")
     }

@@ -64,7 +64,7 @@ public struct Row: Sendable {
 
     /// `NaN` and `Infinity` are no numbers to whom an answer goes: JSON has no word for them.
     public func optionalDouble(_ column: String) throws(PostgresError) -> Double? {
-        try parse(column, "a finite number") { Double($0).flatMap { $0.isFinite ? $0 : nil } }
+        try parse(column, "a finite number") { Double($0)?.ifFinite }
     }
     public func double(_ column: String) throws(PostgresError) -> Double { try need(column, optionalDouble(column)) }
 

@@ -9,7 +9,15 @@ struct DecimalDigits: Hashable {
     private(set) var digits: [UInt8] = []
     private(set) var exponent = 0
 
+    /// What `jsonb` holds is written with so many decimals at most, trailing zeros and the exponent counted, also of zero.
+    ///
+    /// Source: PostgreSQL 15, NUMERIC_DSCALE_MAX.
+    private static let decimals = 16_383
+    /// No `Double` and no `Decimal` has as great a power of ten.
+    private static let powers = -1_000_000...1_000_000
+
     /// - Parameter token: a number by RFC 8259, or one that Swift has written.
+    /// - Returns: nil also for more decimals or a greater power than anything keeps.
     init?(_ token: some Sequence<UInt8>) {
         var places = 0
         var hasPoint = false
@@ -30,10 +38,11 @@ struct DecimalDigits: Hashable {
             }
         }
         if let tail {
-            guard let power = Int(String(decoding: tail, as: UTF8.self)), abs(power) < 1_000_000 else { return nil }
+            guard let power = Int(String(decoding: tail, as: UTF8.self)), Self.powers.contains(power) else { return nil }
             exponent = power
         }
         exponent -= places
+        guard exponent >= -Self.decimals else { return nil }
         while digits.last == 0 {
             digits.removeLast()
             exponent += 1

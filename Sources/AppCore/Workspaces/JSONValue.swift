@@ -53,7 +53,7 @@ public enum JSONValue: Sendable, Hashable {
     var unkeptNumber: String? {
         switch self {
         case .null, .bool, .integer, .decimal, .string: nil
-        case .number(let number): number.isFinite ? nil : number.isNaN ? "has more than 38 digits" : "is too large to be kept"
+        case .number(let number): number.isFinite ? nil : number.isNaN ? "has more than 38 digits, or too great an exponent" : "is too large to be kept"
         case .array(let elements): elements.lazy.compactMap(\.unkeptNumber).first
         case .object(let members): members.values.lazy.compactMap(\.unkeptNumber).first
         }

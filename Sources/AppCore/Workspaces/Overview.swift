@@ -87,7 +87,7 @@ public struct MarketSummary: Sendable, Codable, Hashable {
     public var ticker: String
     public var date: String
     public var close: Double
-    /// Share of the previous close; nil with a single day. 0.01 is one percent up.
+    /// Share of the previous close; nil with a single day, and like the other two where closes are too far apart for a number. 0.01 is one percent up.
     public var dayChange: Double?
     /// Since 21 trading days ago, or the first day there is.
     public var monthChange: Double?
@@ -104,9 +104,9 @@ public struct MarketSummary: Sendable, Codable, Hashable {
         ticker = last.ticker
         date = last.date
         close = last.close
-        dayChange = days.count > 1 ? last.close / days[1].close - 1 : nil
-        monthChange = days.count > 1 ? last.close / days[min(21, days.count - 1)].close - 1 : nil
-        volatility = days.count >= 20 ? Figures.annualisedVolatility(closes) : nil
+        dayChange = days.count > 1 ? (last.close / days[1].close - 1).ifFinite : nil
+        monthChange = days.count > 1 ? (last.close / days[min(21, days.count - 1)].close - 1).ifFinite : nil
+        volatility = days.count >= 20 ? Figures.annualisedVolatility(closes)?.ifFinite : nil
         self.days = days.count
     }
 }

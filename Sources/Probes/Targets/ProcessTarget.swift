@@ -52,7 +52,7 @@ public final class ProcessFiles: Sendable {
     public func reading() -> ProcessReading {
         var reading = ProcessReading()
         if let stat = readText(statFile).flatMap(ProcessStat.init(procText:)), ticksPerSecond > 0 {
-            reading.cpuSeconds = Double(stat.userTicks + stat.systemTicks) / ticksPerSecond
+            reading.cpuSeconds = (Double(stat.userTicks) + Double(stat.systemTicks)) / ticksPerSecond
             reading.threads = stat.threads
             reading.virtualBytes = stat.virtualBytes
             reading.startTimeSeconds = bootTime.map { $0 + Double(stat.startTicks) / ticksPerSecond }
@@ -123,7 +123,7 @@ struct ProcessStatus: Equatable {
     init(procText text: String) {
         for line in text.split(separator: "\n") {
             let words = line.split(whereSeparator: { $0 == " " || $0 == "\t" })
-            guard words.count == 3, words[2] == "kB", let kilobytes = Int(words[1]), kilobytes >= 0 else { continue }
+            guard words.count == 3, words[2] == "kB", let kilobytes = Int(words[1]), (0...Int.max / 1_024).contains(kilobytes) else { continue }
             switch words[0] {
             case "VmRSS:": residentBytes = kilobytes * 1_024
             case "VmHWM:": peakResidentBytes = kilobytes * 1_024

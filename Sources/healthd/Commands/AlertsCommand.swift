@@ -54,7 +54,7 @@ struct AlertsCommand: AsyncParsableCommand {
                 var table = TextTable("ALERT", "SEVERITY", "STATE", "FOR", "TOLD", "WHY")
                 for alert in alerts.alerts {
                     let told = alert.told.map { $0.isEmpty ? "nobody" : $0.joined(separator: ", ") } ?? "?"
-                    table.add(alert.name, alert.severity, alert.state, Duration.seconds(alert.ageSeconds).text, told, alert.reason)
+                    table.add(alert.name, alert.severity, alert.state, Duration(clampingSeconds: alert.ageSeconds).text, told, alert.reason)
                 }
                 parts.append(table.text)
             }
@@ -63,7 +63,7 @@ struct AlertsCommand: AsyncParsableCommand {
             } else {
                 var table = TextTable("RECEIVER", "AT", "QUEUED", "STATE")
                 for receiver in alerts.receivers {
-                    let failing = receiver.failingForSeconds.map { "failing for \(Duration.seconds($0).text): \(receiver.lastError ?? "")" }
+                    let failing = receiver.failingForSeconds.map { "failing for \(Duration(clampingSeconds: $0).text): \(receiver.lastError ?? "")" }
                     table.add(
                         receiver.name, receiver.host, "\(receiver.queued)",
                         receiver.isDisabled ? "disabled: it answered 410" : failing ?? "well")
@@ -122,7 +122,7 @@ struct AlertsCommand: AsyncParsableCommand {
             if output.json {
                 printJSON(results)
             } else {
-                for result in results { print("\(result.notice): \(result.answer), \(Duration.seconds(result.seconds).text)") }
+                for result in results { print("\(result.notice): \(result.answer), \(Duration(clampingSeconds: result.seconds).text)") }
             }
             if results.contains(where: { !$0.accepted }) { throw CheckFailed() }
         }

@@ -22,7 +22,7 @@ struct HoldersCommand: AsyncParsableCommand {
             var table = TextTable("HOLDS FOR", "PURPOSE", "CLASS", "OF", "BACKEND", "TRANSACTION", "SERVER", "STATEMENT", "FROM")
             for holder in picture.holders {
                 table.add(
-                    Duration.seconds(holder.ageSeconds).text, holder.purpose, holder.class, holder.detail, holder.backendPid.map(String.init),
+                    Duration(clampingSeconds: holder.ageSeconds).text, holder.purpose, holder.class, holder.detail, holder.backendPid.map(String.init),
                     holder.inTransaction ? "open" : "no", holder.backend?.text, holder.statementText, holder.callSite)
             }
             parts.append(table.text)
@@ -31,7 +31,7 @@ struct HoldersCommand: AsyncParsableCommand {
             var table = TextTable("WAITS FOR", "PURPOSE", "CLASS", "OF", "GIVES UP IN", "FROM")
             for waiter in picture.waiters {
                 table.add(
-                    Duration.seconds(waiter.ageSeconds).text, waiter.purpose, waiter.class, waiter.detail, Duration.seconds(waiter.deadlineInSeconds).text,
+                    Duration(clampingSeconds: waiter.ageSeconds).text, waiter.purpose, waiter.class, waiter.detail, Duration(clampingSeconds: waiter.deadlineInSeconds).text,
                     waiter.callSite)
             }
             parts.append(table.text)
@@ -52,6 +52,6 @@ extension PoolHoldersDocument.Backend {
     fileprivate var text: String {
         var parts = [waitsFor ?? state ?? "not visible"]
         if !blockedBy.isEmpty { parts.append("held by \(blockedBy.map(String.init).joined(separator: " "))") }
-        return (parts + ["\(Duration.seconds(ageSeconds).text) ago"]).joined(separator: ", ")
+        return (parts + ["\(Duration(clampingSeconds: ageSeconds).text) ago"]).joined(separator: ", ")
     }
 }

@@ -47,7 +47,7 @@ enum RedisWatch {
     }
 
     private static func measurement(_ info: [String: String]) -> Measurement {
-        func number(_ field: String) -> Double? { info[field].flatMap { Double($0) } }
+        func number(_ field: String) -> Double? { info[field].flatMap { Double($0)?.ifFinite } }
         var values: [String: Double] = [:]
         values["clients_connected"] = number("connected_clients")
         values["clients_blocked"] = number("blocked_clients")
