@@ -45,6 +45,7 @@ struct SessionTests {
         Leak(does: ["SELECT PG_TRY_ADVISORY_LOCK_SHARED(7, 8)"], look: isLocked),
         Leak(does: ["SELECT \"pg_advisory_lock\" /* for long */ (7)"], look: isLocked),
         Leak(does: [#"SELECT U&"pg\005fadvisory_lock"(7)"#], look: isLocked),
+        Leak(does: ["SELECT E'a'\n'\\'', pg_advisory_lock(7)"], look: isLocked),
         // What a function of one's own does is not seen.
         Leak(does: ["SELECT sneaks()"], look: isSet, isTold: true),
         Leak(does: ["CALL sneaks_too()"], look: isSet, isTold: true),
@@ -219,7 +220,10 @@ struct SessionTests {
         }
     }
 
-    @Test(arguments: ["SELECT setseed(0.5)", "LOAD 'plpgsql'"])
+    @Test(arguments: [
+        "SELECT setseed(0.5)", "LOAD 'plpgsql'", "SELECT pg_backup_start('mine', true)",
+        "SELECT pg_create_physical_replication_slot('mine', false, true)",
+    ])
     func `D7: a connection whose session nothing restores is replaced`(text: String) async throws {
         let server = try await TestPostgres.start()
         try await server.superuserScript("ALTER ROLE app SUPERUSER")
@@ -261,6 +265,10 @@ struct SessionTests {
             ("SELECT set_config('a', set_config('b', 'c', false), true)", .session), ("SELECT set_config", .session),
             ("SELECT pg_advisory_lock_shared(1)", .session), ("SELECT pg_advisory_xact_lock(1), pg_advisory_unlock(1)", .none),
             ("SELECT setseed(0.5)", .connection), ("SELECT dblink_connect_u('c')", .connection), ("SELECT nextval('s'), setseed(0)", .connection),
+            ("SELECT * FROM pg_backup_start('x', true)", .connection), ("SELECT pg_backup_stop(), pg_drop_replication_slot('x')", .none),
+            ("SELECT pg_create_logical_replication_slot('x', 'test_decoding', true)", .connection),
+            ("SELECT pg_copy_logical_replication_slot('x', 'y')", .connection), ("SELECT E'a'\n'\\'', setval('s', 7)", .session),
+            ("SELECT E'a'\n'\\'', ' setval('", .none),
             ("SELECT query_to_xml('SELECT nextval(1)', true, false, '')", .session), (#"SELECT U&"\006eextval"('s')"#, .session), ("", .none),
         ] as [(String, SessionChange)])
     func `a text shows whether the session will change`(text: String, change: SessionChange) {

@@ -18,6 +18,11 @@ struct StatementFingerprintTests {
         ("SELECT B'101', X'FF', N'canary', t1.c2, a$b$c FROM t1", "SELECT ?, ?, ?, t1.c2, a$b$c FROM t1"),
         ("SELECT 1 -- it's canary\n, 2 /* it's /* a canary */ ' */ FROM t", "SELECT ? , ? FROM t"),
         ("SELECT DATE'2026-01-01', a[1:2], b - -1", "SELECT DATE?, a[?:?], b - -?"),
+        // A literal that goes on in another line, by its own rules.
+        ("SELECT 'it' \n\t 's', 2", "SELECT ?, ?"), ("SELECT E'a'\n'it\\'s canary'", "SELECT ?"), ("SELECT 'a'\n'b\\', canary, 'c'", "SELECT ?, canary, ?"),
+        ("SELECT e'a' -- canary's\n -- 'canary'\r\n '\\'canary', 1", "SELECT ?, ?"), ("SELECT U&'a'\n'canary' UESCAPE '!'", "SELECT ? UESCAPE ?"),
+        ("SELECT E'a' '\\'", "SELECT ? ?"), ("SELECT E'a'\n/* x */ '\\'", "SELECT ? ?"), ("SELECT E'a'\n, '\\'", "SELECT ? , ?"),
+        ("SELECT E'a'\n", "SELECT ?"), ("SELECT E'a'\n-- canary", "SELECT ?"), ("SELECT E'a'\nE'\\'canary'", "SELECT ? ?"),
         // What does not end.
         ("SELECT 'canary", "SELECT ?"), ("SELECT $$canary", "SELECT ?"), ("SELECT 1 /* canary", "SELECT ?"), ("SELECT \"t", "SELECT \"t"),
         (#"SELECT E'canary\"#, "SELECT ?"), ("SELECT $", "SELECT $"), ("", ""), ("  ", ""),
@@ -70,16 +75,28 @@ struct StatementFingerprintTests {
         }
 
         private static func constant(_ generator: inout SplitMix64) -> String {
+            let (constant, part) = firstPart(&generator)
+            guard let part, generator.index(below: 3) == 0 else { return constant }
+            let ends = ["\n", " \r\n\t", " -- canary's $$ \n", "\n-- 'canary' \\\n  "]
+            return constant + ends[generator.index(below: ends.count)] + part
+        }
+
+        /// And what may stand in its next line.
+        private static func firstPart(_ generator: inout SplitMix64) -> (String, next: String?) {
+            func literal(_ begin: String, quote: String, backslash: String, dollars: String) -> (String, next: String?) {
+                let first = "\(begin)'" + junk(&generator, quote: quote, backslash: backslash, dollars: dollars) + "'"
+                return (first, "'" + junk(&generator, quote: quote, backslash: backslash, dollars: dollars) + "'")
+            }
             switch generator.index(below: 9) {
-            case 0: "'" + junk(&generator, quote: "''", backslash: #"\"#, dollars: "$$") + "'"
-            case 1: "E'" + junk(&generator, quote: #"\'"#, backslash: #"\\"#, dollars: "$$") + "'"
-            case 2: "e'" + junk(&generator, quote: "''", backslash: #"\\"#, dollars: "$1") + "'"
-            case 3: "U&'" + junk(&generator, quote: "''", backslash: #"\\"#, dollars: "$$") + "'"
-            case 4: "N'" + junk(&generator, quote: "''", backslash: #"\"#, dollars: "$$") + "'"
-            case 5: "$$" + junk(&generator, quote: "'", backslash: #"\"#, dollars: "$ $ ") + "$$"
-            case 6: "$é_1$" + junk(&generator, quote: "'", backslash: #"\"#, dollars: "$$ $é$") + "$é_1$"
-            case 7: ["X'707'", "B'0101'", "x'70707'"][generator.index(below: 3)]
-            default: ["707", "707.25", ".707", "707.", "707e3", "7.07707E+5", "707e-2", "0.707e0"][generator.index(below: 8)]
+            case 0: return literal("", quote: "''", backslash: #"\"#, dollars: "$$")
+            case 1: return literal("E", quote: #"\'"#, backslash: #"\\"#, dollars: "$$")
+            case 2: return literal("e", quote: "''", backslash: #"\\"#, dollars: "$1")
+            case 3: return literal("U&", quote: "''", backslash: #"\\"#, dollars: "$$")
+            case 4: return literal("N", quote: "''", backslash: #"\"#, dollars: "$$")
+            case 5: return ("$$" + junk(&generator, quote: "'", backslash: #"\"#, dollars: "$ $ ") + "$$", nil)
+            case 6: return ("$é_1$" + junk(&generator, quote: "'", backslash: #"\"#, dollars: "$$ $é$") + "$é_1$", nil)
+            case 7: return (["X'707'", "B'0101'", "x'70707'"][generator.index(below: 3)], nil)
+            default: return (["707", "707.25", ".707", "707.", "707e3", "7.07707E+5", "707e-2", "0.707e0"][generator.index(below: 8)], nil)
             }
         }
 

@@ -8,23 +8,6 @@ import Vitals
 /// What a transaction says of itself is what became of it.
 @Suite("Transactions")
 struct TransactionTests {
-    private func withTable(_ logger: Logger = .quiet, _ body: @Sendable (Database) async throws -> Void) async throws {
-        let server = try await TestPostgres.start()
-        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint, logger: logger) { database in
-            try await database.execute("CREATE TABLE kept (n int PRIMARY KEY)", for: "setup")
-            try await body(database)
-            #expect(database.pool.statistics().opened == 1)
-        }
-    }
-
-    private func kept(_ database: Database) async throws -> [Int] {
-        try await database.query("SELECT n FROM kept ORDER BY n", for: "look").map { try $0.int("n") }
-    }
-
-    private func insert(_ number: Int, _ lease: inout Lease) async throws {
-        try await lease.execute("INSERT INTO kept VALUES (\(number))")
-    }
-
     private func expectRolledBack(_ body: () async throws -> Void) async {
         do {
             try await body()
@@ -41,14 +24,14 @@ struct TransactionTests {
             for _ in 0..<3 {
                 await expectRolledBack {
                     try await database.withTransaction(for: "swallows") { lease in
-                        try await insert(1, &lease)
+                        try await lease.keep(1)
                         _ = await lease.failure(of: "SELECT 1 / 0")
                     }
                 }
             }
-            #expect(try await kept(database) == [])
-            try await database.withTransaction(for: "well") { try await insert(2, &$0) }
-            #expect(try await kept(database) == [2])
+            #expect(try await database.kept() == [])
+            try await database.withTransaction(for: "well") { try await $0.keep(2) }
+            #expect(try await database.kept() == [2])
         }
     }
 
@@ -58,7 +41,7 @@ struct TransactionTests {
             try await database.withConnection(for: "own") { lease in
                 for isScript in [false, true] {
                     try await lease.execute("BEGIN")
-                    try await insert(1, &lease)
+                    try await lease.keep(1)
                     _ = await lease.failure(of: "SELECT 1 / 0")
                     let error = isScript ? await lease.failure(ofScript: commit) : await lease.failure(of: SQL(unescaped: commit))
                     if case .transactionRolledBack = error {} else { Issue.record("told: \(String(describing: error))") }
@@ -72,7 +55,7 @@ struct TransactionTests {
                     try await lease.script("BEGIN; SELECT 1; \(text)")
                 }
             }
-            #expect(try await kept(database) == [])
+            #expect(try await database.kept() == [])
         }
     }
 
@@ -80,40 +63,40 @@ struct TransactionTests {
         struct Own: Error {}
         try await withTable { database in
             try await database.withTransaction(for: "outer") { lease in
-                try await insert(1, &lease)
-                try await lease.transaction { try await insert(2, &$0) }
+                try await lease.keep(1)
+                try await lease.transaction { try await $0.keep(2) }
                 try? await lease.transaction { lease in
-                    try await insert(3, &lease)
+                    try await lease.keep(3)
                     throw Own()
                 }
                 // A statement that failed takes its own transaction with it, and no other.
-                try? await lease.transaction { try await insert(1, &$0) }
+                try? await lease.transaction { try await $0.keep(1) }
                 do {
                     try await lease.transaction { lease in
-                        try await insert(4, &lease)
-                        try? await lease.transaction { try await insert(2, &$0) }
+                        try await lease.keep(4)
+                        try? await lease.transaction { try await $0.keep(2) }
                         _ = await lease.failure(of: "SELECT 1 / 0")
                     }
                     Issue.record("said to be kept")
                 } catch PostgresError.transactionRolledBack {}
-                try await insert(5, &lease)
+                try await lease.keep(5)
             }
-            #expect(try await kept(database) == [1, 2, 5])
+            #expect(try await database.kept() == [1, 2, 5])
             // Nothing was committed early.
             await #expect(throws: Own.self) {
                 try await database.withTransaction(for: "outer") { lease in
-                    try await lease.transaction { try await insert(6, &$0) }
+                    try await lease.transaction { try await $0.keep(6) }
                     throw Own()
                 }
             }
-            #expect(try await kept(database) == [1, 2, 5])
+            #expect(try await database.kept() == [1, 2, 5])
             // The same inside a transaction that the caller began by hand.
             try await database.withConnection(for: "own") { lease in
                 try await lease.execute("BEGIN")
-                try await lease.transaction { try await insert(7, &$0) }
+                try await lease.transaction { try await $0.keep(7) }
                 try await lease.execute("ROLLBACK")
             }
-            #expect(try await kept(database) == [1, 2, 5])
+            #expect(try await database.kept() == [1, 2, 5])
         }
     }
 
@@ -122,7 +105,7 @@ struct TransactionTests {
         try await withTable { database in
             do {
                 try await database.withTransaction(for: "ends") { lease in
-                    try await insert(1, &lease)
+                    try await lease.keep(1)
                     if isNested {
                         try await lease.transaction { _ = try await $0.execute(SQL(unescaped: end.text)) }
                     } else {
@@ -135,7 +118,7 @@ struct TransactionTests {
                 #expect(mayHaveTakenEffect(error))
                 #expect(!TaskRun.isTransient(error))
             }
-            let left = try await kept(database)
+            let left = try await database.kept()
             #expect(left == end.keeps)
         }
     }
@@ -170,18 +153,18 @@ struct TransactionTests {
                 group.addTask {
                     await expectRolledBack {
                         try await database.withTransaction(for: "cancelled") { lease in
-                            try await insert(1, &lease)
+                            try await lease.keep(1)
                             // Its own end cannot be sent any more.
                             try? await lease.transaction { lease in
-                                try await insert(2, &lease)
+                                try await lease.keep(2)
                                 withUnsafeCurrentTask { $0?.cancel() }
-                                try await insert(3, &lease)
+                                try await lease.keep(3)
                             }
                         }
                     }
                 }
             }
-            let left = try await kept(database)
+            let left = try await database.kept()
             #expect(left == [])
         }
     }

@@ -6,7 +6,8 @@ extension Lease {
     /// transaction of its own.
     ///
     /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns and the server has rolled back all the same;
-    ///   `PostgresError.unsupported` when a statement of `body` has ended the transaction, as COMMIT and ROLLBACK do.
+    ///   `PostgresError.unsupported` when a statement of `body` has ended the transaction, as COMMIT and ROLLBACK do, also when another was begun
+    ///   at once: then part of the work may be committed. If `body` throws after a ROLLBACK of its own, and nothing can be, it is its error.
     public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
         guard !isSpoilt else { throw PostgresError.notSent("a rollback on this lease has failed before, so that no transaction can begin on it any more") }
         return connection.isInTransaction ? try await savepoint(body) : try await outermost(body)
@@ -14,15 +15,20 @@ extension Lease {
 
     private mutating func outermost<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
         try await execute("BEGIN")
+        let before = connection.transactionEnds
         let result: Result
         do {
             result = try await body(&self)
         } catch {
-            // The caller gets the error of `body`. If ROLLBACK fails, the pool recovers the connection.
-            do { try await execute("ROLLBACK") } catch { isSpoilt = true }
+            let lasts = connection.transactionEnds.lasting > before.lasting
+            await rollBack()
+            if lasts { throw Self.endedInside(before: error) }
             throw error
         }
-        guard !connection.isOutsideTransaction else { throw Self.endedInside }
+        guard connection.transactionEnds == before, !connection.isOutsideTransaction else {
+            await rollBack()
+            throw Self.endedInside()
+        }
         guard !isSpoilt else { throw PostgresError.transactionRolledBack }
         try await execute("COMMIT")
         return result
@@ -32,21 +38,33 @@ extension Lease {
         savepoints += 1
         let name = "healthd_\(savepoints)"
         try await execute("SAVEPOINT \(unescaped: name)")
+        let before = connection.transactionEnds
         let result: Result
         do {
             result = try await body(&self)
         } catch {
+            // The transaction around it is gone as well, with the savepoint.
+            guard connection.transactionEnds == before else { throw Self.endedInside(before: error) }
             await rollBack(to: name)
             throw error
         }
-        guard !connection.isOutsideTransaction else { throw Self.endedInside }
+        guard connection.transactionEnds == before, !connection.isOutsideTransaction else { throw Self.endedInside() }
         try await release(name)
         return result
     }
 
     /// Must not say that nothing took effect: the statement may have been a COMMIT.
-    private static var endedInside: PostgresError {
-        .unsupported("a statement inside the transaction has ended it: whether what was done before is committed is not known here")
+    ///
+    /// - Parameter error: of the body, which went on.
+    private static func endedInside(before error: (any Error)? = nil) -> PostgresError {
+        let then = error.map { "; after that its body failed: \($0)" } ?? ""
+        return .unsupported("a statement inside the transaction has ended it: whether what was done before is committed is not known here\(then)")
+    }
+
+    /// If it fails, the pool recovers the connection.
+    private mutating func rollBack() async {
+        guard !connection.isOutsideTransaction else { return }
+        do { try await execute("ROLLBACK") } catch { isSpoilt = true }
     }
 
     private mutating func release(_ savepoint: String) async throws(PostgresError) {

@@ -88,6 +88,7 @@ extension PostgresConnection {
             return .nothing
         case .answer(let answer):
             state.note(operation.changedSession)
+            state.transactionEnds = state.transactionEnds + operation.transactionEnds
             if operation.droppedNames { state.statements.areGone() }
             if case .server(let error) = answer.error {
                 if error.condemnsConnection { state.condemn(.lost(reason: error.message)) }
@@ -101,6 +102,7 @@ extension PostgresConnection {
     /// The connection is gone, whatever it was doing.
     func end(_ state: inout State, with reason: String) -> Outcome {
         let (before, operation, drained, observer) = (state.phase, state.operation.take(), state.drained.take(), state.onLostWhileIdle)
+        if let operation { state.noteEnds(unheard: operation) }
         _ = lose(&state, reason)
         switch before {
         case .busy: return operation.map { .answer($0.responder, $0.lost(reason)) } ?? .nothing

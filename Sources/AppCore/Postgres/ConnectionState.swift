@@ -23,6 +23,7 @@ extension PostgresConnection {
         var statements = StatementCache()
         var facts: ServerFacts
         var sessionChanged = false
+        var transactionEnds = TransactionEnds()
         /// Of no use after the present lease, for `condemnation`.
         var isCondemned = false
         var condemnation = Condition.reusable
@@ -38,7 +39,14 @@ extension PostgresConnection {
             guard let operation = operation.take() else { return nil }
             phase = .abandoned
             note(operation.request.mayChangeSession ? max(.session, operation.changedSession) : operation.changedSession)
+            noteEnds(unheard: operation)
             return operation
+        }
+
+        /// Nobody hears how it ends.
+        mutating func noteEnds(unheard operation: Operation) {
+            transactionEnds = transactionEnds + operation.transactionEnds
+            if operation.request.mayCommit { transactionEnds.note(lasts: true) }
         }
 
         mutating func note(_ change: SessionChange) {

@@ -62,6 +62,10 @@ struct Operation {
     private(set) var changedSession = SessionChange.none
     /// The server has dropped all names, as it was told.
     private(set) var droppedNames = false
+    /// What its answers have shown of transactions that ended.
+    private(set) var transactionEnds = TransactionEnds()
+    /// No transaction is open at this point of it: what its next statement does lasts.
+    private var isOutsideTransaction = false
     private var results: [Rows] = []
     /// What the answers to come are to, in order: a batch parses some of its statements first.
     private var parts: Deque<Part> = []
@@ -80,6 +84,12 @@ struct Operation {
     }
 
     /// False when libpq would not take it; the connection's error message says why.
+    mutating func begin(on libpq: LibpqConnection, statements: inout StatementCache) -> Bool {
+        isOutsideTransaction = libpq.transactionStatus == .idle
+        return send(on: libpq, statements: &statements)
+    }
+
+    /// The same, for what is sent once more.
     mutating func send(on libpq: LibpqConnection, statements: inout StatementCache) -> Bool {
         switch request {
         case .script(let text):
@@ -143,18 +153,37 @@ struct Operation {
             // Our own DEALLOCATE is nothing that the caller did.
             if !stage.isMakingRoom { heed(received.commandTag) }
             result = received
-        case .tuples: result = received
+        case .tuples:
+            if isOutsideTransaction { transactionEnds.note(lasts: true) }
+            result = received
         case .empty, .skipped, .synced, .copy, .unsupported: break
         case .error: fail(.server(received.serverError))
         }
     }
 
     private mutating func heed(_ tag: String) {
+        noteEnd(tag)
         if tag == "ROLLBACK", request.asksToCommit(results.count) { fail(.transactionRolledBack) }
         let change = request.changesSession(tag, statement: results.count)
         guard change != .none else { return }
         changedSession = max(changedSession, change)
         if SessionChange.dropsNames(tag) { droppedNames = true }
+    }
+
+    private mutating func noteEnd(_ tag: String) {
+        switch tag {
+        // A statement was parsed, not run.
+        case "": break
+        case "BEGIN", "START TRANSACTION": isOutsideTransaction = false
+        case "COMMIT", "PREPARE TRANSACTION":
+            transactionEnds.note(lasts: true)
+            isOutsideTransaction = true
+        case "ROLLBACK":
+            guard request.endsByRollback(results.count) else { return }
+            transactionEnds.note(lasts: false)
+            isOutsideTransaction = true
+        default: if isOutsideTransaction { transactionEnds.note(lasts: true) }
+        }
     }
 
     /// The first reason counts: what follows is its consequence.

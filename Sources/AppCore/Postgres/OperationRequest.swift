@@ -15,11 +15,10 @@ extension Operation {
             }
         }
 
-        /// In a parameter.
         var hasZeroByte: Bool {
             switch self {
             case .statement(let sql): sql.hasZeroByte
-            case .script: false
+            case .script(let text): text.hasZeroByte
             case .batch(let statements): statements.contains(where: \.hasZeroByte)
             }
         }
@@ -39,14 +38,29 @@ extension Operation.Request {
 
     /// Whether a ROLLBACK that the server answers was asked for otherwise: as COMMIT, END or PREPARE TRANSACTION of a transaction that had failed.
     func asksToCommit(_ statement: Int) -> Bool {
-        let text: String? =
-            switch self {
-            case .statement(let sql): sql.text
-            case .batch(let list): list.indices.contains(statement) ? list[statement].text : nil
-            case .script(let text): text
-            }
-        guard let text else { return false }
+        guard let text = text(of: statement) else { return false }
         return !SQLTokens(text).contains { $0.name == "rollback" || $0.name == "abort" }
+    }
+
+    /// Whether a ROLLBACK that the server answers has ended the transaction.
+    func endsByRollback(_ statement: Int) -> Bool { text(of: statement).map(TransactionEnds.isRollback) ?? true }
+
+    /// The text that an answer belongs to: of a script the whole.
+    private func text(of statement: Int) -> String? {
+        switch self {
+        case .statement(let sql): sql.text
+        case .batch(let list): list.indices.contains(statement) ? list[statement].text : nil
+        case .script(let text): text
+        }
+    }
+
+    /// Whether a transaction must be taken for committed when nobody hears the answer.
+    var mayCommit: Bool {
+        switch self {
+        case .statement(let sql): TransactionEnds.mayCommit(sql.text)
+        case .batch(let list): list.contains { TransactionEnds.mayCommit($0.text) }
+        case .script(let text): TransactionEnds.mayCommit(text)
+        }
     }
 
     /// Whether the session must be taken for changed when the caller gave up before the tag came.

@@ -147,13 +147,16 @@ final class PostgresConnection: EventHandler {
         guard let libpq = state.libpq else { return .notSent(.connectionLost("closed")) }
         var operation = operation
         state.lastStatement = operation.request.text
-        guard operation.send(on: libpq, statements: &state.statements) else {
+        guard operation.begin(on: libpq, statements: &state.statements) else {
             // Half a batch cannot be taken back; without its Sync the server undoes it.
             if case .batch = operation.request { return .notSent(lose(&state, libpq.errorMessage)) }
             return .notSent(.notSent(libpq.errorMessage))
         }
         let flushed = libpq.flush()
-        guard flushed != .failed else { return .broken(lose(&state, libpq.errorMessage)) }
+        guard flushed != .failed else {
+            state.noteEnds(unheard: operation)
+            return .broken(lose(&state, libpq.errorMessage))
+        }
         if case .batch = operation.request { state.inPipeline = true }
         if flushed == .wouldBlock { loop.update(socket, [.readable, .writable]) }
         arm(&state, operation.deadline)
@@ -200,6 +203,9 @@ final class PostgresConnection: EventHandler {
 
     /// Whether the server says that none is. Not the opposite: while a statement runs, and once the connection is gone, neither is known.
     var isOutsideTransaction: Bool { state.withLock { $0.libpq?.transactionStatus == .idle } }
+
+    /// Of this connection so far. What differs after a while has ended the transaction that was open before.
+    var transactionEnds: TransactionEnds { state.withLock { $0.transactionEnds } }
 
     func markSessionChanged() { state.withLock { $0.sessionChanged = true } }
 

@@ -69,8 +69,9 @@ public struct ServerError: Sendable, Hashable {
         self.constraint = constraint
     }
 
-    /// What the server says to text it cannot hold. libpq would cut a parameter off at its zero byte, so such a statement is not sent.
-    static let zeroByte = ServerError(sqlState: "22021", message: "a parameter contains a NUL character, which text in PostgreSQL cannot hold")
+    /// What the server says to text it cannot hold. libpq would cut a statement or a parameter off at its zero byte, so it is not sent.
+    static let zeroByte = ServerError(
+        sqlState: "22021", message: "a statement or a parameter of it contains a NUL character, which text in PostgreSQL cannot hold")
 }
 
 extension PostgresError: CustomStringConvertible {

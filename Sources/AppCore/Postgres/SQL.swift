@@ -1,3 +1,4 @@
+import Glibc
 public import Vitals
 
 /// A value that can be bound to `$n`: its PostgreSQL text form, or nil for NULL.
@@ -23,7 +24,8 @@ public struct SQL: Sendable, ExpressibleByStringInterpolation {
         parameters = stringInterpolation.parameters
     }
 
-    var hasZeroByte: Bool { parameters.contains { $0?.utf8.contains(0) ?? false } }
+    /// In its text, or in a parameter.
+    var hasZeroByte: Bool { text.hasZeroByte || parameters.contains { $0?.hasZeroByte ?? false } }
 
     /// A statement known only at run time, without parameters. Never build it from what a client sent.
     public init(unescaped text: String) {
@@ -78,6 +80,14 @@ public struct SQL: Sendable, ExpressibleByStringInterpolation {
 
 extension String: SQLParameter {
     public var sqlText: String? { self }
+}
+
+extension String {
+    /// libpq would take the text up to there. By `memchr`: this is asked at every statement.
+    var hasZeroByte: Bool {
+        var text = self
+        return text.withUTF8 { bytes in bytes.baseAddress.map { memchr($0, 0, bytes.count) != nil } ?? false }
+    }
 }
 
 extension Int: SQLParameter {

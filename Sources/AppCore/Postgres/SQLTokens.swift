@@ -90,17 +90,40 @@ struct SQLTokens: Sequence, IteratorProtocol {
 
     // MARK: Constants
 
-    /// Up to and with the closing quote; two quotes in a row stand for one.
+    /// Up to and with the closing quote; two quotes in a row stand for one. A literal may go on behind the end of a line: by the same rules, as
+    /// the same constant.
     private mutating func skipLiteral(withEscapes: Bool) {
         rest = rest.dropFirst()
         while let byte = rest.popFirst() {
             if withEscapes, byte == UInt8(ascii: "\\") {
                 rest = rest.dropFirst()
             } else if byte == UInt8(ascii: "'") {
-                guard rest.first == byte else { return }
+                guard rest.first == byte || skipToNextPart() else { return }
                 rest = rest.dropFirst()
             }
         }
+    }
+
+    /// Up to the quote with which a literal goes on; false, and nothing is skipped, when it does not. A line must end between its parts, and only
+    /// blanks and remarks up to the end of a line may stand there.
+    private mutating func skipToNextPart() -> Bool {
+        var tail = rest
+        var lineHasEnded = false
+        while let byte = tail.first {
+            switch byte {
+            case UInt8(ascii: "'"):
+                guard lineHasEnded else { return false }
+                rest = tail
+                return true
+            case 10, 13:
+                lineHasEnded = true
+                tail = tail.dropFirst()
+            case UInt8(ascii: " "), 9, 11, 12: tail = tail.dropFirst()
+            case _ where tail.starts(with: "--".utf8): tail = tail.drop { $0 != 10 && $0 != 13 }
+            default: return false
+            }
+        }
+        return false
     }
 
     /// `1`, `1.5e-3`, `.5`, `0x1F`, `1_000`, and whatever letters follow.

@@ -119,6 +119,10 @@ enum SessionChange: Comparable {
     /// Statements that are handed to a function: they may be any.
     private static let families = ["query_to_xml"]
 
-    private static let lastingFunctions: Set<String> = ["setseed", "pg_replication_origin_session_setup"]
+    /// A backup, and a slot that was made as a temporary one, last as long as the session. Section 9.27.3 and 9.27.6.
+    private static let lastingFunctions: Set<String> = [
+        "setseed", "pg_replication_origin_session_setup", "pg_backup_start", "pg_start_backup", "pg_create_physical_replication_slot",
+        "pg_create_logical_replication_slot", "pg_copy_physical_replication_slot", "pg_copy_logical_replication_slot",
+    ]
     private static let lastingFamilies = ["dblink_connect"]
 }

@@ -28,6 +28,36 @@ struct UnsentTests {
         }
     }
 
+    @Test func `a statement's own text with a NUL is not sent up to there`() async throws {
+        let server = try await TestPostgres.start()
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in
+            try await database.withConnection(for: "cut off") { lease in
+                try await lease.script("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1), (2)")
+                let text = "DELETE FROM kept\0 WHERE n = 1"
+                var errors = [await lease.failure(of: SQL(unescaped: text)), await lease.failure(ofScript: text)]
+                do {
+                    _ = try await lease.batch(["SELECT 1", SQL(unescaped: text)])
+                } catch let error as PostgresError {
+                    errors.append(error)
+                }
+                #expect(errors.map { $0?.sqlState } == ["22021", "22021", "22021"])
+                #expect(try await lease.query("SELECT count(*) AS n FROM kept").first?.int("n") == 2)
+            }
+            // Where it could ride beside others, too.
+            for _ in 0..<3 {
+                let error = await #expect(throws: PostgresError.self) { try await database.query("SELECT 1 AS n\0, 2", for: "cut off") }
+                #expect(error?.sqlState == "22021")
+            }
+            #expect(database.pool.statistics().opened == 1)
+        }
+    }
+
+    @Test(arguments: [("", false), ("a", false), ("\0", true), ("é\0", true), (String(repeating: "é", count: 99), false)])
+    func `a NUL is found wherever it stands`(text: String, hasOne: Bool) {
+        #expect(text.hasZeroByte == hasOne)
+        #expect(("SELECT \(text)" as SQL).hasZeroByte == hasOne && SQL(unescaped: text).hasZeroByte == hasOne)
+    }
+
     @Test func `it costs those who would ride beside it nothing`() async throws {
         let server = try await TestPostgres.start()
         try await withPool(PoolConfiguration(max: 2, deadline: .seconds(10)), server.endpoint) { database in
