@@ -179,14 +179,36 @@ struct RedisConnectionTests {
             group.addTask { await connection.run() }
             try await untilUp(connection)
             _ = try await connection.command(["CONFIG", "SET", "requirepass", "secret"])
-            _ = try? await connection.command(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"])
+            server.freeze()
+            _ = try? await connection.command(["PING"], until: Deadline(.now() + .milliseconds(50)))
             try await untilDown(connection)
             let since = try #require(downSince(connection))
+            server.thaw()
             try await until("the password is missed") { connection.status.reason?.contains("NOAUTH") == true }
             #expect(downSince(connection) == since && connection.status.reason?.contains(server.socketPath) == true)
             // The line follows the status.
             try await until("it is told once more") { log.all.contains { $0.contains("redis is unavailable") && $0.contains("NOAUTH") } }
             #expect(log.all.count { $0.contains("redis is unavailable") } == 2, "\(log.all)")
+            group.cancelAll()
+        }
+    }
+
+    @Test func `a connection that Redis closes because it has nothing to do is made anew, and that is no news`() async throws {
+        let server = try await TestRedis.start(options: ["--timeout", "1"])
+        let log = LogLines()
+        let loop = try EventLoop()
+        defer { loop.shutdown() }
+        let connection = RedisConnection(RedisEndpoint(address: .unix(path: server.socketPath)), deadline: .seconds(5), loop: loop, logger: log.logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await connection.run() }
+            try await until("it was closed twice") { connection.connects >= 3 }
+            #expect(log.all == [])
+            // One that cannot be made anew is.
+            try await server.stop()
+            try await until("it is told") { log.all.contains { $0.hasPrefix("warning redis is unavailable") } }
+            try await server.startAgain()
+            try await until("so is the end") { log.all.contains { $0.hasPrefix("info redis is available again") } }
+            #expect(log.all.count == 2, "\(log.all)")
             group.cancelAll()
         }
     }

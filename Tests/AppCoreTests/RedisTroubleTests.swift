@@ -134,6 +134,27 @@ struct RedisTroubleTests {
         }
     }
 
+    @Test("C6: a Redis that cannot save lets a new connection in: reads go on while writes are refused")
+    func unsaved() async throws {
+        // A folder in which nobody makes a file.
+        let server = try await TestRedis.start(options: ["--dir", "/proc", "--save", "3600", "1"])
+        try await server.withCache { cache, _, _ in
+            await cache.store(Note(version: 1), for: "a", asked: .now())
+            try await until("it is in Redis") { try await server.command("EXISTS", "a") == "1" }
+        }
+        _ = try await server.command("BGSAVE")
+        try await until("Redis cannot save") { try await server.command("PING").contains("MISCONF") }
+        try await server.withCache { cache, connection, log in
+            let found = try await cache.value(for: "a", load: { Note(version: 9) })
+            #expect(found.source == .redis && found.value.version == 1)
+            await cache.store(Note(version: 2), for: "a", asked: .now())
+            try await until("the obstacle is known") { cache.redisObstacle?.reason.contains("its log says why") == true }
+            #expect(try await connection.info() != nil)
+            #expect(connection.isUp && connection.connects == 1)
+            #expect(log.all.allSatisfy { !$0.contains("redis is unavailable") }, "\(log.all)")
+        }
+    }
+
     @Test("C6: a Redis without EVAL, or a key of another kind, leaves the cache working")
     func strangers() async throws {
         let renamed = try await TestRedis.start(options: ["--rename-command", "EVAL", "HIDDEN"])

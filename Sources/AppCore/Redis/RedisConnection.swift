@@ -91,19 +91,23 @@ public final class RedisConnection: Sendable {
 
     /// Connects, and connects again whenever the link breaks, until cancelled.
     ///
-    /// Delays are min(retries × 50 ms, 2 s) less or more 20 %; they start over after a link has stood for a second.
+    /// Delays are min(retries × 50 ms, 2 s) less or more 20 %; they start over after a link has stood for a second. One that had stood and had nothing
+    /// to do when the other side closed it, as servers and proxies do after a while, is made anew at once, and nobody is told of it.
     public func run() async {
         var retries = 0
         while !Task.isCancelled {
             let began = MonotonicInstant.now()
-            let reason = await hold()
+            let end = await hold()
             guard !Task.isCancelled else { break }
-            if MonotonicInstant.now() - began >= .seconds(1), hasBeenUp(since: began) { retries = 0 }
-            goDown(reason)
+            let hadStood = MonotonicInstant.now() - began >= .seconds(1) && hasBeenUp(since: began)
+            if hadStood { retries = 0 }
+            let isNews = !(hadStood && end.wasIdle)
+            goDown(end.reason, isNews: isNews)
+            guard isNews else { continue }
             retries += 1
             try? await time.sleep(for: Self.delay(retries: retries, jitter: .random(in: 0.8...1.2)))
         }
-        goDown("shutting down")
+        goDown("shutting down", isNews: false)
     }
 
     /// Source: the reconnect strategy the platform's former client was configured with.
@@ -111,27 +115,34 @@ public final class RedisConnection: Sendable {
         .milliseconds(Double(min(retries * 50, 2_000)) * jitter)
     }
 
-    /// One link from connect to its end; answers why it ended.
-    private func hold() async -> String {
+    private struct End {
+        var reason: String
+        /// The other side closed a link that nobody waited at.
+        var wasIdle = false
+    }
+
+    /// One link from connect to its end; answers how it ended.
+    private func hold() async -> End {
         do {
             let link = try await signedIn()
             defer { link.close() }
-            let wasDown = state.withLock { state in
+            let wasTold = state.withLock { state in
                 state.link = link
                 state.status = .up(since: .now())
                 state.connects += 1
-                state.told = []
-                return state.connects > 1
+                defer { state.told = [] }
+                return !state.told.isEmpty
             }
-            if wasDown { logger.info("redis is available again", metadata: ["endpoint": "\(endpoint)"]) }
+            if wasTold { logger.info("redis is available again", metadata: ["endpoint": "\(endpoint)"]) }
             await link.untilEnded()
             let farewell = state.withLock { state in
                 defer { state.farewell = nil }
                 return state.farewell
             }
-            return farewell.map { endpoint.failure(of: $0) } ?? endpoint.end(because: link.failure)
+            if let farewell { return End(reason: endpoint.failure(of: farewell)) }
+            return End(reason: endpoint.end(because: link.failure), wasIdle: link.endedIdle)
         } catch {
-            return endpoint.failure(of: error)
+            return End(reason: endpoint.failure(of: error))
         }
     }
 
@@ -176,12 +187,12 @@ public final class RedisConnection: Sendable {
         }
     }
 
-    /// A frozen server accepts connections, too; only an answer shows that it is there. That PING is not for us is one.
+    /// A frozen server accepts connections, too; only an answer shows that it is there.
     private func answers(_ link: RedisLink, until deadline: Deadline) async throws(RedisError) {
         do throws(RedisError) {
             _ = try await link.command(["PING"], until: deadline)
         } catch {
-            guard error.isForbidden else { throw error }
+            guard error.isAnswerToPing else { throw error }
         }
     }
 
@@ -215,17 +226,17 @@ public final class RedisConnection: Sendable {
         if case .up(let since) = status { since >= began } else { false }
     }
 
-    private func goDown(_ reason: String) {
-        let (isNew, link) = state.withLock { state -> (Bool, RedisLink?) in
+    private func goDown(_ reason: String, isNews: Bool) {
+        let (isToBeTold, link) = state.withLock { state -> (Bool, RedisLink?) in
             let neverUp = state.connects == 0 && state.status.reason == "not connected yet"
             // Down since then, for the reason of now: a server that is back may refuse us for another.
             let since = if case .down(_, let since) = state.status, !neverUp { since } else { MonotonicInstant.now() }
             state.status = .down(reason: reason, since: since)
             defer { state.link = nil }
-            return (state.told.insert(RedisError.down(reason: reason, since: .zero).kind).inserted, state.link)
+            return (isNews && state.told.insert(RedisError.down(reason: reason, since: .zero).kind).inserted, state.link)
         }
         link?.close()
-        if isNew, !Task.isCancelled {
+        if isToBeTold, !Task.isCancelled {
             logger.warning("redis is unavailable", metadata: ["endpoint": "\(endpoint)", "reason": "\(reason.oneLine(limit: 300))"])
         }
     }

@@ -56,6 +56,12 @@ public enum RedisError: Error, Sendable {
         guard case .refused(let message) = self, let trouble = RedisTrouble.of(message) else { return false }
         return trouble == .forbidden || trouble == .lacking
     }
+
+    /// As the answer to a PING it shows that Redis is there and serves: PING is not for us, or is refused because writes are.
+    var isAnswerToPing: Bool {
+        guard case .refused(let message) = self else { return false }
+        return isForbidden || RedisTrouble.of(message) == .unsaved
+    }
 }
 
 extension RedisError: CustomStringConvertible {

@@ -27,7 +27,7 @@ extension RedisConnection {
         do throws(RedisError) {
             _ = try await ping(until: deadline)
         } catch {
-            guard error.isForbidden else { throw error }
+            guard error.isAnswerToPing else { throw error }
         }
         return nil
     }

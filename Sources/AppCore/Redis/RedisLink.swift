@@ -24,6 +24,8 @@ final class RedisLink: EventHandler {
         var interest: EventLoop.Events = [.readable, .writable]
         var timer = EarliestTimer()
         var failure: String?
+        /// Nobody waited for an answer when it ended.
+        var endedIdle = false
         var ended: CheckedContinuation<Void, Never>?
     }
 
@@ -188,6 +190,8 @@ final class RedisLink: EventHandler {
 
     var failure: String? { state.withLock { $0.failure } }
 
+    var endedIdle: Bool { state.withLock { $0.endedIdle } }
+
     func close() { end("closed") }
 
     private func end(_ reason: String, isTimeout: Bool = false, if condition: (inout State) -> Bool = { _ in true }) {
@@ -197,6 +201,7 @@ final class RedisLink: EventHandler {
             loop.deregister(socket, handler: self)
             state.context = nil
             state.failure = reason
+            state.endedIdle = state.pending.isEmpty
             defer {
                 state.pending = []
                 state.ended = nil

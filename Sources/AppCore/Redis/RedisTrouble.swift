@@ -34,6 +34,9 @@ struct RedisTrouble: Sendable, Hashable {
     /// The server, or what stands before it, does not know the command.
     static let lacking = RedisTrouble(.rest, .other, "its administrator renamed the command, or a proxy does not know it")
 
+    /// The server is there, and serves reads: what it refuses are writes, and PING with them.
+    static let unsaved = RedisTrouble(.rest, .other, "it takes no writes while it cannot save to its disk: its log says why")
+
     private static let cluster = RedisTrouble(.rest, .other, "it is a node of a Redis Cluster, which is not spoken: name one server")
     private static let password = RedisTrouble(.connectAgain, .auth, "check the user and the password (cache.password-file, or in the URL)")
     private static let silent = RedisTrouble(.rest, .timeout)
@@ -49,7 +52,7 @@ struct RedisTrouble: Sendable, Hashable {
         "LOADING": RedisTrouble(.rest, .other, "it serves once it has read its data"),
         "BUSY": RedisTrouble(.rest, .other, "a script keeps it from everything else: SCRIPT KILL ends that"),
         "OOM": RedisTrouble(.rest, .full, "raise maxmemory, or let it evict keys (maxmemory-policy)"),
-        "MISCONF": RedisTrouble(.rest, .other, "it takes no writes while it cannot save to its disk: its log says why"),
+        "MISCONF": unsaved,
         "NOREPLICAS": RedisTrouble(.rest, .other, "it takes no writes while too few replicas follow it (min-replicas-to-write)"),
         "CLUSTERDOWN": cluster, "MOVED": cluster, "ASK": cluster, "CROSSSLOT": cluster, "TRYAGAIN": cluster,
         "WRONGTYPE": RedisTrouble(.dropKey, .other, "another application uses our keys: give each a database of its own"),
