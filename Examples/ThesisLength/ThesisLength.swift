@@ -50,8 +50,9 @@ struct ThesisLength: TaskHandler {
                 say("\(event.event ?? "") \(event.data)")
                 if event.event == "task:completed" || event.event == "task:failed" { break }
             }
-            // The second time from memory.
-            for _ in 0..<2 { say("\(try await workspaces.lookUp(new.id).source): \(new.name)") }
+            // What was made here is in memory; a program beside this one, with a cache of its own, loads it.
+            let elsewhere = WorkspaceStore(database: database, cache: TieredCache(redis: nil))
+            for store in [workspaces, elsewhere] { say("\(try await store.lookUp(new.id).source): \(new.name)") }
             worker.stop()
             group.cancelAll()
         }

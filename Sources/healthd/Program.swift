@@ -79,8 +79,14 @@ struct Program: Sendable {
             database: database, bootID: identity.bootID, streams: descriptors.streams(wanted: EventHub.usualStreams), time: time,
             logger: logger.part("events"))
         let unreadable = UnreadableRows(logger: logger.part("rows"))
-        workspaces = WorkspaceStore(database: database, cache: cache, unreadable: unreadable, time: time, logger: logger.part("workspaces"))
-        tasks = AgentTaskStore(database: database, hub: hub, unreadable: unreadable) { lastGood.wrote(about: "\($0)") }
+        let workspaces = WorkspaceStore(database: database, cache: cache, unreadable: unreadable, time: time, logger: logger.part("workspaces"))
+        self.workspaces = workspaces
+        tasks = AgentTaskStore(
+            database: database, hub: hub, unreadable: unreadable, onWrite: { lastGood.wrote(about: "\($0)") },
+            onAbsence: { id in
+                lastGood.forget(about: "\(id)")
+                await workspaces.foundGone(id)
+            })
         worker = TaskWorker(
             store: tasks,
             configuration: TaskConfiguration(concurrency: configuration.tasks.concurrency, perWorkspace: configuration.tasks.perWorkspace),

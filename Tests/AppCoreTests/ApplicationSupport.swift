@@ -34,10 +34,10 @@ struct TestApplication: Sendable {
         let cache = TieredCache(redis: connection, logger: logger)
         let hub = EventHub(database: database, bootID: "boot", logger: logger)
         let unreadable = UnreadableRows(logger: logger)
-        let tasks = AgentTaskStore(database: database, hub: hub, unreadable: unreadable)
+        let workspaces = WorkspaceStore(database: database, cache: cache, unreadable: unreadable)
+        let tasks = AgentTaskStore(database: database, hub: hub, unreadable: unreadable, onAbsence: { await workspaces.foundGone($0) })
         let application = TestApplication(
-            database: database, redis: connection, cache: cache, hub: hub, workspaces: WorkspaceStore(database: database, cache: cache, unreadable: unreadable),
-            tasks: tasks, worker: TaskWorker(store: tasks, name: "test", logger: logger))
+            database: database, redis: connection, cache: cache, hub: hub, workspaces: workspaces, tasks: tasks, worker: TaskWorker(store: tasks, name: "test", logger: logger))
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await pool.run() }
             group.addTask { await cache.run() }

@@ -160,7 +160,7 @@ struct CacheTruthTests {
         }
     }
 
-    @Test("C3: whoever finds that a workspace is gone takes it out of the cache, and out of Redis", arguments: ["update", "snapshot"])
+    @Test("C3: whoever finds that a workspace is gone takes it out of the cache, and out of Redis", arguments: ["update", "snapshot", "snapshots", "log", "task", "tasks"])
     func goneElsewhere(way: String) async throws {
         let server = try await TestPostgres.start()
         let redis = try await TestRedis.start()
@@ -171,10 +171,13 @@ struct CacheTruthTests {
             try await until("it is in Redis") { try await redis.command("EXISTS", "workspace:1") == "1" }
             try await application.database.execute("DELETE FROM workflows WHERE id = \(workspace.id)", for: "test")
             await #expect(throws: RequestProblem.self) {
-                if way == "update" {
-                    _ = try await application.workspaces.update(workspace.id, WorkspacePatch(name: "Two"))
-                } else {
-                    _ = try await application.addSnapshot(#"{"type":"note","payload":1}"#, to: workspace.id)
+                switch way {
+                case "update": _ = try await application.workspaces.update(workspace.id, WorkspacePatch(name: "Two"))
+                case "snapshot": _ = try await application.addSnapshot(#"{"type":"note","payload":1}"#, to: workspace.id)
+                case "snapshots": _ = try await application.workspaces.snapshotPage(workspace.id)
+                case "log": _ = try await application.workspaces.auditLogPage(workspace.id)
+                case "task": _ = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+                default: _ = try await application.tasks.page(of: workspace.id)
                 }
             }
             await #expect(throws: RequestProblem.self) { _ = try await application.workspaces.find(workspace.id) }

@@ -18,6 +18,6 @@ struct LibraryTests {
         let lines = said.withLock { $0 }
         let result = try #require(lines.first { $0.hasPrefix("task:completed") })
         #expect(result.contains(#""rivals": 0"#) && result.contains(#""words": 5"#), "\(lines)")
-        #expect(lines.suffix(2) == ["loaded: Long semis", "memory: Long semis"], "\(lines)")
+        #expect(lines.suffix(2) == ["memory: Long semis", "loaded: Long semis"], "\(lines)")
     }
 }

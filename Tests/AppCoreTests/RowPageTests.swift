@@ -109,7 +109,9 @@ struct RowPageTests {
     @Test func `a page that was never named is refused by its parameter`() async throws {
         let bad = [
             "", "~", "1", "now", "2026-11-27T00:00:00Z~", "~7", "tomorrowish~7", "2026-13-41T00:00:00Z~7", "2026-11-27T00:00:00Z~x",
-            "2026-11-27T00:00:00Z~99999999999999999999", "a~b~c", "é~1",
+            "2026-11-27T00:00:00Z~99999999999999999999", "a~b~c", "é~1", "2026-01-01 00:00:00 Foo/Bar~1", "2026-01-01 00:00:00 Europe/Berlin~1",
+            "2026-01-01 00:00:00 TZ~1", "2026-01-01 00:00:00+99:99~1", "2026-01-01 BC BC~1", "yesterday~1", "-infinity BC~1", "2026-11-27T00:00:00Z~ 1",
+            "..~1", "2026-11-27T00:00:00Z~1-2", "2026-11-27T00:00:00Z~ff",
         ]
         try await Self.scene { scene in
             for text in bad {

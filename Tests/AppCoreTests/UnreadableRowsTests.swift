@@ -232,6 +232,35 @@ struct UnreadableRowsTests {
             #expect(log.all.contains { $0.hasPrefix("warning a row cannot be read") && $0.contains("\"name\" is not UTF-8") }, "\(log.all)")
             let answer = String(decoding: try await application.workspaces.page().bytes, as: UTF8.self)
             #expect(answer.contains(#""omitted":{"name":4}"#) && answer.contains("Café") && !answer.contains("\u{FFFD}"), "\(answer)")
+
+            // It takes nothing along that is stored with it, and what is changed in it is.
+            let odd = try #require(Workspace.ID(rawValue: workspace.id.rawValue + 1))
+            #expect(JSONValue(text: String(decoding: try await application.workspaces.snapshotPage(odd).bytes, as: UTF8.self)) == ["snapshots": []])
+            #expect(JSONValue(text: String(decoding: try await application.workspaces.auditLogPage(odd).bytes, as: UTF8.self)) == ["auditLogs": []])
+            let patched = try await application.workspaces.updateDocument(odd, WorkspacePatch(ticker: "NVDA"))
+            let told = try #require(JSONValue(text: String(decoding: patched.bytes, as: UTF8.self)))
+            #expect(told["ticker"] == "NVDA" && told["version"] == 2 && told["omitted"] == ["name": 4], "\(told)")
+            // With a name that can be read it is one like any other.
+            let healed = try await application.workspaces.updateDocument(odd, WorkspacePatch(name: "Café"))
+            #expect(JSONValue(text: String(decoding: healed.bytes, as: UTF8.self))?["name"] == "Café")
+            #expect(try await application.workspaces.find(odd).version == 3)
+        }
+    }
+
+    @Test("J2: doubles come digit for digit, whatever the role's settings, also after a session was restored")
+    func digits() async throws {
+        let server = try await TestPostgres.start()
+        try await server.superuserScript("ALTER ROLE app SET extra_float_digits = -10")
+        try await withPool(PoolConfiguration(max: 1, deadline: .seconds(20)), server.endpoint) { database in
+            for _ in 0..<2 {
+                try await database.withConnection(for: "test") { lease in
+                    let row = try #require(try await lease.query("SELECT 0.12345678901234567::float8 AS share, 1234567890.1234567::float8 AS price").first)
+                    #expect(try row.double("share") == 0.12345678901234567)
+                    #expect(try row.double("price") == 1234567890.1234567)
+                    try await lease.execute("SET statement_timeout = '7s'")
+                }
+            }
+            #expect(database.pool.statistics().opened == 1)
         }
     }
 }

@@ -70,6 +70,54 @@ struct WorkspaceCacheTests {
         }
     }
 
+    @Test("C4: a new workspace is told as it is, though its number was another's: in this process, in Redis, in the next one", arguments: [true, false])
+    func numberGivenAgain(isInMemory: Bool) async throws {
+        let server = try await TestPostgres.start()
+        let redis = try await TestRedis.start()
+        try await TestApplication.with(server, redis: redis) { application in
+            try await application.untilRedisIsUp()
+            // Redis has it, and this process as well or not.
+            let elsewhere = TieredCache(redis: application.redis)
+            let before = isInMemory ? application.workspaces : WorkspaceStore(database: application.database, cache: elsewhere)
+            let lost = try await before.create(NewWorkspace(name: "lost", ticker: "ACME"))
+            for number in 1...5 { _ = try await before.update(lost.id, WorkspacePatch(name: "lost \(number)")) }
+            #expect(try await redis.command("GET", "workspace:1").contains("lost 5"))
+            // As a restore leaves it.
+            try await application.database.execute("TRUNCATE workflows RESTART IDENTITY CASCADE", for: "restore")
+            let new = try await application.workspaces.create(NewWorkspace(name: "new", ticker: "NVDA"))
+            #expect(new.id == lost.id)
+            #expect(try await application.workspaces.find(new.id) == new && application.workspaces.newestVersion(of: new.id) == new.version)
+            #expect(try await !redis.command("GET", "workspace:1").contains("lost"))
+            let next = TieredCache(redis: application.redis)
+            try await running(next) { () async throws in
+                #expect(try await WorkspaceStore(database: application.database, cache: next).find(new.id) == new)
+            }
+        }
+    }
+
+    @Test("C4: a load of the lost one that is under way brings nothing back")
+    func slowLoadOfTheLost() async throws {
+        let cache = TieredCache(redis: nil)
+        let row = CachedRow(CachedRow.Note(version: 7, text: "lost"))
+        let load = HeldLoad(of: row)
+        try await running(cache) {
+            async let slow = cache.value(for: "a", load: load.load)
+            await load.untilRead()
+            await cache.storeNew(CachedRow.Note(version: 1, text: "new"), for: "a", asked: .now())
+            load.release()
+            // Whoever waited for it gets the new one, too.
+            let told = try await slow.value.text
+            #expect(told == "new")
+            #expect(try await cache.value(for: "a", load: row.read).value.text == "new")
+            #expect(cache.newestVersion(for: "a") == 1 && row.reads == 1)
+            // Nor does a copy that was taken from Redis while the new one was made.
+            let began = MonotonicInstant.now()
+            #expect(try await cache.value(for: "b", load: row.read).value.version == 7)
+            await cache.storeNew(CachedRow.Note(version: 1, text: "new"), for: "b", asked: began)
+            #expect(try await cache.value(for: "b", load: row.read).value.text == "new")
+        }
+    }
+
     @Test func `reads go on while Redis is frozen or gone`() async throws {
         let server = try await TestPostgres.start()
         let redis = try await TestRedis.start()

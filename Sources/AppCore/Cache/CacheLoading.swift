@@ -11,7 +11,7 @@ import Vitals
 /// 4. `fly` asks Redis (`fromRedis`), unless it refreshes, then the database (`askDatabase`), which gets `configuration.load` as its deadline.
 /// 5. `land`: all who wait get one landing: the value, the error, or `loadYourself` when the cache stops (`TieredCache.run`).
 /// 6. A caller that is cancelled or out of time leaves, and the flight goes on.
-/// 7. A write lands the flight with what it wrote (`store`). A write in doubt, and a row that is found gone, close the flight to newcomers
+/// 7. A write lands the flight with what it wrote (`store`, `storeNew`). A write in doubt, and a row that is found gone, close the flight to newcomers
 ///    (`raiseBarrier`): its waiters get the value it brings, and that is not kept (`keep`).
 extension TieredCache {
     typealias Landing = CacheFlights.Landing

@@ -30,10 +30,29 @@ extension TieredCache {
     ///
     /// - Parameter asked: when the write began.
     func store<Value: CacheableValue>(_ value: Value, for key: String, asked: MonotonicInstant) async {
+        await put(value, for: key, asked: asked) { _, _ in }
+    }
+
+    /// Puts the value of a row that was just made. It has no older values: what is known under its key is of another row, which is lost, and whose
+    /// number the database has given again, as after a restore. None of that is told any more, whatever its version.
+    ///
+    /// - Parameter asked: when the write began.
+    func storeNew<Value: CacheableValue>(_ value: Value, for key: String, asked: MonotonicInstant) async {
+        await put(value, for: key, asked: asked) { state, now in
+            let isKnown = state.memory.newestVersion(for: key, at: now) != nil || state.flights.isUnderWay(key) || state.shares[key] != nil
+            state.memory.forgetHistory(of: key)
+            if isKnown || state.ownLoads > 0 { state.barriers.raise(for: key, inDoubt: false, loads: configuration.load * 2, now: now) }
+        }
+    }
+
+    private func put<Value: CacheableValue>(
+        _ value: Value, for key: String, asked: MonotonicInstant, after prepare: @Sendable (inout State, MonotonicInstant) -> Void
+    ) async {
         let lifetime = lifetime()
         let payload = RedisEnvelope(value, key: key, lifetime: lifetime).bytes
         let now = time.now()
         let waiters = state.withLock { state -> [CacheFlights.Continuation] in
+            prepare(&state, now)
             let isInDoubt = state.barriers.isInDoubt(key, at: now)
             let isNewest = state.memory.keep(
                 value, for: key, size: payload.count, loadedAt: asked, lifetime: isInDoubt ? CacheBarriers.moment : lifetime, asked: asked, now: now)

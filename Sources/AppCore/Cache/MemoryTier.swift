@@ -112,6 +112,12 @@ struct MemoryTier {
         return false
     }
 
+    /// Whatever is known of `key` is of something else: no version of it is compared with those to come.
+    mutating func forgetHistory(of key: String) {
+        remove(key)
+        floors[key] = nil
+    }
+
     /// What is kept for `key`, expired or not, without counting as a use of it.
     func entry(for key: String) -> Entry? { index[key].flatMap { slots[$0]?.entry } }
 

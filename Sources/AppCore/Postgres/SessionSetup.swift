@@ -1,18 +1,22 @@
 import Synchronization
 import Vitals
 
-/// How every session of ours begins: rows carry times as UTC, in ISO form, and a backslash in a plain literal is one, whatever the server's
-/// own settings.
+/// How every session of ours begins: rows carry times as UTC, in ISO form, doubles digit for digit, and a backslash in a plain literal is one,
+/// whatever the settings of the server, the database and the role.
 enum SessionSetup {
     /// A database without an encoding keeps bytes, and PostgreSQL fails the whole answer for one of them that is no UTF-8. There we take the
     /// bytes as they are, and look at each value ourselves.
+    ///
+    /// `extra_float_digits` below 1 rounds doubles; before version 12 the most is 3, and since then any number above 0 means all. It is set only
+    /// where it is below: a pooler does not know of it, and would lend the session so to others.
     static let settings = """
         SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET standard_conforming_strings = on; \
-        SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII'
+        SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII'; \
+        SELECT set_config('extra_float_digits', '3', false) WHERE current_setting('extra_float_digits')::int < 1
         """
 
-    /// The settings and the questions in one text, so in one round trip. A pooler keeps these settings for us: the server reports
-    /// them as parameters, and PgBouncer puts them back on whichever server connection it lends.
+    /// The settings and the questions in one text, so in one round trip. A pooler keeps the first three and the encoding for us: the server
+    /// reports them as parameters, and PgBouncer puts them back on whichever server connection it lends.
     static func script(withSystem: Bool) -> String {
         let system = withSystem ? "(SELECT system_identifier::text FROM pg_control_system())" : "NULL"
         return settings + """
@@ -43,7 +47,8 @@ extension PostgresConnection {
             return try await setUp(prepared, memory: memory, until: deadline)
         }
         guard let row = rows.first else { throw .connectFailed("the server said nothing about itself", sqlState: nil) }
-        let pid = Int32(try row.int("pid"))
+        // A pooler, or a server that only speaks as PostgreSQL does, may number its sessions otherwise.
+        let pid = Int32(exactly: try row.int("pid"))
         let isBehindPooler = pid != reportedPID
         let facts = ServerFacts(
             backendPID: isBehindPooler ? nil : pid, isInRecovery: try row.bool("in_recovery"),

@@ -16,11 +16,12 @@ extension AgentTaskStore {
     ///
     /// - Throws: `RequestProblem.notFound` for a workspace that does not exist.
     public func page(of workspace: Workspace.ID, limit: Int = 50, before: PageCursor? = nil) async throws -> JSONDocument {
-        let rows = try await RowPage.tasks.rows(
-            database, where: "workspace_id = \(workspace)", limit: limit, before: before, for: "tasks.list")
-        if rows.isEmpty, try await database.query("SELECT FROM workflows WHERE id = \(workspace)", for: "tasks.list").isEmpty {
-            throw RequestProblem.notFound(what: "workspace \(workspace)")
+        do {
+            let rows = try await RowPage.tasks.rows(database, of: workspace, limit: limit, before: before, for: "tasks.list")
+            return try RowPage.tasks.told(rows, as: "tasks")
+        } catch let problem as RequestProblem {
+            if case .notFound = problem { await onAbsence(workspace) }
+            throw problem
         }
-        return try RowPage.tasks.told(rows, as: "tasks")
     }
 }

@@ -8,20 +8,24 @@ public struct AgentTaskStore: Sendable {
     let handlers: [any TaskHandler]
     /// Told of each workspace whose tasks, snapshots or log were written, or may have been; the steps of a running task excepted.
     let onWrite: @Sendable (Workspace.ID) -> Void
+    /// Told of each workspace that was asked for here and does not exist.
+    let onAbsence: @Sendable (Workspace.ID) async -> Void
     let unreadable: UnreadableRows
 
     /// - Parameters:
     ///   - handlers: the kinds of work that exist; a task of another type is refused.
     ///   - onWrite: told of each workspace whose tasks, snapshots or log were written, or may have been; the steps of a running task
     ///     excepted.
+    ///   - onAbsence: told of each workspace that was asked for here and does not exist: whoever still has it is to forget it.
     public init(
         database: Database, hub: EventHub, handlers: [any TaskHandler] = TaskHandlers.all, unreadable: UnreadableRows = UnreadableRows(),
-        onWrite: @escaping @Sendable (Workspace.ID) -> Void = { _ in }
+        onWrite: @escaping @Sendable (Workspace.ID) -> Void = { _ in }, onAbsence: @escaping @Sendable (Workspace.ID) async -> Void = { _ in }
     ) {
         self.database = database
         self.hub = hub
         self.handlers = handlers
         self.onWrite = onWrite
+        self.onAbsence = onAbsence
         self.unreadable = unreadable
         roster = TaskRoster()
     }
@@ -60,6 +64,7 @@ public struct AgentTaskStore: Sendable {
             if start { roster.wake() }
             return task
         } catch let error as PostgresError where error.sqlState == "23503" {
+            await onAbsence(new.workspaceID)
             throw RequestProblem.notFound(what: "workspace \(new.workspaceID)")
         }
     }

@@ -16,11 +16,22 @@ public struct PageCursor: Sendable, Hashable, CustomStringConvertible {
     /// - Throws: `RequestProblem.invalid` naming `before`.
     public init(_ text: String) throws(RequestProblem) {
         let parts = text.split(separator: "~", omittingEmptySubsequences: false)
-        let fits = parts.count == 2 && parts.allSatisfy { part in
-            (1...40).contains(part.utf8.count) && part.utf8.allSatisfy { $0 < 0x80 && $0 >= 0x20 }
+        guard parts.count == 2, parts.allSatisfy({ (1...40).contains($0.utf8.count) }), Self.isTime(parts[0]), Self.isID(parts[1]) else {
+            throw Self.unknown(text)
         }
-        guard fits else { throw Self.unknown(text) }
         self.init(time: String(parts[0]), id: String(parts[1]))
+    }
+
+    /// Made of what we or PostgreSQL write a time with. It reads more: names of time zones, `yesterday`.
+    private static func isTime(_ text: Substring) -> Bool {
+        if text == "infinity" || text == "-infinity" { return true }
+        let digits = text.hasSuffix(" BC") ? text.dropLast(3) : text
+        return !digits.isEmpty && digits.utf8.allSatisfy { (0x30...0x39).contains($0) || "-:.+ TZ".utf8.contains($0) }
+    }
+
+    /// A number or a UUID.
+    private static func isID(_ text: Substring) -> Bool {
+        text.utf8.allSatisfy { (0x30...0x39).contains($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0) || $0 == UInt8(ascii: "-") }
     }
 
     public var description: String { "\(time)~\(id)" }
@@ -105,8 +116,23 @@ struct RowPage: Sendable {
         }
     }
 
-    /// No number, no identity, no time; one out of range. Source: PostgreSQL 15, appendix A.
-    private static let unreadable: Set<String> = ["22P02", "22003", "22007", "22008", "22009"]
+    /// The same, of one workspace. Whether it is there its rows say, and where there are none, the database: no cache is believed here.
+    ///
+    /// - Throws: also `RequestProblem.notFound` for a workspace that does not exist.
+    func rows(
+        _ database: Database, of workspace: Workspace.ID, where condition: SQL = "TRUE", limit: Int, before: PageCursor?, for purpose: Purpose
+    ) async throws -> Rows {
+        let rows = try await self.rows(
+            database, where: "workspace_id = \(workspace) AND \(fragment: condition)", limit: limit, before: before, for: purpose)
+        if rows.isEmpty {
+            let found = try await namingMigrations { try await database.query("SELECT FROM workflows WHERE id = \(workspace)", for: purpose) }
+            if found.isEmpty { throw RequestProblem.notFound(what: "workspace \(workspace)") }
+        }
+        return rows
+    }
+
+    /// No number, no identity, no time, no such zone; one out of range. Source: PostgreSQL 15, appendix A.
+    private static let unreadable: Set<String> = ["22P02", "22003", "22007", "22008", "22009", "22023"]
 
     /// The page as `{"NAME":[…],"next":"…"}`; `next` is there when there is more.
     func told(_ rows: Rows, as name: String) throws(PostgresError) -> JSONDocument {

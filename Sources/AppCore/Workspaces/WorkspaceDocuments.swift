@@ -14,20 +14,19 @@ extension WorkspaceStore {
     public func snapshotPage(
         _ id: Workspace.ID, type: String? = nil, limit: Int = 50, before: PageCursor? = nil
     ) async throws -> JSONDocument {
-        try RequestProblem.limit(limit, in: 1...500)
-        _ = try await find(id)
-        let which: SQL = if let type { "workspace_id = \(id) AND snapshot_type = \(type)" } else { "workspace_id = \(id)" }
-        let rows = try await RowPage.snapshots.rows(database, where: which, limit: limit, before: before, for: "workspace.snapshots")
-        return try RowPage.snapshots.told(rows, as: "snapshots")
+        let which: SQL = if let type { "snapshot_type = \(type)" } else { "TRUE" }
+        return try await noticingAbsence(of: id) {
+            let rows = try await RowPage.snapshots.rows(database, of: id, where: which, limit: limit, before: before, for: "workspace.snapshots")
+            return try RowPage.snapshots.told(rows, as: "snapshots")
+        }
     }
 
     /// Newest first: `{"auditLogs":[…],"next":"…"}`.
     public func auditLogPage(_ id: Workspace.ID, limit: Int = 50, before: PageCursor? = nil) async throws -> JSONDocument {
-        try RequestProblem.limit(limit, in: 1...500)
-        _ = try await find(id)
-        let rows = try await RowPage.auditLogs.rows(
-            database, where: "workspace_id = \(id)", limit: limit, before: before, for: "workspace.audit-logs")
-        return try RowPage.auditLogs.told(rows, as: "auditLogs")
+        try await noticingAbsence(of: id) {
+            let rows = try await RowPage.auditLogs.rows(database, of: id, limit: limit, before: before, for: "workspace.audit-logs")
+            return try RowPage.auditLogs.told(rows, as: "auditLogs")
+        }
     }
 
     /// Stores a snapshot, and answers it as it is stored.

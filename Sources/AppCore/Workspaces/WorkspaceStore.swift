@@ -1,3 +1,4 @@
+import FoundationEssentials
 public import Logging
 public import Vitals
 
@@ -41,8 +42,16 @@ public struct WorkspaceStore: Sendable {
         }
     }
 
+    /// Whoever reads after this returns sees it, also where its number was another's before.
     public func create(_ new: NewWorkspace) async throws -> Workspace {
         try new.validate()
+        let began = cache.time.now()
+        let made = try await insert(new)
+        await cache.storeNew(made, for: Self.cacheKey(made.id), asked: began)
+        return made
+    }
+
+    private func insert(_ new: NewWorkspace) async throws -> Workspace {
         let statement: SQL =
             if let user = new.userID {
                 """
@@ -110,12 +119,33 @@ public struct WorkspaceStore: Sendable {
         }
     }
 
-    /// Around what finds out by itself whether the workspace is there: when it is not, the cache must not have it either.
+    /// The same, told as far as its row can be: what cannot be read stands in `omitted`, as in lists. The write has been done all the same.
+    public func updateDocument(_ id: Workspace.ID, _ patch: WorkspacePatch) async throws -> JSONDocument {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        do {
+            let workspace = try await update(id, patch)
+            return JSONDocument(Array(try encoder.encode(workspace)))
+        } catch PostgresError.decoding {
+            return try await noticingAbsence(of: id) {
+                try await namingMigrations {
+                    let rows = try await database.query("\(unescaped: RowDocument.workspace.select(values: .full)) WHERE t.id = \(id)", for: "workspace.update")
+                    guard let row = rows.first else { throw RequestProblem.notFound(what: "workspace \(id)") }
+                    return try RowDocument.workspace.told(row)
+                }
+            }
+        }
+    }
+
+    /// Somebody has asked the database, and there is no such workspace: the cache has none either.
+    public func foundGone(_ id: Workspace.ID) async { await cache.forget(Self.cacheKey(id)) }
+
+    /// Around what finds out by itself whether the workspace is there.
     func noticingAbsence<Result>(of id: Workspace.ID, _ body: () async throws -> Result) async throws -> Result {
         do {
             return try await body()
         } catch let problem as RequestProblem {
-            if case .notFound = problem { await cache.forget(Self.cacheKey(id)) }
+            if case .notFound = problem { await foundGone(id) }
             throw problem
         }
     }

@@ -88,6 +88,9 @@ struct DegradeLadder: Sendable {
         }
     }
 
+    /// Something new has this name: what was kept about it was about another, which the database has lost.
+    func made(_ subject: String) { lastGood.wrote(about: subject) }
+
     private func fit(_ key: String, _ subject: Subject) -> LastGood.Kept? {
         guard let kept = lastGood.recall(key) else { return nil }
         if let version = kept.version, let newest = subject.newestVersion(), version < newest { return nil }

@@ -13,6 +13,7 @@ func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore, lad
     }
     routes.on(.post, "/api/workspaces", as: "workspace_create") { request, _ in
         let workspace = try await workspaces.create(request.json(NewWorkspace.self))
+        ladder.made("\(workspace.id)")
         return try .json(workspace, status: .created).locating("/api/workspaces/\(workspace.id)")
     }
     routes.on(.get, "/api/workspaces/{id}", as: "workspace") { _, context in
@@ -22,7 +23,7 @@ func addWorkspaceRoutes(to routes: inout Routes, workspaces: WorkspaceStore, lad
     routes.on(.patch, "/api/workspaces/{id}", as: "workspace_update") { request, context in
         let id = try context.workspaceID
         let patch = try await request.json(WorkspacePatch.self)
-        return try await .json(ladder.writing(about: "\(id)") { try await workspaces.update(id, patch) })
+        return try await .json(ladder.writing(about: "\(id)") { try await workspaces.updateDocument(id, patch) })
     }
     routes.on(.get, "/api/workspaces/{id}/overview", as: "workspace_overview") { _, context in
         let id = try context.workspaceID

@@ -122,6 +122,7 @@ import Vitals
                 fresh[path] = answer.body
             }
             let one = "/api/workspaces/\(scene.known.id)"
+            #expect(try await scene.web.send(.GET, one).status == 200)
 
             try await Self.during(trouble, scene) {
                 for path in scene.reads {
@@ -194,6 +195,35 @@ import Vitals
                     let stale = try await scene.web.send(.GET, page, [("request-timeout", "0.05")])
                     #expect(stale.headers.first(name: "warning") != nil && stale.body == body, "\(page): \(stale.status) \(stale.body.prefix(300))")
                 }
+            }
+        }
+    }
+
+    @Test("C4: what was kept of a workspace that is lost is not told of a new one with its number")
+    func numberGivenAgain() async throws {
+        try await Self.scene { scene in
+            let json = [("content-type", "application/json")]
+            let paths = ["/overview", "/snapshots?limit=7", "/audit-logs"].map { "/api/workspaces/1\($0)" }
+            for path in paths + ["/api/workspaces/1"] { #expect(try await scene.web.send(.GET, path).status == 200) }
+            try await scene.postgres.superuserScript("TRUNCATE workflows RESTART IDENTITY CASCADE")
+            let made = try await scene.web.send(.POST, "/api/workspaces", json, body: #"{"name":"New","ticker":"ACME"}"#)
+            #expect(made.json?["id"] == 1, "\(made.body)")
+            #expect(try await scene.web.send(.GET, "/api/workspaces/1").body == made.body)
+            try await Self.during(.saturated, scene) { () async throws in
+                for path in paths { #expect(try await scene.web.send(.GET, path).status == 503, "\(path)") }
+                #expect(try await scene.web.send(.GET, "/api/workspaces/1").json?["name"] == "New")
+            }
+        }
+    }
+
+    @Test("C3: a workspace that is gone is gone from its lists, too, whatever the cache has")
+    func gone() async throws {
+        try await Self.scene { scene in
+            let one = "/api/workspaces/\(scene.known.id)"
+            #expect(try await scene.web.send(.GET, one).status == 200)
+            try await scene.database.execute("DELETE FROM workflows WHERE id = \(scene.known.id)", for: "test")
+            for path in ["/snapshots", "/snapshots?type=none", "/audit-logs", ""] {
+                #expect(try await scene.web.send(.GET, one + path).status == 404, "\(path)")
             }
         }
     }
