@@ -26,6 +26,12 @@ struct LocalFile: Sendable {
         }
     }
 
+    /// One that is in use.
+    struct Opened: Sendable {
+        var connection: DatabaseQueue
+        var identity: Identity?
+    }
+
     /// Nil when there is none.
     var identity: Identity? {
         var found = stat()
@@ -33,12 +39,14 @@ struct LocalFile: Sendable {
     }
 
     /// Whole, migrated and written to once.
-    func open() throws -> DatabaseQueue {
+    func open() throws -> Opened {
         let queue = try DatabaseQueue(path: path, configuration: Self.configuration())
-        // Not GRDB's own way to this mode: it would take the full sync back, with which a commit survives a crash of the machine.
         try queue.inDatabase { database in
-            let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL")
-            guard mode == "wal" else { throw Unusable("SQLite cannot keep its write-ahead log there") }
+            // No write-ahead log: SQLite maps its index into our memory, and a disk that fails, or whoever truncates that file, would end the process
+            // with SIGBUS. Nobody reads while we write, so the log would gain nothing.
+            let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = TRUNCATE")
+            guard mode == "truncate" else { throw Unusable("SQLite cannot keep its journal there; does another program have it open?") }
+            // With this a commit survives a crash of the machine.
             try database.execute(sql: "PRAGMA synchronous = FULL")
         }
         let findings = try queue.read { try String.fetchAll($0, sql: "PRAGMA quick_check(1)") }
@@ -48,49 +56,67 @@ struct LocalFile: Sendable {
         // The migrator believes what the file says of itself.
         let lacks = try RowCopy.tables(of: memory()).subtracting(RowCopy.tables(of: queue)).sorted()
         guard lacks.isEmpty else { throw Unusable("it lacks tables: \(lacks.joined(separator: ", "))", isDamage: true) }
-        try tryWriting(to: queue)
-        return queue
+        try queue.write { try $0.execute(sql: Self.writeMark) }
+        return Opened(connection: queue, identity: identity)
     }
 
-    /// A number in the file's header is written again: the least that shows that there is room, and the right to write.
-    func tryWriting(to queue: DatabaseQueue) throws {
-        try queue.write { try $0.execute(sql: "PRAGMA user_version = 1") }
+    /// A number in the file's header that is written again: the least that shows that there is room, and the right to write.
+    private static let writeMark = "PRAGMA user_version = 1"
+
+    /// Whether it can be written to, and is what it was when it was opened.
+    func tryWriting(to opened: Opened) throws {
+        guard identity == opened.identity else { throw Unusable("the file is gone, or another has its place") }
+        try opened.connection.write { database in
+            guard try Int.fetchOne(database, sql: "PRAGMA user_version") == 1 else { throw Unusable("somebody has emptied it") }
+            try database.execute(sql: Self.writeMark)
+        }
     }
 
     /// An empty store in memory. Its row numbers begin beyond those of any file, so that both can be put together.
     func memory() throws -> DatabaseQueue {
         let queue = try DatabaseQueue(configuration: Self.configuration("PRAGMA temp_store = MEMORY"))
         try migrator.migrate(queue)
-        try queue.write { database in
-            let counted = try String.fetchAll(
+        let counted = try queue.read { database in
+            try String.fetchAll(
                 database, sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%' AND name NOT LIKE 'sqlite%'")
-            for table in counted {
-                try database.execute(
-                    sql: "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)",
-                    arguments: [table, SystemTime().wallNow().microsecondsSince1970])
-            }
         }
+        let beyond = SystemTime().wallNow().microsecondsSince1970
+        try RowCopy.setNumbers(Dictionary(counted.map { ($0, beyond) }) { first, _ in first }, in: queue)
         return queue
     }
 
-    /// Copies what can be read of the file, in whatever way it can be opened.
-    ///
-    /// - Returns: whether it could be read at all.
-    func salvage(into memory: DatabaseQueue) -> Bool {
-        guard identity != nil else { return false }
+    /// A copy of its rows, in memory.
+    func rows(of opened: Opened) throws -> DatabaseQueue {
+        let rows = try memory()
+        try RowCopy.copyWhole(from: opened.connection, into: rows)
+        return rows
+    }
+
+    /// What could be read of a file that cannot be used.
+    struct Salvage: Sendable {
+        var rows: DatabaseQueue
+        /// There was a way to read it in which no more went wrong than that pages are damaged.
+        var isReadable = false
+    }
+
+    /// Reads the file in whatever way it can be opened.
+    func salvaged() throws -> Salvage {
+        var salvage = Salvage(rows: try memory())
+        guard identity != nil else { return salvage }
         let ways: [(String, Configuration)] = [
-            // Keeps the index of the write-ahead log in memory: it needs no room on the disk.
+            // Of a file with a write-ahead log, as an older healthd had it, this keeps the log's index in memory: it needs no room on the disk.
             (path, Self.configuration("PRAGMA locking_mode = EXCLUSIVE")),
             (path, Self.configuration(readonly: true)),
-            // Without the write-ahead log, for a medium that nothing can be written to.
+            // Without its journal or its log, for a medium that nothing can be written to.
             ("file:\(PercentEncoding.encoded(path: path))?immutable=1", Self.configuration(readonly: true)),
         ]
         for (path, configuration) in ways {
             guard let queue = try? DatabaseQueue(path: path, configuration: configuration) else { continue }
             defer { try? queue.close() }
-            if (try? RowCopy.copy(from: queue, into: memory)) == true { return true }
+            salvage.isReadable = (try? RowCopy.copy(from: queue, into: salvage.rows)) ?? false
+            if salvage.isReadable { break }
         }
-        return false
+        return salvage
     }
 
     /// Renames the file, with what belongs to it, to a name with the time.
@@ -105,7 +131,8 @@ struct LocalFile: Sendable {
             name = "\(path).damaged-\(moment)Z-\(number)"
         }
         guard rename(path, name) == 0 else { throw Unusable("it cannot be set aside: \(String(cString: strerror(errno)))") }
-        for part in ["-wal", "-shm"] { _ = rename(path + part, name + part) }
+        // A journal that stayed would be taken for the next file's.
+        for part in ["-journal", "-wal", "-shm"] { _ = rename(path + part, name + part) }
         return name
     }
 
@@ -120,14 +147,6 @@ struct LocalFile: Sendable {
 }
 
 extension LocalFile {
-    /// Whether the error may be the file's or the disk's, and not of what was asked.
-    static func isAtFault(_ error: DatabaseError) -> Bool {
-        switch error.resultCode {
-        case .SQLITE_CONSTRAINT, .SQLITE_TOOBIG, .SQLITE_RANGE, .SQLITE_MISUSE, .SQLITE_INTERRUPT, .SQLITE_ABORT, .SQLITE_NOMEM: false
-        default: true
-        }
-    }
-
     /// Whether another process has the file just now: what it holds is not ours to tell.
     static func isInUse(_ error: any Error) -> Bool {
         if error is LocalStore.InUse { return true }

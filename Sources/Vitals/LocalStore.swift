@@ -5,18 +5,18 @@ import Synchronization
 
 /// The daemon's own durable state: one SQLite file in the state folder. It works when PostgreSQL is what failed.
 ///
-/// While the file cannot be used (no room, no right to write, damaged, gone), a copy in memory takes its place: whoever reads and writes
-/// does not notice, `trouble` says why, and `tend` goes back to the file as soon as it can be had. What is in memory alone is lost when the
-/// process ends. One access at a time, each on a thread that may block.
+/// All of it is in memory as well. That is what is read, and what is written first; then the file gets the same. So whatever becomes of the file
+/// while the process runs (no room, no right to write, damaged, emptied, gone, on a disk that is frozen) nothing is lost: the memory goes on alone,
+/// `trouble` says why, and `tend` goes back to the file as soon as it can be had. What came meanwhile is lost only when the process ends first.
+/// One access at a time, each on a thread that may block; the file has a thread of its own, which may hang.
 public final class LocalStore: Sendable {
     private struct State {
-        var queue: DatabaseQueue
-        /// Nil while the memory is in use.
-        var file: LocalFile.Identity?
-        /// Whether the memory began with what the file held, as far as that could be read.
+        /// Nil while the memory goes on alone.
+        var file: LocalFile.Opened?
+        /// Whether the memory has what the file holds, as far as that could be read.
         var knowsFile = false
-        /// Whether anything was written to memory.
-        var isTouched = false
+        /// Whether the memory has what the file may lack.
+        var isAhead = false
         var trouble: String?
         var damage: (text: String, at: MonotonicInstant)?
         var rowsRevision = 0
@@ -29,45 +29,53 @@ public final class LocalStore: Sendable {
         public init(_ description: String) { self.description = description }
     }
 
-    /// How long `trouble` tells of a damaged file after another has taken its place: whoever asks every ten seconds sees it. For others there is the log.
-    static let damageIsNews = Duration.seconds(15)
+    /// For how long `trouble` tells of a damaged file at least, after another has taken its place. For others than those who look now there is the log.
+    public static let damageIsNews = Duration.seconds(15)
     /// The least time between two files that are set aside: a medium that damages whatever is written to it must not be filled with them.
     static let fewestBetweenDamages = Duration.seconds(600)
 
-    private let state: Mutex<State>
+    private let state = Mutex(State())
+    private let memory: DatabaseQueue
     private let file: LocalFile
     private let prepare: @Sendable () throws -> Void
+    private let damageIsNews: Duration
     private let time: any TimeSource
     private let logger: Logger
     private let thread = DispatchQueue(label: "local store")
+    let fileThread: PatientThread
 
-    /// Opens or creates the file and applies what `migrator` still lacks; where that cannot be done, the memory takes its place.
+    /// Opens or creates the file and applies what `migrator` still lacks; where that cannot be done, the memory goes on alone.
     ///
     /// - Parameters:
+    ///   - damageIsNews: so long that whoever judges `trouble` has looked at it by then.
     ///   - prepare: what must be done before the file may be used, such as making its folder; asked before each opening, and with each
     ///     look whether the file can still be written to.
     /// - Throws: only when `migrator` itself is wrong.
     public init(
-        path: String, migrator: DatabaseMigrator, time: any TimeSource = SystemTime(), logger: Logger = Logger(label: "local store"),
-        prepare: @escaping @Sendable () throws -> Void = {}
+        path: String, migrator: DatabaseMigrator, patience: Duration = PatientThread.patience, damageIsNews: Duration = LocalStore.damageIsNews,
+        time: any TimeSource = SystemTime(), logger: Logger = Logger(label: "local store"), prepare: @escaping @Sendable () throws -> Void = {}
     ) throws {
         file = LocalFile(path: path, migrator: migrator)
+        memory = try file.memory()
+        fileThread = PatientThread("local store file", patience: patience)
+        self.damageIsNews = damageIsNews
         self.prepare = prepare
         self.time = time
         self.logger = logger
-        state = Mutex(State(queue: try file.memory()))
         goToFile()
     }
 
     public func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
-        try await onThread { try self.access { try $0.read(body) } }
+        try await onThread { try self.memory.read(body) }
     }
 
-    /// One transaction, on the disk when this returns, unless there is `trouble`. After an error of the disk `body` is run again on the memory.
+    /// One transaction, on the disk when this returns, unless there is `trouble`.
+    ///
+    /// - Parameter body: runs twice, in memory and in the file: it must do the same both times.
     public func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         try await onThread {
-            let value = try self.access { try $0.write(body) }
-            self.state.withLock { if $0.file == nil { $0.isTouched = true } }
+            let value = try self.memory.write(body)
+            self.repeatInFile(body)
             return value
         }
     }
@@ -76,15 +84,15 @@ public final class LocalStore: Sendable {
     public var trouble: String? {
         let now = time.now()
         return state.withLock { state in
-            state.trouble ?? state.damage.flatMap { now - $0.at < Self.damageIsNews ? $0.text : nil }
+            state.trouble ?? state.damage.flatMap { now - $0.at < damageIsNews ? $0.text : nil }
         }
     }
 
     /// Whether what is written now would be lost with the process.
     public var isInMemory: Bool { state.withLock { $0.file == nil } }
 
-    /// Counts up when the rows may be others than those written here: some came to light, with a file that could not be read before, or some
-    /// were lost, with one that cannot be read any more. And when a file is had again: what is not in it then is lost for good.
+    /// Counts up when the rows are others than those written here: some came to light, with a file that could not be read before, or another process
+    /// has taken them over.
     public var rowsRevision: Int { state.withLock { $0.rowsRevision } }
 
     /// Tries whether the file can be written to, or can be again. To be called every now and then, by one task.
@@ -97,108 +105,134 @@ public final class LocalStore: Sendable {
             thread.async { continuation.resume(with: Result { try body() }) }
         }
     }
+
+    /// Nil while the memory goes on alone.
+    var connection: DatabaseQueue? { state.withLock { $0.file?.connection } }
 }
 
-// What follows runs on the store's thread, or in `init`.
+// What follows runs on the store's thread, or in `init`. What it has the file's thread do touches the file alone, never `memory`: it may hang.
 extension LocalStore {
-    private func access<Value>(_ body: (DatabaseQueue) throws -> Value) throws -> Value {
-        let (queue, isInMemory) = state.withLock { ($0.queue, $0.file == nil) }
+    /// The memory has it already, so an error is the file's fault, whatever it is.
+    private func repeatInFile<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) {
+        guard let connection else { return state.withLock { $0.isAhead = true } }
         do {
-            return try body(queue)
-        } catch let error as DatabaseError where !isInMemory && LocalFile.isAtFault(error) {
-            let memory = try file.memory()
-            // Of a damaged file that is what can still be read.
-            let isRead = (try? RowCopy.copy(from: queue, into: memory)) ?? false
-            // What fails there as well is a wrong statement of ours, and no fault of the file.
-            let value = try body(memory)
-            leaveFile(queue, for: memory, knowsFile: isRead, because: error)
-            return value
+            _ = try fileThread.run { try connection.write(body) }
+        } catch {
+            leaveFile(because: error)
         }
     }
 
     private func tryFile() {
-        let (queue, identity) = state.withLock { ($0.queue, $0.file) }
+        guard let opened = state.withLock({ $0.file }) else { return }
         do {
-            try prepare()
-            guard file.identity == identity else { throw LocalFile.Unusable("the file is gone, or another has its place") }
-            try file.tryWriting(to: queue)
-        } catch {
-            guard let memory = try? file.memory() else { return }
-            // Whoever took the folder from us sends what is in its file. If that is another file than ours, nobody has our rows.
-            let isTaken = error is InUse
-            let isRead = (!isTaken || file.identity != identity) && (try? RowCopy.copy(from: queue, into: memory)) == true
+            try fileThread.run { [file, prepare] in
+                try prepare()
+                try file.tryWriting(to: opened)
+            }
+        } catch let error as InUse {
+            // Whoever took the folder sends what is in its file. If that is another file than ours, nobody else has our rows.
+            let identity = try? fileThread.run { [file] in file.identity }
+            if identity == opened.identity { try? RowCopy.removeAll(of: memory) }
+            leaveFile(because: error)
             // Its rows are still to come, and must not be replaced by ours.
-            leaveFile(queue, for: memory, knowsFile: isRead && !isTaken, because: error)
+            state.withLock { state in
+                state.knowsFile = false
+                state.rowsRevision += 1
+            }
+        } catch {
+            leaveFile(because: error)
         }
     }
 
-    private func leaveFile(_ queue: DatabaseQueue, for memory: DatabaseQueue, knowsFile: Bool, because error: any Error) {
+    private func leaveFile(because error: any Error) {
         let words = file.words(for: error)
-        state.withLock { state in
-            state.queue = memory
-            state.file = nil
-            state.knowsFile = knowsFile
-            state.isTouched = true
+        let left = state.withLock { state in
+            defer { state.file = nil }
+            state.knowsFile = true
+            state.isAhead = true
             state.trouble = words
-            state.rowsRevision += 1
+            return state.file
         }
-        try? queue.close()
+        if let left { close(left) }
         tell(words)
     }
 
+    private func close(_ opened: LocalFile.Opened) {
+        fileThread.later { try? opened.connection.close() }
+    }
+
     private func goToFile() {
-        let (memory, before) = state.withLock { ($0.queue, $0.trouble) }
+        let before = state.withLock { $0.trouble }
         do {
-            try prepare()
-            let queue = try openedFile(memory)
-            let (isTouched, knowsFile) = state.withLock { ($0.isTouched, $0.knowsFile) }
-            if isTouched, !knowsFile {
-                try RowCopy.copy(from: queue, into: memory)
-                rowsCameToLight()
+            let opened = try openedFile()
+            do {
+                try bringTogether(opened)
+            } catch {
+                close(opened)
+                throw error
             }
-            if isTouched || knowsFile { try RowCopy.replaceAll(in: queue, by: memory) }
-            let identity = file.identity
             state.withLock { state in
-                state.queue = queue
-                state.file = identity
-                state.isTouched = false
-                state.knowsFile = false
+                state.file = opened
+                state.isAhead = false
                 state.trouble = nil
-                if before != nil { state.rowsRevision += 1 }
             }
             if before != nil { logger.notice("the local state is written to disk again", metadata: ["file": "\(file.path)"]) }
         } catch {
             let words = file.words(for: error)
             // A file that cannot be written to may be readable all the same. What another process has, it sends itself.
-            let isNew = state.withLock { !$0.knowsFile && !$0.isTouched }
-            if isNew, !LocalFile.isInUse(error), file.salvage(into: memory) { rowsCameToLight() }
+            let isNew = state.withLock { !$0.knowsFile && !$0.isAhead }
+            if isNew, !LocalFile.isInUse(error), let found = try? fileThread.run({ [file] in try file.salvaged() }), found.isReadable {
+                try? takeOver(found.rows)
+            }
             state.withLock { $0.trouble = words }
             if before == nil { tell(words) }
         }
     }
 
     /// The file, ready for use; a damaged one is set aside, what can be read of it goes to memory, and a new one takes its place.
-    private func openedFile(_ memory: DatabaseQueue) throws -> DatabaseQueue {
-        do {
+    private func openedFile() throws -> LocalFile.Opened {
+        let open: @Sendable () throws -> LocalFile.Opened = { [file, prepare] in
+            try prepare()
             return try file.open()
+        }
+        do {
+            return try fileThread.run(open)
         } catch where LocalFile.isDamaged(error) {
             let now = time.now()
-            let (knowsFile, last) = state.withLock { ($0.knowsFile, $0.damage?.at) }
+            let last = state.withLock { $0.damage?.at }
             if let last, now - last < Self.fewestBetweenDamages { throw error }
-            if !knowsFile { _ = file.salvage(into: memory) }
-            let name = try file.setAside(at: time.wallNow())
-            rowsCameToLight()
-            let text = "\(file.words(for: error)); the file was set aside as \(name)"
-            state.withLock { $0.damage = (text, now) }
+            let wall = time.wallNow()
+            let found = try fileThread.run { [file] in try file.salvaged() }
+            let name = try fileThread.run { [file] in try file.setAside(at: wall) }
+            if !state.withLock({ $0.knowsFile }) { try takeOver(found.rows) }
+            let words = file.words(for: error)
+            state.withLock { state in
+                // The new one has nothing of it.
+                state.isAhead = true
+                state.damage = ("\(words); the file was set aside as \(name)", now)
+            }
             logger.error(
                 "the local state could not be used and was set aside, a new one begins with what could be read of it",
-                metadata: ["file": "\(name)", "reason": "\(file.words(for: error))"])
-            return try file.open()
+                metadata: ["file": "\(name)", "reason": "\(words)"])
+            return try fileThread.run(open)
         }
     }
 
-    /// The memory has what there was to be had of the file.
-    private func rowsCameToLight() {
+    /// Afterwards the memory and the file have the same rows, and give the same numbers to new ones.
+    private func bringTogether(_ opened: LocalFile.Opened) throws {
+        let (isAhead, knowsFile) = state.withLock { ($0.isAhead, $0.knowsFile) }
+        if !knowsFile { try takeOver(try fileThread.run { [file] in try file.rows(of: opened) }) }
+        let numbers = try RowCopy.numbers(in: memory)
+        let rows = isAhead || knowsFile ? try file.memory() : nil
+        if let rows { try RowCopy.copyWhole(from: memory, into: rows) }
+        try fileThread.run {
+            if let rows { try RowCopy.replaceAll(in: opened.connection, by: rows) }
+            try RowCopy.setNumbers(numbers, in: opened.connection)
+        }
+    }
+
+    private func takeOver(_ rows: DatabaseQueue) throws {
+        try RowCopy.copy(from: rows, into: memory)
         state.withLock { state in
             state.knowsFile = true
             state.rowsRevision += 1

@@ -24,17 +24,56 @@ enum RowCopy {
         }
     }
 
+    /// All rows, or an error.
+    static func copyWhole(from source: DatabaseQueue, into target: DatabaseQueue) throws {
+        try source.read { source in
+            try target.write { target in
+                for table in try tables(of: target) {
+                    let isWhole = try rows(of: table, try common(table, source, target), "ASC", from: source, into: target)
+                    guard isWhole else { throw LocalFile.Unusable("its table \(table) cannot be read to the end; is the disk well?") }
+                }
+            }
+        }
+    }
+
     /// In one transaction: afterwards `target` has the rows of `source` and no others.
     static func replaceAll(in target: DatabaseQueue, by source: DatabaseQueue) throws {
         try source.read { source in
             try target.write { target in
                 let all = try tables(of: target)
-                for table in all.reversed() { try target.execute(sql: "DELETE FROM \(table.quotedDatabaseIdentifier)") }
+                try removeAll(of: target)
                 for table in all {
                     _ = try rows(of: table, try common(table, source, target), "ASC", from: source, into: target)
                 }
             }
         }
+    }
+
+    /// The number that was given last to a row, by table, of tables that give each number once.
+    static func numbers(in store: DatabaseQueue) throws -> [String: Int64] {
+        try store.read { database in
+            guard try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence')") == true else { return [:] }
+            let rows = try Row.fetchAll(database, sql: "SELECT name, seq FROM sqlite_sequence")
+            return Dictionary(rows.map { ($0["name"] as String, $0["seq"] as Int64) }) { max($0, $1) }
+        }
+    }
+
+    /// From here on two stores with the same rows give the same numbers.
+    static func setNumbers(_ numbers: [String: Int64], in store: DatabaseQueue) throws {
+        guard !numbers.isEmpty else { return }
+        try store.write { database in
+            for (table, number) in numbers {
+                try database.execute(sql: "DELETE FROM sqlite_sequence WHERE name = ?", arguments: [table])
+                try database.execute(sql: "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", arguments: [table, number])
+            }
+        }
+    }
+
+    /// All rows go; the numbers that were given to them are not given again.
+    static func removeAll(of store: DatabaseQueue) throws { try store.write { try removeAll(of: $0) } }
+
+    private static func removeAll(of database: Database) throws {
+        for table in try tables(of: database).reversed() { try database.execute(sql: "DELETE FROM \(table.quotedDatabaseIdentifier)") }
     }
 
     static func tables(of store: DatabaseQueue) throws -> Set<String> { Set(try store.read { try tables(of: $0) }) }

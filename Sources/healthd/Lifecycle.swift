@@ -96,12 +96,17 @@ enum Lifecycle {
 
     /// Nil where the disk takes nothing and no private servers need it: alerts then go on in memory, and the verdict says so.
     private static func stateFolder(_ configuration: Configuration) throws(StateFolderError) -> StateFolder? {
-        do throws(StateFolderError) {
-            return try StateFolder(configuration.state, mode: configuration.stateFolderMode)
+        let (path, mode) = (configuration.state, configuration.stateFolderMode)
+        let problem: StateFolderError
+        do {
+            return try PatientThread("state folder").run { try StateFolder(path, mode: mode) }
+        } catch let error as StateFolderError {
+            problem = error
         } catch {
-            guard error.cause == .disk, !configuration.startsServers else { throw error }
-            return nil
+            problem = StateFolderError("the state folder \(path) cannot be looked at: \(error)", .disk)
         }
+        guard problem.cause == .disk, !configuration.startsServers else { throw problem }
+        return nil
     }
 
     private static func localStore(
@@ -111,7 +116,9 @@ enum Lifecycle {
         Outbox.registerMigrations(in: &migrations)
         let path = state?.path ?? configuration.state
         let folder = LateStateFolder(path, mode: configuration.stateFolderMode, state)
-        return try LocalStore(path: "\(path)/healthd.sqlite", migrator: migrations, time: time, logger: logger) { try folder.take() }
+        return try LocalStore(
+            path: "\(path)/healthd.sqlite", migrator: migrations, damageIsNews: AlertWatch.news(by: configuration), time: time, logger: logger
+        ) { try folder.take() }
     }
 
     private static func serve(

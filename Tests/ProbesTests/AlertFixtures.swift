@@ -20,10 +20,15 @@ final class Scratch: Sendable {
 
     var file: String { "\(path)/healthd.sqlite" }
 
-    func outbox(time: any TimeSource = SystemTime(), logger: Logger = .quiet) throws -> Outbox {
+    /// One at a time is written to. The patience with the disk is for a busy machine.
+    func outbox(
+        time: any TimeSource = SystemTime(), logger: Logger = .quiet, patience: Duration = .seconds(60),
+        prepare: @escaping @Sendable () throws -> Void = {}
+    ) throws -> Outbox {
         var migrator = DatabaseMigrator()
         Outbox.registerMigrations(in: &migrator)
-        return Outbox(store: try LocalStore(path: file, migrator: migrator, time: time, logger: logger))
+        return Outbox(
+            store: try LocalStore(path: file, migrator: migrator, patience: patience, time: time, logger: logger, prepare: prepare))
     }
 }
 
@@ -32,13 +37,16 @@ struct Told: Decodable, Hashable, CustomStringConvertible {
     struct Alert: Decodable, Hashable {
         var status: String
         var labels: [String: String]
+        var annotations: [String: String]
         var startsAt: String
+        var endsAt: String
         var fingerprint: String
     }
 
     struct Extra: Decodable, Hashable {
         var id: String
         var notification: String
+        var durationSeconds: Double?
         var holders: [Evidence.Holder]
         var waiters: [Evidence.Waiter]
     }

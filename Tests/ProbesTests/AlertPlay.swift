@@ -39,10 +39,10 @@ extension AlertPlay {
 
     func line(
         _ receivers: [Receiver]? = nil, rules: [Rule] = [.quick, .answers("redis")], sender: (any NoticeSender)? = nil,
-        instance: String = "web-1:9798"
+        instance: String = "web-1:9798", outbox: Outbox? = nil
     ) throws -> AlertLine {
         AlertLine(
-            outbox: try scratch.outbox(time: time, logger: lines.logger), receivers: receivers ?? [oncall], sender: sender ?? self.sender,
+            outbox: try outbox ?? scratch.outbox(time: time, logger: lines.logger), receivers: receivers ?? [oncall], sender: sender ?? self.sender,
             time: time, rules: rules, instance: instance, logger: lines.logger)
     }
 

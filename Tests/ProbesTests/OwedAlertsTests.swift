@@ -106,7 +106,7 @@ import Vitals
 
     @Test func `A3: what is over and told is forgotten while it runs, what is open or waits is not`() async throws {
         let outbox = try scratch.outbox(time: time)
-        try await running(line()) { line in
+        try await running(line(outbox: outbox)) { line in
             line.pool(1.5, time: time)
             line.pool(0.1, time: time)
             try await untilAttempts(2)
@@ -302,6 +302,9 @@ import Vitals
         #expect(lines.all.count { $0.hasPrefix("error a stored alert cannot be read") } == 1)
         #expect(lines.all.count { $0.hasPrefix("error notice became a dead letter") } == 2)
         #expect(lines.all.count { $0.contains("outbox cannot be read") } == 0)
+        #expect(
+            lines.all.filter { $0.contains("not told that an alert is over") }
+                == ["warning receiver not told that an alert is over: it is not known to have accepted the firing alert=pool-saturation receiver=oncall"])
         #expect(try await scratch.outbox().number("SELECT count(*) FROM alert_states WHERE fingerprint = 'newer'") == 1, "kept for who wrote it")
     }
 

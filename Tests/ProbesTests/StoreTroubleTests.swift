@@ -1,10 +1,12 @@
+import Dispatch
 import FoundationEssentials
 import GRDB
+import Glibc
 import TestServers
 import Testing
-import Vitals
 
 @testable import Probes
+@testable import Vitals
 
 /// Alerts while the disk does not take them.
 @Suite struct `Alerts without a disk`: AlertPlay {
@@ -72,7 +74,7 @@ import Vitals
             try await untilAttempts(1)
             try await untilQueued(1, line)
         }
-        let parts = ["", "-wal", "-shm"].filter { FileManager.default.fileExists(atPath: scratch.file + $0) }
+        let parts = ["", "-journal"].filter { FileManager.default.fileExists(atPath: scratch.file + $0) }
         for part in parts { try FileManager.default.moveItem(atPath: scratch.file + part, toPath: scratch.path + "/away" + part) }
         try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
         sender.answer()
@@ -87,19 +89,15 @@ import Vitals
     @Test(arguments: ["PRAGMA max_page_count = 1", "PRAGMA query_only = 1"])
     func `A7: a disk that fills up, or takes no more writes, while it runs stops no page`(_ fault: String) async throws {
         let outbox = try scratch.outbox(time: time, logger: lines.logger)
-        let line = AlertLine(outbox: outbox, receivers: [oncall], sender: sender, time: time, logger: lines.logger)
-        try await running(line) { line in
+        try await running(self.line(outbox: outbox)) { line in
             line.pool(1.5, time: time)
             try await untilAttempts(1)
             try await untilQueued(0, line)
-            // What fills the disk up is this connection's limit; a new connection finds room again.
-            // A read beside it takes `query_only` back: then once more.
-            try await until("the file is left") {
-                try await outbox.store.write { try $0.execute(sql: fault) }
-                let filler = "CREATE TABLE IF NOT EXISTS filler (it); INSERT INTO filler VALUES (zeroblob(100000))"
-                try await outbox.store.write { try $0.execute(sql: filler) }
-                return outbox.store.isInMemory
-            }
+            // A limit of this connection; a new one finds room again.
+            let connection = try #require(outbox.store.connection)
+            try await connection.write { try $0.execute(sql: fault) }
+            try await outbox.store.write { try $0.execute(sql: "CREATE TABLE filler (it); INSERT INTO filler VALUES (zeroblob(100000))") }
+            #expect(outbox.store.isInMemory)
             #expect(outbox.store.trouble != nil)
             #expect(lines.all.contains { $0.hasPrefix("critical the local state cannot be written") })
             redisFails(line)
@@ -114,32 +112,87 @@ import Vitals
         #expect(Set(sender.ids()).count == sender.ids().count, "nothing twice")
     }
 
-    @Test func `A7: when the file is lost while an alert is open, a line says what is lost with it, and who is not told the end`() async throws {
+    enum Loss: String, CaseIterable, Sendable {
+        case emptied, overwritten, deleted, inTheWay
+    }
+
+    @Test(arguments: Loss.allCases)
+    func `C: whatever becomes of the file while an alert is open, who waits for its firing gets it, and all who were told are told the end`(
+        _ loss: Loss
+    ) async throws {
         let outbox = try scratch.outbox(time: time, logger: lines.logger)
-        let line = AlertLine(outbox: outbox, receivers: [oncall], sender: sender, time: time, logger: lines.logger)
-        try await running(line) { line in
+        let (isAway, away) = (Counter(), awayAnswer())
+        isAway.add()
+        let half = sender.answering { usual, _, receiver in receiver.name == "second" && isAway.value > 0 ? away : usual }
+        try await running(line([oncall, try Self.second()], sender: half, outbox: outbox)) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            try await untilQueued(0, for: "oncall", line)
+            try await until("the second was tried") { !sender.attempts(to: "second").isEmpty }
+            try lose(loss)
+            try await passing("it is noticed", step: .seconds(1)) { lines.all.contains { $0.hasPrefix("critical the local state cannot be written") } }
+            isAway.add(-1)
+            try await passing("both are told", step: .seconds(1)) { line.dispatcher.snapshot().open.first?.told == ["oncall", "second"] }
+            line.pool(0.1, time: time)
+            try await until("both are told the end") {
+                ["oncall", "second"].allSatisfy { sender.attempts(to: $0).last == "pool-saturation resolved" }
+            }
+            try await untilQueued(0, for: "oncall", line)
+            try await untilQueued(0, for: "second", line)
+            if loss != .inTheWay { try await passing("all is on disk again", step: .seconds(1)) { !outbox.store.isInMemory } }
+        }
+        #expect(sender.attempts() == ["pool-saturation firing", "pool-saturation resolved"])
+        #expect(Set(sender.ids(to: "second").dropLast()).count == 1)
+        #expect(!lines.all.contains { $0.contains("not told") || $0.contains("dead letter") || $0.contains("not sent") })
+        guard loss != .inTheWay else { return }
+        #expect(try await scratch.outbox().number("SELECT count(*) FROM alert_deliveries WHERE state = 'delivered'") == 4)
+    }
+
+    private func lose(_ loss: Loss) throws {
+        switch loss {
+        case .emptied: truncate(scratch.file, 0)
+        case .overwritten: try Data(repeating: 7, count: 20_000).write(to: URL(filePath: scratch.file))
+        case .deleted: try FileManager.default.removeItem(atPath: scratch.file)
+        case .inTheWay:
+            try FileManager.default.removeItem(atPath: scratch.file)
+            try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
+        }
+    }
+
+    @Test func `A: a disk that freezes keeps no page and not the end, and the verdict can say so`() async throws {
+        let outbox = try scratch.outbox(time: time, logger: lines.logger, patience: .milliseconds(500))
+        let thaw = DispatchSemaphore(value: 0)
+        defer { thaw.signal() }
+        let line = try self.line(outbox: outbox)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await line.dispatcher.run() }
+            outbox.store.fileThread.later { thaw.wait() }
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            #expect(outbox.store.trouble?.contains("no answer within 500 ms") == true)
+            #expect(line.dispatcher.snapshot().outboxProblem == outbox.store.trouble)
+            redisFails(line)
+            try await untilAttempts(2)
+            line.dispatcher.stop()
+            try await group.waitForAll()
+        }
+        #expect(sender.attempts() == ["pool-saturation firing", "redis-down firing"])
+    }
+
+    @Test func `A7: alerts that are open when another healthd takes the folder are known to the next start, when it is ours again`() async throws {
+        let isTaken = Counter()
+        let outbox = try scratch.outbox(time: time, logger: lines.logger) {
+            if isTaken.value > 0 { throw LocalStore.InUse("another healthd uses the state folder") }
+        }
+        try await running(line(outbox: outbox)) { line in
             line.pool(1.5, time: time)
             try await untilAttempts(1)
             try await untilQueued(0, line)
-            sender.answer(then: awayAnswer())
-            redisFails(line)
-            try await untilQueued(1, line)
-            // Nothing of it can be read any more, neither by this connection.
-            try await outbox.store.write { try $0.execute(sql: "DROP TABLE alert_deliveries; DROP TABLE alert_notices; DROP TABLE alert_states") }
-            sender.answer()
-            line.pool(0.1, time: time)
-            try await until("it is said") { lines.all.contains { $0.contains("not told that an alert is over") } }
-            try await untilOpen(1, line)
-            #expect(!lines.all.contains { $0.contains("lost with the file") }, "the file may come back")
-            try await passing("all is well again", step: .seconds(1)) { line.dispatcher.snapshot().outboxProblem == nil }
-            #expect(!outbox.store.isInMemory)
-            try await until("so is what waited") { lines.all.contains { $0.hasPrefix("error a notice was lost with the file") } }
-            #expect(line.dispatcher.snapshot().receivers.first?.deadLetters == 1)
-            try await until("the new file knows what is open") { try await outbox.number("SELECT count(*) FROM alert_states") == 1 }
+            isTaken.add()
+            try await passing("it is noticed", step: .seconds(1)) { outbox.store.isInMemory }
+            #expect(try await outbox.number("SELECT count(*) FROM alert_notices") == 0, "its own to send")
+            try await until("what is open is kept") { try await outbox.number("SELECT count(*) FROM alert_states") == 1 }
         }
-        #expect(
-            lines.all.filter { $0.contains("not told that an alert is over") }
-                == ["warning receiver not told that an alert is over: it is not known to have accepted the firing alert=pool-saturation receiver=oncall"])
     }
 
     @Test func `A7: what was accepted and cannot be marked is not sent again, and is marked when it can be`() async throws {
@@ -164,24 +217,22 @@ import Vitals
         #expect(try await outbox.number("SELECT count(*) FROM alert_deliveries WHERE state = 'delivered'") == 1)
     }
 
-    @Test func `A7: what waits in a file that is away when healthd ends is named in the log`() async throws {
+    @Test func `A7: what waits and stands in memory alone when healthd ends is named in the log`() async throws {
         let outbox = try scratch.outbox(time: time, logger: lines.logger)
-        let line = AlertLine(outbox: outbox, receivers: [oncall], sender: sender, time: time, logger: lines.logger)
+        let line = try self.line(outbox: outbox)
         sender.answer(then: awayAnswer())
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await line.dispatcher.run() }
             line.pool(1.5, time: time)
             try await untilAttempts(1)
-            try await untilQueued(1, line)
-            try await outbox.store.write { try $0.execute(sql: "DROP TABLE alert_deliveries; DROP TABLE alert_notices; DROP TABLE alert_states") }
-            for part in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: scratch.file + part) }
-            try FileManager.default.createDirectory(atPath: scratch.file, withIntermediateDirectories: false)
+            try lose(.inTheWay)
             redisFails(line)
-            try await until("it is in memory") { outbox.store.isInMemory }
+            try await passing("it is in memory", step: .seconds(1)) { outbox.store.isInMemory }
+            try await untilQueued(2, line)
             line.dispatcher.stop()
             try await group.waitForAll()
         }
-        #expect(lines.all.count { $0.hasPrefix("error a notice was not sent: the file that it waits in cannot be used now") } == 1)
+        #expect(lines.all.count { $0.hasPrefix("error a notice was not sent and its file cannot be used") } == 2)
     }
 
     @Test func `A7: a file full of nonsense is set aside, and the verdict has time to say so`() async throws {

@@ -1,3 +1,4 @@
+import Dispatch
 import FoundationEssentials
 import GRDB
 import Glibc
@@ -6,7 +7,7 @@ import Testing
 
 @testable import Vitals
 
-/// What a store promises while its file is damaged, locked, full, read-only, gone, or not ours.
+/// What a store promises while its file is damaged, locked, full, read-only, emptied, gone, silent, or not ours.
 @Suite struct `A local store` {
     let folder: String
     let time = ManualTime()
@@ -31,8 +32,18 @@ import Testing
         return migrator
     }
 
-    private func store(prepare: @escaping @Sendable () throws -> Void = {}) throws -> LocalStore {
-        try LocalStore(path: file, migrator: Self.migrator, time: time, logger: lines.logger, prepare: prepare)
+    /// The patience is for a busy machine.
+    private func store(
+        patience: Duration = .seconds(60), damageIsNews: Duration = LocalStore.damageIsNews, prepare: @escaping @Sendable () throws -> Void = {}
+    ) throws -> LocalStore {
+        try LocalStore(
+            path: file, migrator: Self.migrator, patience: patience, damageIsNews: damageIsNews, time: time, logger: lines.logger, prepare: prepare)
+    }
+
+    /// For limits of its connection alone: another finds the disk well again.
+    private func inFile(_ statement: String, of store: LocalStore) async throws {
+        let connection = try #require(store.connection)
+        try await connection.write { try $0.execute(sql: statement) }
     }
 
     private func add(_ names: String..., to store: LocalStore) async throws {
@@ -54,14 +65,60 @@ import Testing
 
     @Test func `flushes each commit to the disk`() async throws {
         let store = try self.store()
-        #expect(try await store.read { try Int.fetchOne($0, sql: "PRAGMA synchronous") } == 2)
-        #expect(try await store.read { try String.fetchOne($0, sql: "PRAGMA journal_mode") } == "wal")
+        let connection = try #require(store.connection)
+        #expect(try await connection.read { try Int.fetchOne($0, sql: "PRAGMA synchronous") } == 2)
+        #expect(try await connection.read { try String.fetchOne($0, sql: "PRAGMA journal_mode") } == "truncate")
         #expect(store.trouble == nil && !store.isInMemory)
         try FileManager.default.removeItem(atPath: folder)
     }
 
+    @Test func `maps no part of the file into memory, where a disk that fails or a file that shrinks would end the process`() async throws {
+        let store = try self.store()
+        try await add("a", to: store)
+        let maps = try String(contentsOfFile: "/proc/self/maps", encoding: .utf8)
+        #expect(maps.contains("r-xp") && !maps.contains(folder))
+        #expect(try await names(in: store) == ["a"])
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
+    @Test func `takes over what an older healthd wrote, with a write-ahead log, and what is still in that log`() async throws {
+        let old = try DatabaseQueue(path: file)
+        try await old.writeWithoutTransaction { try $0.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0") }
+        try Self.migrator.migrate(old)
+        try await old.write { try $0.execute(sql: "INSERT INTO things (name) VALUES ('a'); INSERT INTO parts VALUES (1, 'p')") }
+        // As after kill -9: the log is there, and nobody has the file open.
+        for part in ["", "-wal"] { try FileManager.default.copyItem(atPath: file + part, toPath: folder + "/copy" + part) }
+        try old.close()
+        for part in ["", "-wal"] {
+            try? FileManager.default.removeItem(atPath: file + part)
+            try FileManager.default.moveItem(atPath: folder + "/copy" + part, toPath: file + part)
+        }
+        let store = try self.store()
+        try await add("b", to: store)
+        #expect(!store.isInMemory && store.trouble == nil, "\(store.trouble ?? "")")
+        #expect(try await names(in: store) == ["a", "b"])
+        #expect(try await names(in: self.store()) == ["a", "b"])
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
+    @Test func `gives a row the same number in memory and in the file, before the file was away and after`() async throws {
+        let store = try self.store()
+        for name in ["before", "after"] {
+            try await add(name, to: store)
+            let number = try await store.read { try Int64.fetchOne($0, sql: "SELECT max(number) FROM things") }
+            try await store.write { try $0.execute(sql: "UPDATE things SET name = name || ', changed' WHERE number = ?", arguments: [number]) }
+            let connection = try #require(store.connection)
+            let inFile = try await connection.read { try String.fetchOne($0, sql: "SELECT name FROM things WHERE number = ?", arguments: [number]) }
+            #expect(inFile == "\(name), changed")
+            try FileManager.default.removeItem(atPath: file)
+            for _ in 0..<2 { await store.tend() }
+        }
+        #expect(try await names(in: self.store()) == ["before, changed", "after, changed"])
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
     enum Fault: String, CaseIterable, Sendable {
-        case full, readOnly, locked, gone, replaced, folderGone
+        case full, readOnly, locked, gone, replaced, folderGone, emptied, emptiedUnseen, overwritten
     }
 
     @Test(arguments: Fault.allCases)
@@ -72,9 +129,8 @@ import Testing
         try await store.write { try $0.execute(sql: "DELETE FROM things WHERE name = 'a'") }
         var other: DatabaseQueue?
         switch fault {
-        // Limits of one connection: another finds the disk well again.
-        case .full: try await store.write { try $0.execute(sql: "PRAGMA max_page_count = 1") }
-        case .readOnly: try await store.write { try $0.execute(sql: "PRAGMA query_only = 1") }
+        case .full: try await inFile("PRAGMA max_page_count = 1", of: store)
+        case .readOnly: try await inFile("PRAGMA query_only = 1", of: store)
         case .locked:
             var configuration = Configuration()
             configuration.allowsUnsafeTransactions = true
@@ -86,13 +142,15 @@ import Testing
         case .replaced:
             try FileManager.default.removeItem(atPath: file)
             try Data().write(to: URL(filePath: file))
+        case .emptied, .emptiedUnseen: truncate(file, 0)
+        case .overwritten: try Self.overwrite(file)
         }
-        if [.gone, .replaced, .folderGone].contains(fault) { await store.tend() }
+        if [.gone, .replaced, .folderGone, .emptied].contains(fault) { await store.tend() }
         try await store.write { try $0.execute(sql: "INSERT INTO things (name) VALUES (?)", arguments: [String(repeating: "c", count: 100_000)]) }
         try await add("d", to: store)
         #expect(store.isInMemory)
         #expect(store.trouble?.hasPrefix(file) == true, "\(store.trouble ?? "")")
-        #expect(try await names(in: store).suffix(1) == ["d"])
+        #expect(try await names(in: store) == ["b", "d"])
         if let queue = other {
             await store.tend()
             #expect(store.isInMemory && store.trouble?.contains("locked") == true, "\(store.trouble ?? "")")
@@ -161,7 +219,8 @@ import Testing
         #expect(!store.isInMemory)
         #expect(store.trouble?.contains("set aside as \(file).damaged-20270115T080000Z") == true, "\(store.trouble ?? "")")
         #expect(try setAside.contains("healthd.sqlite.damaged-20270115T080000Z"))
-        #expect(try await salvaged.contains(names(in: store).count))
+        let count = try await names(in: store).count
+        #expect(salvaged.contains(count))
         try await add("more", to: store)
         time.advance(by: LocalStore.damageIsNews)
         #expect(store.trouble == nil, "it is told of for a while")
@@ -174,7 +233,7 @@ import Testing
             time.advance(by: .seconds(1))
         }
         try await add("still more", to: store)
-        #expect(try setAside.count { !$0.hasSuffix("-wal") && !$0.hasSuffix("-shm") } == 1)
+        #expect(try setAside.count { !$0.hasSuffix("-journal") } == 1)
         try FileManager.default.removeItem(atPath: folder)
     }
 
@@ -235,14 +294,14 @@ import Testing
         let folder = "\(self.folder)/a?b#c%41 d"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let file = LocalFile(path: "\(folder)/healthd.sqlite", migrator: Self.migrator)
-        let queue = try file.open()
+        let queue = try file.open().connection
         try queue.write { try $0.execute(sql: "INSERT INTO things (name) VALUES ('a')") }
         try queue.close()
         // What stands in the log's place is none: only who asks for no log can open the file.
         try FileManager.default.createDirectory(atPath: file.path + "-wal", withIntermediateDirectories: false)
-        let memory = try file.memory()
-        #expect(file.salvage(into: memory))
-        #expect(try memory.read { try String.fetchAll($0, sql: "SELECT name FROM things") } == ["a"])
+        let found = try file.salvaged()
+        #expect(found.isReadable)
+        #expect(try found.rows.read { try String.fetchAll($0, sql: "SELECT name FROM things") } == ["a"])
         try FileManager.default.removeItem(atPath: self.folder)
     }
 
@@ -280,13 +339,78 @@ import Testing
         var names: [String] = []
         // Twice at one moment, as after a clock was set back.
         for text in ["first", "second"] {
-            for part in ["", "-wal"] { try Data((text + part).utf8).write(to: URL(filePath: file.path + part)) }
+            for part in ["", "-journal", "-wal"] { try Data((text + part).utf8).write(to: URL(filePath: file.path + part)) }
             names.append(try file.setAside(at: time.wallNow()))
-            #expect(!FileManager.default.fileExists(atPath: file.path + "-wal"))
+            #expect(!FileManager.default.fileExists(atPath: file.path + "-journal") && !FileManager.default.fileExists(atPath: file.path + "-wal"))
         }
         for (name, text) in zip(names, ["first", "second"]) {
-            for part in ["", "-wal"] { #expect(try Data(contentsOf: URL(filePath: name + part)) == Data((text + part).utf8)) }
+            for part in ["", "-journal", "-wal"] { #expect(try Data(contentsOf: URL(filePath: name + part)) == Data((text + part).utf8)) }
         }
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
+    // MARK: A disk that does not answer
+
+    private final class Frost: Sendable {
+        private let gate = DispatchSemaphore(value: 0)
+
+        func thaw() { gate.signal() }
+
+        func wait() {
+            gate.wait()
+            gate.signal()
+        }
+    }
+
+    @Test func `A: a file that does not answer is left after the patience, and taken up again with all that came when it does`() async throws {
+        let store = try self.store(patience: .milliseconds(500))
+        try await add("a", to: store)
+        let frost = Frost()
+        store.fileThread.later { frost.wait() }
+        try await add("b", to: store)
+        #expect(store.isInMemory)
+        #expect(store.trouble == "\(file): no answer within 500 ms; is its disk frozen, or its file server away?")
+        for _ in 0..<3 { await store.tend() }
+        try await add("c", to: store)
+        #expect(store.isInMemory)
+        #expect(try await names(in: store) == ["a", "b", "c"])
+        frost.thaw()
+        try await until("the file is in use again") {
+            await store.tend()
+            return !store.isInMemory
+        }
+        #expect(store.trouble == nil)
+        #expect(try await names(in: store) == ["a", "b", "c"])
+        #expect(try await names(in: self.store()) == ["a", "b", "c"])
+        #expect(lines.all.count { $0.hasPrefix("critical") } == 1)
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
+    @Test func `A: a file that does not answer at the start keeps nobody from starting, and what it has comes to light when it does`() async throws {
+        try await add("a", to: self.store())
+        let frost = Frost()
+        let store = try self.store(patience: .milliseconds(500)) { frost.wait() }
+        #expect(store.isInMemory && store.trouble?.contains("no answer within 500 ms") == true)
+        try await add("b", to: store)
+        #expect(try await names(in: store) == ["b"])
+        let before = store.rowsRevision
+        frost.thaw()
+        try await until("the file is in use") {
+            await store.tend()
+            return !store.isInMemory
+        }
+        #expect(store.rowsRevision > before)
+        #expect(try await names(in: store) == ["a", "b"])
+        try FileManager.default.removeItem(atPath: folder)
+    }
+
+    @Test func `E: a damaged file is told of for as long as whoever judges it takes to look`() throws {
+        try Data(repeating: 7, count: 9_000).write(to: URL(filePath: file))
+        let store = try self.store(damageIsNews: .seconds(180))
+        time.advance(by: .seconds(179))
+        #expect(store.trouble?.contains("was set aside as") == true)
+        time.advance(by: .seconds(1))
+        #expect(store.trouble == nil)
         try FileManager.default.removeItem(atPath: folder)
     }
 }

@@ -18,8 +18,8 @@ SEED = 20_261_124
 
 
 def read(state, statement):
-    """What the outbox answers; healthd may be writing to it."""
-    with contextlib.closing(sqlite3.connect(f"file:{state}/healthd.sqlite?mode=ro", uri=True, timeout=5)) as connection:
+    """What the outbox answers; healthd may be writing to it. Not read only: what a kill left half done is undone first."""
+    with contextlib.closing(sqlite3.connect(f"file:{state}/healthd.sqlite?mode=rw", uri=True, timeout=5)) as connection:
         return connection.execute(statement).fetchall()
 
 

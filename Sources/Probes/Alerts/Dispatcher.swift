@@ -127,10 +127,16 @@ public final class Dispatcher: Sendable {
         let recipients = Recipient.all(receivers)
         book.replace(recipients: recipients)
         let (kept, retired) = state.withLock { state -> ([(ReceiverQueue, Receiver, Recipient)], [ReceiverQueue]) in
+            var former = state.queues
+            func take(_ fits: (Recipient) -> Bool) -> ReceiverQueue? {
+                former.firstIndex { fits($0.recipient) }.map { former.remove(at: $0) }
+            }
             var kept: [(ReceiverQueue, Receiver, Recipient)] = []
             var next: [ReceiverQueue] = []
-            for (receiver, recipient) in zip(receivers, recipients) {
-                if let queue = state.queues.first(where: { $0.recipient.addressKey == recipient.addressKey }) {
+            // Several receivers may have one address: those that keep their name come first.
+            let named = recipients.map { recipient in take { $0.address == recipient.address && $0.name == recipient.name } }
+            for (queue, (receiver, recipient)) in zip(named, zip(receivers, recipients)) {
+                if let queue = queue ?? take({ $0.address == recipient.address }) {
                     kept.append((queue, receiver, recipient))
                     next.append(queue)
                 } else {
@@ -139,9 +145,8 @@ public final class Dispatcher: Sendable {
                     state.fresh.append(queue)
                 }
             }
-            let retired = state.queues.filter { queue in !recipients.contains { $0.addressKey == queue.recipient.addressKey } }
             state.queues = next
-            return (kept, retired)
+            return (kept, former)
         }
         kept.forEach { $0.reconfigure($1, as: $2) }
         retired.forEach { $0.retire() }

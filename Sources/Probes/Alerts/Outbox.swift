@@ -53,6 +53,7 @@ public struct Outbox: Sendable {
     ) async throws -> [Released] {
         let recordText = try Self.text(record)
         let noticeText = try notice.map { try Self.text($0) }
+        let recipients = Once(recipients)
         return try await store.write { database in
             if record.state.isOpen {
                 try database.execute(
@@ -70,7 +71,7 @@ public struct Outbox: Sendable {
                 ])
             let sequence = database.lastInsertedRowID
             var released: [Released] = []
-            for recipient in recipients() {
+            for recipient in recipients.value {
                 try Self.insertDelivery(sequence, notice.fingerprint, notice.episode, for: recipient, at: notice.at, in: database)
                 released += try releaseNoLongerOwed(to: recipient, of: notice.fingerprint, at: notice.at, in: database)
             }

@@ -69,24 +69,9 @@ extension Outbox {
         }
     }
 
-    /// Those of the notices that stand with the recipient in any state.
-    func known(_ ids: Set<String>, for recipient: Recipient) async throws -> Set<String> {
-        try await store.read { database in
-            try ids.reduce(into: []) { known, id in
-                let isThere = try Bool.fetchOne(
-                    database,
-                    sql: """
-                        SELECT EXISTS (
-                            SELECT 1 FROM alert_notices n JOIN alert_deliveries d ON d.notice = n.sequence WHERE n.id = ? AND d.address = ?)
-                        """, arguments: [id, recipient.addressKey])
-                if isThere == true { known.insert(id) }
-            }
-        }
-    }
-
     /// The recipient has accepted it.
     ///
-    /// - Returns: false when its row is gone: a reload has given it to another meanwhile, or the store has lost it.
+    /// - Returns: false when its row is gone: a reload has given it to another meanwhile.
     func markDelivered(_ delivery: Delivery, at wall: WallTime) async throws -> Bool {
         try await store.write { database in
             try database.execute(

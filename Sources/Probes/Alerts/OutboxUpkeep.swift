@@ -25,17 +25,50 @@ extension Outbox {
     ///
     /// - Parameter recipients: called inside the transaction, as in `commit`.
     func reconcile(at wall: WallTime, with recipients: @escaping @Sendable () -> [Recipient]) async throws -> Reconciled {
-        try await store.write { database in
-            let recipients = recipients()
+        let recipients = Once(recipients)
+        return try await store.write { database in
+            let recipients = recipients.value
             // Deliveries of a version that knew receivers by their names alone.
             for recipient in recipients {
                 try database.execute(
                     sql: "UPDATE OR IGNORE alert_deliveries SET address = ? WHERE address = 'name:' || ?",
                     arguments: [recipient.addressKey, recipient.name])
             }
+            try moveToPresentKeys(of: recipients, in: database)
             var reconciled = try reassignGone(besides: recipients, at: wall, in: database)
             for recipient in recipients { reconciled.released += try queueUntold(for: recipient, at: wall, in: database) }
             return reconciled
+        }
+    }
+
+    /// Which of several recipients with one address has which key depends on who they are. What one was owed and told goes along with its name; what
+    /// was another's that is gone is the address's all the same, and goes to the first that has it.
+    private func moveToPresentKeys(of recipients: [Recipient], in database: Database) throws {
+        let keys = Set(recipients.map(\.addressKey))
+        let stored = try Row.fetchAll(database, sql: "SELECT DISTINCT address, receiver FROM alert_deliveries ORDER BY address, receiver")
+            .map { Recipient(name: $0["receiver"], addressKey: $0["address"]) }
+        let moves = stored.compactMap { former -> (from: Recipient, to: String)? in
+            let same = recipients.filter { $0.address == former.address }
+            let heir = same.first { $0.name == former.name } ?? (keys.contains(former.addressKey) ? nil : same.first)
+            guard let heir, heir.addressKey != former.addressKey else { return nil }
+            return (from: former, to: heir.addressKey)
+        }
+        // By way of a place of their own, since two may change places.
+        for (number, move) in moves.enumerated() {
+            try database.execute(
+                sql: "UPDATE alert_deliveries SET address = 'moving:' || ? WHERE address = ? AND receiver = ?",
+                arguments: [number, move.from.addressKey, move.from.name])
+        }
+        for (number, move) in moves.enumerated() {
+            // Of two rows about one notice the one that is further on stays: accepted, or else waiting.
+            func rank(_ row: String) -> String { "CASE \(row).state WHEN 'delivered' THEN 2 WHEN 'queued' THEN 1 ELSE 0 END" }
+            try database.execute(
+                sql: """
+                    DELETE FROM alert_deliveries AS d WHERE d.address = 'moving:' || :number AND EXISTS (
+                        SELECT 1 FROM alert_deliveries k WHERE k.notice = d.notice AND k.address = :key AND \(rank("k")) >= \(rank("d")))
+                    """, arguments: ["number": number, "key": move.to])
+            try database.execute(
+                sql: "UPDATE OR REPLACE alert_deliveries SET address = ? WHERE address = 'moving:' || ?", arguments: [move.to, number])
         }
     }
 

@@ -24,10 +24,6 @@ final class ReceiverQueue: Sendable {
         var ending = Ending.no
         /// Accepted, and not yet marked as delivered, since the store failed: never sent again by this process.
         var unmarked: Set<String> = []
-        /// That of the store when its rows were last read; nil before.
-        var rowsRevision: Int?
-        /// The ids of what waited when the store's rows became others, and has not been seen since.
-        var missing: Set<String> = []
         /// Episodes of open alerts of which the receiver has accepted a firing.
         var told: Set<String> = []
         var attempts: [AttemptResult: Int] = Dictionary(uniqueKeysWithValues: AttemptResult.allCases.map { ($0, 0) })
@@ -68,7 +64,7 @@ final class ReceiverQueue: Sendable {
     /// The same address with another name or secret: tried anew at once.
     func reconfigure(_ receiver: Receiver, as recipient: Recipient) {
         let changed = state.withLock { state -> Bool in
-            guard state.receiver != receiver || state.schedule.retries.isDisabled else { return false }
+            guard state.receiver != receiver || state.recipient != recipient || state.schedule.retries.isDisabled else { return false }
             state.receiver = receiver
             state.recipient = recipient
             state.schedule.retries.reset()
@@ -100,14 +96,16 @@ final class ReceiverQueue: Sendable {
     }
 
     func run() async {
+        await work()
+        sayWhatIsLost()
+    }
+
+    private func work() async {
         while !Task.isCancelled {
             // Read before the rows. Read after them, `finish` could come in between, and the last rows would be missed.
             let (recipient, ending) = state.withLock { ($0.recipient, $0.ending) }
-            let revision = outbox.store.rowsRevision
             do {
-                let queue = try await outbox.waiting(for: recipient)
-                try await reportLost(queue, revision, outbox.store.rowsRevision, for: recipient, isLast: ending == .last)
-                switch step(for: queue, ending) {
+                switch step(for: try await outbox.waiting(for: recipient), ending) {
                 case nil: return
                 case .setAside(let waiting)?: try await makeDeadLetters(of: [waiting], alert: "?", reason: "this version of healthd cannot read it")
                 case .expire(let episode, let alert)?:
@@ -138,38 +136,17 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// Logs notices that waited and whose rows went with the store's file, and counts them as dead letters. While the store is in memory the file
-    /// may come back: then they are only logged, and only when the program ends.
-    ///
-    /// - Parameters:
-    ///   - before: the store's `rowsRevision` before the rows were read.
-    ///   - after: the one now. It may change while the rows are read.
-    private func reportLost(_ queue: DeliveryQueue, _ before: Int, _ after: Int, for recipient: Recipient, isLast: Bool) async throws {
-        let missing = state.withLock { state -> Set<String> in
-            if let known = state.rowsRevision, known != after { state.missing.formUnion(state.schedule.sights.keys) }
-            state.rowsRevision = before
-            state.missing.subtract(queue.waiting.map(\.id))
-            // Accepted: whatever became of its row, it is not lost.
-            state.missing.subtract(state.unmarked)
-            return state.missing
+    /// At the end: what still waits, and stands in no file as far as we know.
+    private func sayWhatIsLost() {
+        let (recipient, waiting, isRetired) = state.withLock { state in
+            (state.recipient, Set(state.schedule.sights.keys).subtracting(state.unmarked), state.isRetired)
         }
-        guard !missing.isEmpty else { return }
-        if isLast, outbox.store.isInMemory {
-            for id in missing.sorted() {
-                logger.error(
-                    "a notice was not sent: the file that it waits in cannot be used now; it is sent after a start that finds the file",
-                    metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
-            }
-            return state.withLock { $0.missing = [] }
+        guard outbox.store.isInMemory, !isRetired else { return }
+        for id in waiting.sorted() {
+            logger.error(
+                "a notice was not sent and its file cannot be used: unless it was written there before, it is lost",
+                metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
         }
-        guard !outbox.store.isInMemory else { return }
-        let known = try await outbox.known(missing, for: recipient)
-        guard !outbox.store.isInMemory, outbox.store.rowsRevision == after else { return }
-        for id in missing.subtracting(known).sorted() {
-            state.withLock { $0.deadLetters += 1 }
-            logger.error("a notice was lost with the file that it waited in", metadata: ["receiver": "\(recipient.name)", "id": "\(id)"])
-        }
-        state.withLock { $0.missing.subtract(missing) }
     }
 
     /// Sends a notice once, and stores what the receiver answered.
@@ -227,7 +204,13 @@ final class ReceiverQueue: Sendable {
 
     /// What has been accepted must not be sent again after a restart.
     private func mark(_ delivery: Delivery) async throws {
-        let wasOwed = try await outbox.markDelivered(delivery, at: time.wallNow())
+        var wasOwed = try await outbox.markDelivered(delivery, at: time.wallNow())
+        if !wasOwed {
+            // A reload may have given its row the key that this receiver has now.
+            var moved = delivery
+            moved.recipient = recipient
+            wasOwed = try await outbox.markDelivered(moved, at: time.wallNow())
+        }
         if !wasOwed, delivery.notice.status == .firing, state.withLock({ $0.isRetired }) {
             logger.logUnended(receiver: delivery.recipient.name, alert: delivery.notice.alertName)
         }

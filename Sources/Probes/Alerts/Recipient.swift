@@ -5,6 +5,9 @@ struct Recipient: Sendable, Hashable {
     var name: String
     /// A hash: tells one address from another, and not what it is.
     var addressKey: String
+
+    /// What the keys of all recipients with its address have in common.
+    var address: Substring { addressKey.prefix { $0 != "/" } }
 }
 
 extension Recipient {

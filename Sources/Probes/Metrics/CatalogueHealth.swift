@@ -68,7 +68,7 @@ extension Catalogue {
             help: "Notices not yet delivered; a rise means the receiver does not accept them.")
         public static let deadLetters = MetricDefinition(
             "healthd_alert_dead_letters_total", .counter, ["receiver"],
-            help: "Dead letters: notices not accepted for a day after their alert ended, unreadable, or lost with the file they waited in.")
+            help: "Dead letters: notices not accepted for a day after their alert ended, or unreadable.")
         public static let suppressed = MetricDefinition(
             "healthd_alert_suppressed_total", .counter, ["reason"], help: "Notices not sent, by reason: flapping, dedup (told already), too_many (more than are kept).")
 

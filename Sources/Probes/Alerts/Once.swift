@@ -1,0 +1,17 @@
+import Synchronization
+
+/// Asks when its value is first wanted, and keeps the answer. The store does twice what is written, in memory and in its file, and both must get the same.
+final class Once<Value: Sendable>: Sendable {
+    private let ask: @Sendable () -> Value
+    private let answer = Mutex<Value?>(nil)
+
+    init(_ ask: @escaping @Sendable () -> Value) { self.ask = ask }
+
+    var value: Value {
+        answer.withLock { answer in
+            let value = answer ?? ask()
+            answer = value
+            return value
+        }
+    }
+}
