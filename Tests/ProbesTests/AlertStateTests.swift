@@ -88,7 +88,7 @@ import Vitals
             var first = Play()
             _ = first.play("c")
             var second = Play()
-            second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now)
+            second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now, wall: second.wall)
             #expect(second.state.isOpen)
             #expect(second.play(seen) == told)
         }
@@ -98,7 +98,7 @@ import Vitals
         var first = Play()
         _ = first.play("chchc")
         var second = Play()
-        second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now)
+        second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now, wall: second.wall)
         #expect(second.state.phase == .held)
         #expect(second.play("h") == [])
         #expect(second.play(".") == [.resolved])
@@ -109,7 +109,7 @@ import Vitals
         _ = first.play("chchc")
         var second = Play()
         second.now = second.now + .seconds(50)
-        second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now)
+        second.state = try decoded(first.state).restored(flapping: second.flapping, now: second.now, wall: second.wall)
         #expect(second.state.calmAt(flapping: second.flapping) == second.now + second.flapping.quiet)
         #expect(second.play("c") == [], "what was seen before is no change")
         #expect(second.state.calmed(flapping: second.flapping, now: second.now).1 == nil, "a second is not quiet enough")
@@ -132,8 +132,8 @@ import Vitals
     @Test func `is closed when its rule is removed`() {
         var play = Play()
         _ = play.play("c")
-        #expect(play.state.removed().1 == .ruleRemoved)
-        #expect(AlertState().removed().1 == nil)
+        #expect(play.state.removed(now: play.now).1 == .ruleRemoved)
+        #expect(AlertState().removed(now: .start).1 == nil)
     }
 
     @Test func `has a fingerprint of its own that neither severity nor time changes`() {

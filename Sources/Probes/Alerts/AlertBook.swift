@@ -136,10 +136,10 @@ final class AlertBook: Sendable {
         let revision = outbox.store.rowsRevision
         guard state.withLock({ $0.rowsRevision != revision }) else { return false }
         let (open, unreadable) = try await outbox.openAlerts()
-        let now = time.now()
+        let (now, wall) = (time.now(), time.wallNow())
         let (isLater, lost) = state.withLock { state -> (Bool, [AlertRecord]) in
             let lost = state.alerts.open(without: open.map(\.fingerprint) + unreadable)
-            let known = state.alerts.adopt(open, now: now).map { Entry.transition($0) }
+            let known = state.alerts.adopt(open, now: now, wall: wall).map { Entry.transition($0) }
             // At the head: these come before what waits. A rule may have gone while its alert was stored and not known here.
             state.inbox.insert(contentsOf: [.rulesChanged] + known, at: 0)
             return (state.rowsRevision != nil, lost)
@@ -195,11 +195,11 @@ final class AlertBook: Sendable {
     }
 
     private func changes(by entry: Entry) -> [KnownAlerts.Change] {
-        let wall = time.wallNow()
+        let (now, wall) = (time.now(), time.wallNow())
         return state.withLock { state in
             switch entry {
             case .transition(let transition): [state.alerts.change(by: transition)]
-            case .rulesChanged: state.alerts.changesByRemoval(wall: wall)
+            case .rulesChanged: state.alerts.changesByRemoval(now: now, wall: wall)
             }
         }
     }

@@ -50,14 +50,15 @@ public struct AlertRecord: Sendable, Hashable, Codable {
         let startsAt = state.startsAt ?? wall
         // The wall clock may have been set back since: an alert does not end before it began.
         let endsAt = resolved ? max(startsAt, state.goodSince ?? wall) : nil
-        return Notice(
+        var notice = Notice(
             id: id, status: resolved ? .resolved : .firing, why: why, labels: labels, fingerprint: fingerprint, startsAt: startsAt,
-            endsAt: endsAt, summary: summary(why, startsAt: startsAt, endsAt: endsAt), reason: state.reason, value: state.value,
+            endsAt: endsAt, lastedSeconds: resolved ? state.lasted?.seconds : nil, summary: "", reason: state.reason, value: state.value,
             threshold: state.threshold, unit: unit, peak: state.peak, evidence: resolved ? nil : evidence, at: wall)
+        notice.summary = summary(why, lasted: notice.duration?.text ?? "")
+        return notice
     }
 
-    private func summary(_ why: NoticeReason, startsAt: WallTime, endsAt: WallTime?) -> String {
-        let lasted = endsAt.map { ($0 - startsAt).text } ?? ""
+    private func summary(_ why: NoticeReason, lasted: String) -> String {
         let severity = state.severity.rawValue
         switch why {
         case .firing: return "\(component) is \(severity): \(state.reason)"

@@ -25,10 +25,19 @@ public struct AlertState: Sendable, Hashable, Codable {
     public internal(set) var threshold: Double?
     public internal(set) var peak: Double?
 
-    /// Not stored: by the monotonic clock, which ends with the process.
+    // Not stored: the monotonic clock ends with the process.
+    /// When it opened; of an alert that an earlier process opened, when that was as far as the wall clock can tell.
+    var openedAt: MonotonicInstant?
+    /// The instant of `goodSince`.
+    var goodAt: MonotonicInstant?
+    /// From its opening to its end; nil while it is open.
+    var lasted: Duration?
     var flapping = Flapping()
     /// Not stored: whether this process has itself seen it bad.
     var confirmed = false
+
+    /// What is older by the wall clock is so by mistake.
+    private static let longestAge = Duration.seconds(100 * 365 * 86_400)
 
     public init() {}
 
@@ -37,6 +46,9 @@ public struct AlertState: Sendable, Hashable, Codable {
     }
 
     public var isOpen: Bool { phase != .quiet }
+
+    /// How long it has been open, whatever the wall clock did meanwhile.
+    func age(at now: MonotonicInstant) -> Duration { openedAt.map { now - $0 } ?? .zero }
 
     /// What a verdict does to the alert, and the reason for a notice if one is due.
     ///
@@ -56,25 +68,25 @@ public struct AlertState: Sendable, Hashable, Codable {
         let changed = crossed || (bad && state != severity)
         next.isBad = bad
         if bad {
-            next.goodSince = nil
+            (next.goodSince, next.goodAt) = (nil, nil)
             next.severity = state
             next.confirmed = true
         }
-        if !bad && (crossed || goodSince == nil) { next.goodSince = wall }
+        if !bad && (crossed || goodSince == nil) { (next.goodSince, next.goodAt) = (wall, now) }
         let worst = [isOpen ? peak : nil, bad ? value : nil].compactMap { $0 }
         next.peak = lowerIsWorse ? worst.min() : worst.max()
 
         switch phase {
         case .quiet:
             guard bad else { return (next, nil) }
-            next.startsAt = wall
+            (next.startsAt, next.openedAt, next.lasted) = (wall, now, nil)
             next.phase = .firing
             return next.flapping.change(at: now, by: policy) ? next.held() : (next, .firing)
         case .firing:
             guard changed else { return (next, nil) }
             if next.flapping.change(at: now, by: policy) { return next.held() }
             if !bad {
-                next.phase = .quiet
+                next.close(at: now)
                 return (next, confirmed ? .resolved : .recoveredWhileDown)
             }
             // That it got better is no news while it is bad.
@@ -96,7 +108,7 @@ public struct AlertState: Sendable, Hashable, Codable {
         guard phase == .held, let calm = flapping.calmAt(by: policy), now >= calm else { return (self, nil) }
         var next = self
         next.flapping = Flapping()
-        next.phase = isBad ? .firing : .quiet
+        if isBad { next.phase = .firing } else { next.close(at: goodAt ?? now) }
         return (next, isBad ? .settled : .resolved)
     }
 
@@ -106,17 +118,26 @@ public struct AlertState: Sendable, Hashable, Codable {
     }
 
     /// The rule is gone; an alert that nothing can resolve any more is closed.
-    public func removed() -> (AlertState, NoticeReason?) {
+    public func removed(now: MonotonicInstant) -> (AlertState, NoticeReason?) {
         guard isOpen else { return (self, nil) }
         var next = self
-        next.phase = .quiet
+        next.close(at: goodAt ?? now)
         next.isBad = false
         return (next, .ruleRemoved)
     }
 
-    /// What is true of a stored alert after a start: a hold counts its quiet time anew.
-    func restored(flapping policy: Flapping.Policy, now: MonotonicInstant) -> AlertState {
+    private mutating func close(at end: MonotonicInstant) {
+        phase = .quiet
+        lasted = age(at: end)
+    }
+
+    /// What is true of a stored alert after a start: a hold counts its quiet time anew. What came before is as long ago as the wall clock says.
+    func restored(flapping policy: Flapping.Policy, now: MonotonicInstant, wall: WallTime) -> AlertState {
+        // The wall clock may have been set since, back or far ahead, also between the two.
+        func instant(of time: WallTime) -> MonotonicInstant { now - min(max(.zero, wall - time), Self.longestAge) }
         var next = self
+        next.openedAt = startsAt.map(instant)
+        next.goodAt = goodSince.map { max(instant(of: $0), next.openedAt ?? now) }
         if phase == .held { _ = next.flapping.change(at: now, by: policy) }
         return next
     }

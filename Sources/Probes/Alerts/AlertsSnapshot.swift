@@ -24,6 +24,8 @@ public struct OpenAlert: Sendable, Hashable {
     public var severity: HealthState
     public var phase: AlertState.Phase
     public var since: WallTime
+    /// How long it has been open by the monotonic clock; the wall clock may have been set since.
+    public var age: Duration
     public var reason: String
     public var value: Double?
     public var threshold: Double?
@@ -61,7 +63,7 @@ public struct ReceiverStatus: Sendable, Hashable {
     public var lastSuccess: WallTime?
     public var lastError: String?
     public var lastErrorAt: WallTime?
-    /// Notices that it will not get: those that became dead letters since the start, or were lost with the file they waited in.
+    /// Notices that became dead letters since the start.
     public var deadLetters: Int
     /// How long every attempt has failed.
     public var failingFor: Duration?

@@ -57,8 +57,8 @@ struct KnownAlerts: Sendable {
     }
 
     /// Alerts whose rules are no longer on the board are closed.
-    func changesByRemoval(wall: WallTime) -> [Change] {
-        records.values.filter { lowerIsWorse[$0.rule] == nil }.map { change($0, to: $0.state.removed(), at: wall, isRemoval: true) }
+    func changesByRemoval(now: MonotonicInstant, wall: WallTime) -> [Change] {
+        records.values.filter { lowerIsWorse[$0.rule] == nil }.map { change($0, to: $0.state.removed(now: now), at: wall, isRemoval: true) }
     }
 
     /// Alerts that were held and have been quiet for long enough are held no longer.
@@ -90,10 +90,10 @@ struct KnownAlerts: Sendable {
     /// Takes over stored alerts that an earlier process left open. There is no notice of that.
     ///
     /// - Returns: for each of them, the last transition seen, if any. The board reports only changes, so it will not repeat it.
-    mutating func adopt(_ stored: [AlertRecord], now: MonotonicInstant) -> [Transition] {
+    mutating func adopt(_ stored: [AlertRecord], now: MonotonicInstant, wall: WallTime) -> [Transition] {
         var known: [Transition] = []
         for var record in stored where records[record.rule]?.state.isOpen != true {
-            record.state = record.state.restored(flapping: flapping, now: now)
+            record.state = record.state.restored(flapping: flapping, now: now, wall: wall)
             records[record.rule] = record
             if let latest = latest[record.rule] { known.append(latest) }
         }
@@ -110,10 +110,10 @@ struct KnownAlerts: Sendable {
         let open = records.values.filter { $0.state.isOpen }.map { record in
             OpenAlert(
                 rule: record.rule, component: record.component, fingerprint: record.fingerprint, severity: record.state.severity,
-                phase: record.state.phase, since: record.state.startsAt ?? wall, reason: record.state.reason, value: record.state.value,
+                phase: record.state.phase, since: record.state.startsAt ?? wall, age: record.state.age(at: now), reason: record.state.reason, value: record.state.value,
                 threshold: record.state.threshold, peak: record.state.peak, unit: record.unit, evidence: record.evidence,
                 heldUntil: record.state.calmAt(flapping: flapping).map { wall + ($0 - now) }, episode: record.episode)
         }
-        return open.sorted { ($0.since, $0.rule) < ($1.since, $1.rule) }
+        return open.sorted { ($1.age, $0.rule) < ($0.age, $1.rule) }
     }
 }

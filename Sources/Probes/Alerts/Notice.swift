@@ -37,6 +37,8 @@ public struct Notice: Sendable, Hashable, Codable {
     public var startsAt: WallTime
     /// Of a resolved alert.
     public var endsAt: WallTime?
+    /// How long it lasted by the monotonic clock; the wall clock may have been set in between. Of a resolved alert, unless an older version stored it.
+    var lastedSeconds: Double?
     /// One line a person can act on.
     public var summary: String
     /// The verdict's reason, with numbers.
@@ -54,7 +56,7 @@ public struct Notice: Sendable, Hashable, Codable {
     var alertName: String { labels["alertname"] ?? "?" }
 
     /// From first firing to resolved.
-    public var duration: Duration? { endsAt.map { $0 - startsAt } }
+    public var duration: Duration? { endsAt.map { ends in lastedSeconds.map { Duration.seconds($0) } ?? max(.zero, ends - startsAt) } }
 
     /// One opening of one alert, from its firing to its resolved: its notices are sent in order.
     var episode: String { Self.episode(of: fingerprint, since: startsAt) }

@@ -51,7 +51,7 @@ struct AlertsDocument: Encodable, Sendable {
         alerts = snapshot.open.map { alert in
             Alert(
                 name: alert.rule, component: alert.component, fingerprint: alert.fingerprint, severity: alert.severity,
-                state: alert.phase, since: alert.since, ageSeconds: (asOf - alert.since).seconds, reason: alert.reason,
+                state: alert.phase, since: alert.since, ageSeconds: alert.age.seconds, reason: alert.reason,
                 value: alert.value?.finite, threshold: alert.threshold?.finite, peak: alert.peak?.finite, unit: alert.unit,
                 evidence: alert.evidence, heldUntil: alert.heldUntil, told: alert.told)
         }

@@ -55,7 +55,7 @@ extension PageModel {
         }
         omittedHolders = max(0, sources.holders.holders.count - Self.rowLimit)
         omittedWaiters = max(0, sources.holders.waiters.count - Self.rowLimit)
-        alerts = sources.alerts.open.map { Alert($0, receivers: sources.alerts.receivers, asOf: board.taken) }
+        alerts = sources.alerts.open.map { Alert($0, receivers: sources.alerts.receivers) }
         receivers = sources.alerts.receivers.map(Receiver.init)
         outboxProblem = sources.alerts.outboxProblem
         changes = board.history.suffix(Self.changeLimit).reversed().map { change in
@@ -100,12 +100,12 @@ extension PageModel.Alert {
     /// Holders named beside an alert; the rest is at `/api/alerts`.
     private static let evidenceLimit = 3
 
-    fileprivate init(_ alert: OpenAlert, receivers: [ReceiverStatus], asOf: WallTime) {
+    fileprivate init(_ alert: OpenAlert, receivers: [ReceiverStatus]) {
         name = alert.rule
         state = alert.phase == .held ? "held back: it flaps" : "firing"
         severity = alert.severity
         since = alert.since
-        sinceFor = asOf - alert.since
+        sinceFor = alert.age
         reason = alert.reason
         evidence = alert.evidence?.holders.prefix(Self.evidenceLimit).map(\.text) ?? []
         deliveries = receivers.map { receiver in

@@ -73,7 +73,7 @@ enum HTTPSamples {
             open: [
                 OpenAlert(
                     rule: "pool-saturation", component: "pool", fingerprint: "00ff", severity: .critical, phase: .firing,
-                    since: wall + .seconds(-5), reason: reason, value: 1.5, threshold: 0.95, peak: 1.5, unit: .ratio,
+                    since: wall + .seconds(-5), age: .seconds(5), reason: reason, value: 1.5, threshold: 0.95, peak: 1.5, unit: .ratio,
                     evidence: Evidence(holders: [.init(purpose: "demo.hold", statement: "SELECT pg_sleep($1)", ageSeconds: 2)]),
                     heldUntil: nil)
             ],
