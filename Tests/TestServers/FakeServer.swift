@@ -12,6 +12,8 @@ public struct FakeServer: Sendable {
         case answers([UInt8])
         /// The same for all but the first, to whom it says nothing.
         case answersLaterOnes([UInt8])
+        /// Waits until something is sent, sends this, and resets the connection: what was sent is never read.
+        case answersUnread([UInt8])
         /// Reads what is sent first, and resets the connection.
         case resets
     }
@@ -35,6 +37,11 @@ public struct FakeServer: Sendable {
                 case .answersLaterOnes where taken.value == 1: silenced.append(client)
                 case .answers(let bytes), .answersLaterOnes(let bytes):
                     Self.readFirst(client)
+                    send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+                    close(client)
+                case .answersUnread(let bytes):
+                    var first: UInt8 = 0
+                    _ = recv(client, &first, 1, Int32(MSG_PEEK))
                     send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
                     close(client)
                 case .resets:

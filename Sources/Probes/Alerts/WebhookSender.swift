@@ -26,6 +26,7 @@ public final class WebhookSender: NoticeSender {
         configuration.httpVersion = .http1Only
         // Minutes lie between notices: a kept connection would mostly be found closed by the other side.
         configuration.maximumUsesPerConnection = 1
+        configuration.http1_1ConnectionDebugInitializer = AnswerHandlers.install
         // The receiver's queue tries again, and tells why it has to.
         configuration.connectionPool.retryConnectionEstablishment = false
         client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
@@ -87,6 +88,8 @@ public final class WebhookSender: NoticeSender {
                 .answer(
                     status: Int(response.status.code), retryAfter: response.headers.first(name: "retry-after"),
                     quote: AnswerQuote.quote(text, hiding: receiver.secretsOfRequest), now: time.wallNow()))
+        } catch let unreadable as UnreadableAnswer {
+            return .answer(.answer(status: unreadable.status, retryAfter: nil, quote: "", now: time.wallNow()))
         } catch {
             return .noAnswer(await answer(for: error, to: receiver, until: limit))
         }

@@ -1,0 +1,51 @@
+import NIOCore
+import NIOHTTP1
+
+/// Who answered with this status, in a way that cannot be read to its end. The status decides all the same.
+struct UnreadableAnswer: Error {
+    var status: Int
+}
+
+/// Stand on both sides of the parser of a connection that is used for one request: one mends the ends of lines and notes the status, the other
+/// tells it where the parser gives up.
+enum AnswerHandlers {
+    /// For `HTTPClient.Configuration.http1_1ConnectionDebugInitializer`, called before the request is sent.
+    @Sendable static func install(on channel: any Channel) -> EventLoopFuture<Void> {
+        channel.eventLoop.submit {
+            let pipeline = channel.pipeline.syncOperations
+            let parser = try pipeline.handler(type: ByteToMessageHandler<HTTPResponseDecoder>.self)
+            let mending = MendingHandler()
+            try pipeline.addHandler(mending, position: .before(parser))
+            try pipeline.addHandler(TellingHandler(mending), position: .after(parser))
+        }
+    }
+
+    private final class MendingHandler: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        typealias InboundOut = ByteBuffer
+
+        private(set) var head = AnswerHead()
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            guard !head.isWhole else { return context.fireChannelRead(data) }
+            let bytes = head.taking(unwrapInboundIn(data).readableBytesView)
+            context.fireChannelRead(wrapInboundOut(context.channel.allocator.buffer(bytes: bytes)))
+        }
+    }
+
+    private final class TellingHandler: ChannelInboundHandler {
+        typealias InboundIn = HTTPClientResponsePart
+
+        private let mending: MendingHandler
+
+        init(_ mending: MendingHandler) { self.mending = mending }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            if error is HTTPParserError, let status = mending.head.status {
+                context.fireErrorCaught(UnreadableAnswer(status: status))
+            } else {
+                context.fireErrorCaught(error)
+            }
+        }
+    }
+}
