@@ -22,13 +22,14 @@ extension Duration {
     /// What a person reads: two figures at most, the unit last. `1.2 s`, `250 ms`, `3 min 20 s`, `2 h 5 min`.
     public var text: String {
         let value = seconds
+        // Each unit begins where the smaller one would be rounded up to it.
         switch abs(value) {
         case ..<0.0000005: return "0 s"
-        case ..<0.001: return "\(trimmed(value * 1_000_000)) µs"
-        case ..<1: return "\(trimmed(value * 1_000)) ms"
-        case ..<60: return "\(trimmed(value)) s"
-        case ..<3_600: return pair(value, large: 60, "min", small: 1, "s")
-        case ..<86_400: return pair(value, large: 3_600, "h", small: 60, "min")
+        case ..<0.0009995: return "\(trimmed(value * 1_000_000)) µs"
+        case ..<0.9995: return "\(trimmed(value * 1_000)) ms"
+        case ..<59.5: return "\(trimmed(value)) s"
+        case ..<3_599.5: return pair(value, large: 60, "min", small: 1, "s")
+        case ..<86_399.5: return pair(value, large: 3_600, "h", small: 60, "min")
         default: return pair(value, large: 86_400, "d", small: 3_600, "h")
         }
     }
@@ -39,7 +40,7 @@ extension Duration {
     }
 
     private func pair(_ value: Double, large: Int, _ largeUnit: String, small: Int, _ smallUnit: String) -> String {
-        let total = Int(min(max(value, -1e18), 1e18))
+        let total = Int(min(max(value, -1e18), 1e18).rounded())
         let rest = total % large / small
         return rest == 0 ? "\(total / large) \(largeUnit)" : "\(total / large) \(largeUnit) \(rest) \(smallUnit)"
     }

@@ -5,7 +5,8 @@ import Vitals
 struct TextTests {
     @Test(arguments: [
         (Duration.zero, "0 s"), (.microseconds(7), "7 µs"), (.microseconds(1_240), "1.2 ms"), (.milliseconds(250), "250 ms"),
-        (.milliseconds(1_200), "1.2 s"), (.seconds(59), "59 s"), (.seconds(200), "3 min 20 s"), (.seconds(7_500), "2 h 5 min"),
+        (.nanoseconds(999_600), "1 ms"), (.microseconds(999_600), "1 s"), (.milliseconds(59_700), "1 min"), (.milliseconds(3_599_600), "1 h"),
+        (.milliseconds(86_399_700), "1 d"), (.milliseconds(1_200), "1.2 s"), (.seconds(59), "59 s"), (.seconds(200), "3 min 20 s"), (.seconds(7_500), "2 h 5 min"),
         (.seconds(180_000), "2 d 2 h"),
     ])
     func `a duration reads as a person says it`(duration: Duration, text: String) {
