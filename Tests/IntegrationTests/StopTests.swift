@@ -1,6 +1,7 @@
 import Blackbox
 import TestServers
 import Testing
+import Vitals
 
 extension IntegrationTests {
     /// It is asked to end while it is being used.
@@ -8,19 +9,18 @@ extension IntegrationTests {
         @Test func `clients that come while it ends do not change how it ends`() async throws {
             for _ in 0..<5 {
                 let healthd = try await Healthd.start(DescriptorTests.settings)
-                async let clients = Self.come(to: healthd.port)
+                let came = Counter()
+                async let refused: Void = Self.come(to: healthd.port, counting: came)
+                try await until("clients come") { came.value > 0 }
                 let status = try await healthd.end()
-                let count = await clients
-                #expect(status == 0, "\(count) clients came; \(healthd.output.suffix(2_000))")
-                #expect(count > 0)
+                await refused
+                #expect(status == 0, "\(came.value) clients came; \(healthd.output.suffix(2_000))")
             }
         }
 
-        /// One client after the other comes and goes, until the port refuses them. Answers how many there were.
-        @concurrent private static func come(to port: Int) async -> Int {
-            var count = 0
-            while count < 5_000, (try? RawClient(port: port)) != nil { count += 1 }
-            return count
+        /// One client after the other comes and goes, until the port refuses them.
+        @concurrent private static func come(to port: Int, counting came: Counter) async {
+            while came.value < 5_000, (try? RawClient(port: port)) != nil { came.add() }
         }
     }
 }
