@@ -17,7 +17,7 @@ public final class PatientThread: Sendable {
 
     private final class Work<Value: Sendable>: Sendable {
         let result = Mutex<Result<Value, any Error>?>(nil)
-        let isDone = DispatchSemaphore(value: 0)
+        let isDone = Latch()
     }
 
     private let thread: DispatchQueue
@@ -41,9 +41,9 @@ public final class PatientThread: Sendable {
             let result = Result { try body() }
             work.result.withLock { $0 = result }
             self.isBusy.withLock { $0 = false }
-            work.isDone.signal()
+            work.isDone.open()
         }
-        guard case .success = work.isDone.wait(timeout: .now() + .nanoseconds(Int(patience.nanoseconds))) else { throw Hangs(patience: patience) }
+        guard work.isDone.wait(within: patience) else { throw Hangs(patience: patience) }
         guard let result = work.result.withLock({ $0 }) else { preconditionFailure("work that is done has a result") }
         return try result.get()
     }

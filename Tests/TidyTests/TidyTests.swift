@@ -33,6 +33,11 @@ import Testing
         #expect((sources.places(of: groups) + tests.places(of: groups)).filter { !$0.hasPrefix("Tests/TidyTests/") } == [])
     }
 
+    @Test func `what waits for so long does so by the monotonic clock`() {
+        // Dispatch waits by the wall clock on Linux; Latch does not.
+        #expect(sources.places(of: /\.wait\((wallTimeout|timeout):|\.asyncAfter\(/) == [])
+    }
+
     @Test func `what looks from outside never starts a debug build`() throws {
         let scripts = try Tree("scripts", extensions: ["py", "sh"])
         #expect(!scripts.files.isEmpty)

@@ -132,7 +132,7 @@ def misplaced(at):
     for yaml, words in [
         ("database: postgres://app:canary@h/db", "database.url"), ("database: host=db password=canary", "database.url"), ("cache: redis://:canary@h", "cache.url"),
         ("receivers: https://hooks.example.org/canary", "a list of receivers"), ("'postgres://app:canary@h/db': x", "database.url"),
-        ("targets: https://h/canary", "targets"), ("database: { password-file: canary }", "not the secret itself"),
+        ("targets: https://h/canary", "targets"), ("cache: { url: 'redis://h', password-file: canary }", "not the secret itself"),
         ("receivers: [{ name: a, webhook: 'http://h', secret-file: whsec_canary }]", "not the secret itself"),
     ]:
         yield Row(f"misplaced: {yaml.replace('canary', 'X')}", verb="check-config", env=database, yaml=f"{yaml}\n", status=REFUSED, says=(words,), never=("canary",))

@@ -22,6 +22,9 @@ struct ConnectAttempts {
     /// A server that has not answered for so long is not there, though the attempt goes on: who asks is told at once.
     static let patience = Duration.seconds(1)
 
+    /// With several hosts all but the last may be silent for their share of the attempt.
+    static func patience(hosts: Int, timeout: Duration) -> Duration { patience + timeout * (hosts - 1) / hosts }
+
     var isDown: Bool { if case .down = availability { true } else { false } }
 
     func mayBegin(at now: MonotonicInstant) -> Bool { nextAt.map { $0 <= now } ?? true }

@@ -12,7 +12,7 @@ extension PoolState {
     /// An attempt to connect that has had no answer for long, and since when; nil while it may be answered, and when a connection is open.
     func silence(now: MonotonicInstant) -> (PostgresError, since: MonotonicInstant)? {
         guard numbers.connecting > 0, total == numbers.connecting, let since = oldest(.connecting) else { return nil }
-        return now - since >= ConnectAttempts.patience ? (.connectTimedOut(server, after: now - since), since) : nil
+        return now - since >= patience ? (.connectTimedOut(server, after: now - since), since) : nil
     }
 
     /// What a caller is told that may not wait, or has waited for as long as it could.

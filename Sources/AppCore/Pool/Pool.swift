@@ -69,7 +69,7 @@ public final class Pool: Sendable {
             calls: BlockingCalls(limit: configuration.max + configuration.reserved + 2 + 4 * endpoint.namesToResolve, loop: loop),
             prepared: configuration.prepared, onNotices: NoticeLog(logger).log)
         batcher = Batcher(loop: loop, connections: configuration.max)
-        let state = PoolState(configuration: configuration, server: endpoint.description, now: .now())
+        let state = PoolState(configuration: configuration, server: endpoint.description, hosts: endpoint.hosts, now: .now())
         guarded = Mutex(Guarded(state: state, connections: Array(repeating: nil, count: state.connections.count)))
         (chores, addChore) = AsyncStream.makeStream(of: Chore.self)
         onEvent?(.poolCreated(max: configuration.max, min: configuration.min))

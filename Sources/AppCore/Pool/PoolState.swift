@@ -58,14 +58,18 @@ struct PoolState {
     private(set) var attempts = ConnectAttempts()
     /// Where it connects to, for messages.
     let server: String
+    /// For how long an attempt to connect may have no answer before callers are told that the server is not there.
+    let patience: Duration
     private var retirements = Retirements()
     private(set) var isShuttingDown = false
     private(set) var generation = PoolGeneration()
     private(set) var tallies: PoolTallies
 
-    init(configuration: PoolConfiguration, server: String = "the server", now: MonotonicInstant) {
+    /// - Parameter hosts: how many `server` names.
+    init(configuration: PoolConfiguration, server: String = "the server", hosts: Int = 1, now: MonotonicInstant) {
         self.configuration = configuration
         self.server = server
+        patience = ConnectAttempts.patience(hosts: hosts, timeout: configuration.connectTimeout)
         connections = Array(repeating: Connection(), count: configuration.max + configuration.reserved)
         admission = Admission(deadline: configuration.deadline, room: configuration.waiters)
         tallies = PoolTallies(now: now)

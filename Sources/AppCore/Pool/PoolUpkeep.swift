@@ -32,7 +32,7 @@ extension Pool {
 
     private func connect(_ slot: PoolState.Slot) async {
         let started = MonotonicInstant.now()
-        let silence = loop.schedule(at: started + ConnectAttempts.patience) { [self] in noticeSilence() }
+        let silence = loop.schedule(at: started + guarded.withLock { $0.state.patience }) { [self] in noticeSilence() }
         defer { loop.cancel(silence) }
         do {
             let connection = try await connector.connect(until: Deadline(started + configuration.connectTimeout))

@@ -11,6 +11,9 @@ public struct PostgresEndpoint: Sendable, Hashable {
         self.password = password
     }
 
+    /// How many servers it names; each of them may have several addresses.
+    var hosts: Int { HostList(keywords)?.entries.count ?? 1 }
+
     /// Names that are resolved for each attempt to connect, at the same time.
     var namesToResolve: Int { Set((HostList(keywords)?.entries ?? []).compactMap(\.nameToResolve)).count }
 

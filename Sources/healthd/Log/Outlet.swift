@@ -50,12 +50,12 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
         var isWaiting = false
         var isEnded = false
         /// One for each flush that waits.
-        var flushing: [DispatchSemaphore] = []
+        var flushing: [Latch] = []
     }
 
     private enum Step {
         case send(Queue.Item)
-        case wait(flushed: [DispatchSemaphore])
+        case wait(flushed: [Latch])
         case end
     }
 
@@ -95,14 +95,13 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
     }
 
     func flush(within limit: Duration) -> Bool {
-        let end = DispatchTime.now() + .nanoseconds(Int(clamping: limit.nanoseconds))
-        let drained = DispatchSemaphore(value: 0)
+        let drained = Latch()
         let isPending = state.withLock { state in
             let isPending = state.isSending || !state.queue.isEmpty
             if isPending { state.flushing.append(drained) }
             return isPending
         }
-        guard isPending, drained.wait(timeout: end) == .timedOut else { return true }
+        guard isPending, !drained.wait(within: limit) else { return true }
         // One that is not among them any more was drained at the last moment.
         return state.withLock { state in
             guard let index = state.flushing.firstIndex(where: { $0 === drained }) else { return true }
@@ -130,7 +129,7 @@ private final class OutletThread<Queue: OutletQueue>: Sendable {
             switch next() {
             case .send(let item): send(item)
             case .wait(let flushed):
-                for drained in flushed { drained.signal() }
+                for drained in flushed { drained.open() }
                 work.wait()
             case .end: return
             }

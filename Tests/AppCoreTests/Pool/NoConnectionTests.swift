@@ -51,6 +51,16 @@ struct NoConnectionTests {
         #expect(state.unavailable(now: at(1_700)) == nil)
     }
 
+    @Test("D5: of several hosts all but the last may be silent for their share, and who waits is served by the next")
+    func silentHosts() {
+        var state = PoolState(configuration: PoolConfiguration(max: 2, min: 0, connectTimeout: .seconds(5)), server: "a,b:5432/app", hosts: 2, now: start)
+        let id = state.enqueue(caller(at: 0), now: at(0))
+        #expect(state.connectsDue(now: at(0)) == [0])
+        #expect(state.noticeSilence(now: at(3_400)) == nil && state.unavailable(now: at(3_400)) == nil)
+        #expect(state.noticeSilence(now: at(3_500)) == [id])
+        #expect(ConnectAttempts.patience(hosts: 1, timeout: .seconds(5)) == .seconds(1))
+    }
+
     @Test("D5: when the last connection goes another is tried at once, however lately an attempt beside it failed")
     func lastOneGoesAfterAFailure() throws {
         var state = state()
