@@ -178,6 +178,8 @@ extension LocalStore {
             }
             if before != nil { logger.notice("the local state is written to disk again", metadata: ["file": "\(file.path)"]) }
         } catch {
+            // Whoever has the folder writes there: its rows are still to come, and must not be replaced by ours.
+            if error is InUse { state.withLock { ($0.knowsFile, $0.isAhead) = (false, true) } }
             let words = file.words(for: error)
             // A file that cannot be written to may be readable all the same. What another process has, it sends itself.
             let isNew = state.withLock { !$0.knowsFile && !$0.isAhead }
@@ -202,9 +204,9 @@ extension LocalStore {
             let last = state.withLock { $0.damage?.at }
             if let last, now - last < Self.fewestBetweenDamages { throw error }
             let wall = time.wallNow()
-            let found = try fileThread.run { [file] in try file.salvaged() }
+            // First what it holds: a file that is set aside too late for us to hear of it is read no more.
+            if !state.withLock({ $0.knowsFile }) { try takeOver(try fileThread.run { [file] in try file.salvaged() }.rows) }
             let name = try fileThread.run { [file] in try file.setAside(at: wall) }
-            if !state.withLock({ $0.knowsFile }) { try takeOver(found.rows) }
             let words = file.words(for: error)
             state.withLock { state in
                 // The new one has nothing of it.

@@ -9,7 +9,7 @@ public final class PatientThread: Sendable {
     public struct Hangs: Error, CustomStringConvertible {
         var patience: Duration
 
-        public var description: String { "no answer within \(patience.text); is its disk frozen, or its file server away?" }
+        public var description: String { "its disk has not answered for \(patience.text) or longer; is it frozen, or its file server away?" }
     }
 
     /// How long the disk is waited for.

@@ -78,6 +78,7 @@ enum Lifecycle {
             } catch {
                 // What was cut short has failed, and has left nothing running.
                 guard Task.isShuttingDownGracefully else { throw error }
+                logger.info("the start of the private servers was cut short", metadata: ["reason": "\("\(error)".oneLine(limit: 300))"])
             }
         }
         do {

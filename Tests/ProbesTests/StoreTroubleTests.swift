@@ -169,7 +169,7 @@ import Testing
             outbox.store.fileThread.later { thaw.wait() }
             line.pool(1.5, time: time)
             try await untilAttempts(1)
-            #expect(outbox.store.trouble?.contains("no answer within 500 ms") == true)
+            #expect(outbox.store.trouble?.contains("its disk has not answered for 500 ms or longer") == true)
             #expect(line.dispatcher.snapshot().outboxProblem == outbox.store.trouble)
             redisFails(line)
             try await untilAttempts(2)

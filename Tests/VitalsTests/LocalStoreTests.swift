@@ -14,7 +14,7 @@ import Testing
     let lines = LogLines()
 
     init() throws {
-        folder = "\(FileManager.default.temporaryDirectory.path())/healthd-store-\(UUID().uuidString)"
+        folder = FileManager.default.temporaryDirectory.appending(path: "healthd-store-\(UUID().uuidString)").path()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     }
 
@@ -191,8 +191,6 @@ import Testing
             for number in 0..<60 { try await add(String(repeating: "n", count: 900) + "\(number)", to: store) }
             try await store.write { try $0.execute(sql: "PRAGMA user_version = 1") }
         }
-        let log = file + "-wal"
-        try await until("it is closed") { !FileManager.default.fileExists(atPath: log) }
         var salvaged = 0...0
         switch damage {
         case .nonsense: try Self.overwrite(file)
@@ -319,8 +317,6 @@ import Testing
             let store = try self.store()
             for number in 0..<60 { try await add(String(repeating: "n", count: 900) + "\(number)", to: store) }
         }
-        let log = file + "-wal"
-        try await until("it is closed") { !FileManager.default.fileExists(atPath: log) }
         var bytes = Array(try Data(contentsOf: URL(filePath: file)))
         let pages = stride(from: 0, to: bytes.count, by: 4_096).map { $0..<$0 + 4_096 }
         // One with rows of a table, which begins with 13, and not one of its index.
@@ -369,7 +365,7 @@ import Testing
         store.fileThread.later { frost.wait() }
         try await add("b", to: store)
         #expect(store.isInMemory)
-        #expect(store.trouble == "\(file): no answer within 500 ms; is its disk frozen, or its file server away?")
+        #expect(store.trouble == "\(file): its disk has not answered for 500 ms or longer; is it frozen, or its file server away?")
         for _ in 0..<3 { await store.tend() }
         try await add("c", to: store)
         #expect(store.isInMemory)
@@ -390,7 +386,7 @@ import Testing
         try await add("a", to: self.store())
         let frost = Frost()
         let store = try self.store(patience: .milliseconds(500)) { frost.wait() }
-        #expect(store.isInMemory && store.trouble?.contains("no answer within 500 ms") == true)
+        #expect(store.isInMemory && store.trouble?.contains("its disk has not answered for 500 ms or longer") == true)
         try await add("b", to: store)
         #expect(try await names(in: store) == ["b"])
         let before = store.rowsRevision

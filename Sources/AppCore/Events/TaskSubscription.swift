@@ -5,7 +5,7 @@ final class TaskSubscription: Sendable {
     enum Position: Hashable {
         /// Reads rows after this number. Leads to live when they are read to the end.
         case replaying(after: Int)
-        /// Gets events as they are published.
+        /// Gets events as they are published. Leads back to replaying when more comes at once than is kept.
         case live
         case ended
     }
@@ -68,7 +68,7 @@ final class TaskSubscription: Sendable {
     func replayed(through sequence: Int, isLast: Bool) {
         state.withLock { state in
             guard case .replaying(let previous) = state.position else { return }
-            // What was published and is not among the rows is gone, when they have brought nothing: the hub's look each second knows more.
+            // Rows that bring nothing: what was published is gone, or this reading is shared and began before it. The hub's look each second knows.
             if isLast, state.highestPublished <= sequence || sequence == previous {
                 state.position = .live
                 state.expected = sequence + 1
@@ -83,6 +83,7 @@ final class TaskSubscription: Sendable {
         let wakeup = state.withLock { state -> (CheckedContinuation<[TaskEvent], Never>, [TaskEvent])? in
             guard state.position == .live else { return nil }
             state.position = .replaying(after: (state.buffer.first?.sequence ?? state.expected) - 1)
+            state.highestPublished = max(state.highestPublished, state.expected - 1, state.early.keys.max() ?? 0)
             state.buffer = []
             state.early = [:]
             return state.wake()

@@ -64,7 +64,7 @@ struct Operation {
     private(set) var droppedNames = false
     /// What its answers have shown of transactions that ended.
     private(set) var transactionEnds = TransactionEnds()
-    /// No transaction is open at this point of it: what its next statement does lasts.
+    /// No transaction is open at this point of it: what its next statement does lasts. As far as tags show: after AND CHAIN it is taken for so.
     private var isOutsideTransaction = false
     private var results: [Rows] = []
     /// What the answers to come are to, in order: a batch parses some of its statements first.

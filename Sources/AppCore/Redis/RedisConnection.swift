@@ -92,7 +92,7 @@ public final class RedisConnection: Sendable {
     /// Connects, and connects again whenever the link breaks, until cancelled.
     ///
     /// Delays are min(retries × 50 ms, 2 s) less or more 20 %; they start over after a link has stood for a second. One that had stood and had nothing
-    /// to do when the other side closed it, as servers and proxies do after a while, is made anew at once, and nobody is told of it.
+    /// to do when the other side closed it, as servers and proxies do after a while, is made anew at once, and the log does not tell of it.
     public func run() async {
         var retries = 0
         while !Task.isCancelled {

@@ -148,7 +148,8 @@ public struct AgentTaskStore: Sendable {
         switch task.state {
         case .queued: roster.wake()
         case .running: roster.ask(task.requested, of: task.held)
-        default: break
+        // It was ours still, if its lease ended while the database was away.
+        default: roster.lose(task.held)
         }
         return task
     }

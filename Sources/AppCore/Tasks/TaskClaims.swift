@@ -247,11 +247,12 @@ extension AgentTaskStore {
                 INSERT INTO agent_task_events (task_id, sequence, kind, payload)
                 SELECT id, event_sequence, 'task:failed', jsonb_build_object('error', error, 'attempt', attempt)
                 FROM lost ON CONFLICT DO NOTHING RETURNING \(unescaped: TaskEvent.columns))
-            SELECT \(unescaped: TaskEvent.columns), workspace_id FROM told JOIN lost ON lost.id = told.task_id
+            SELECT \(unescaped: TaskEvent.columns), workspace_id FROM lost LEFT JOIN told ON told.task_id = lost.id
             """, for: "tasks.fail-lost")
         for row in rows {
             onWrite(try Workspace.ID(row, "workspace_id"))
-            hub.publish(try TaskEvent(row))
+            // The number of its last event may be taken, where it counts no further.
+            if try row.optionalString("task_id") != nil { hub.publish(try TaskEvent(row)) }
         }
         return rows.count
     }

@@ -141,15 +141,15 @@ struct TaskRun: Sendable {
             if error is CancellationError || stopping() {
                 try await store.giveBack(task, .unfinished)
             } else if let pause = (error as? PoolError)?.timeToComeBack {
-                meters.retries.add()
-                logger.info("task goes back to the queue: there is no connection for it", metadata: metadata)
                 // The later the more often that was so: it may be the task that needs them all.
                 let delay = max(pause, .seconds(min(task.attempt, 30)))
-                _ = try await patiently { try await store.giveBack(task, .noConnection(delay: delay)) }
+                if try await isRequeued(.noConnection(delay: delay), started: started) {
+                    logger.info("task goes back to the queue: there is no connection for it", metadata: metadata)
+                }
             } else if transient, failures + 1 < configuration.attempts {
-                meters.retries.add()
-                logger.warning("task goes back to the queue", metadata: metadata)
-                _ = try await patiently { try await store.giveBack(task, .failed(delay: .seconds(failures + 1))) }
+                if try await isRequeued(.failed(delay: .seconds(failures + 1)), started: started) {
+                    logger.warning("task goes back to the queue", metadata: metadata)
+                }
             } else {
                 logger.warning("task failed", metadata: metadata)
                 try await patiently { try await store.fail(task, reason: "\(error)") }
@@ -159,6 +159,14 @@ struct TaskRun: Sendable {
             // Its lease ends by itself, and then somebody claims it.
             logger.debug("task left to its lease", metadata: ["task": "\(task.id)", "reason": "\(error)"])
         }
+    }
+
+    /// Gives the task back after a failure. Answers whether it will be tried again: somebody may have asked for something else meanwhile.
+    private func isRequeued(_ why: AgentTaskStore.Return, started: MonotonicInstant) async throws -> Bool {
+        let asked = try await patiently { try await store.giveBack(task, why) }
+        if asked == nil { meters.retries.add() }
+        if asked == .cancel { meters.run[.cancelled]?.record(time.now() - started) }
+        return asked == nil
     }
 
     static func isTransient(_ error: any Error) -> Bool {

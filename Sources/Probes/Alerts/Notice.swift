@@ -56,7 +56,7 @@ public struct Notice: Sendable, Hashable, Codable {
     var alertName: String { labels["alertname"] ?? "?" }
 
     /// From first firing to resolved.
-    public var duration: Duration? { endsAt.map { ends in lastedSeconds.map { Duration.seconds($0) } ?? max(.zero, ends - startsAt) } }
+    public var duration: Duration? { endsAt.map { ends in lastedSeconds.map { Duration(clampingSeconds: $0) } ?? max(.zero, ends - startsAt) } }
 
     /// One opening of one alert, from its firing to its resolved: its notices are sent in order.
     var episode: String { Self.episode(of: fingerprint, since: startsAt) }

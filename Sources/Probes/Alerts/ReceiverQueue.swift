@@ -136,7 +136,7 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// At the end: what still waits, and stands in no file as far as we know.
+    /// At the end, while the file cannot be used: what still waits. What came since then is lost; of the rest the file knows.
     private func sayWhatIsLost() {
         let (recipient, waiting, isRetired) = state.withLock { state in
             (state.recipient, Set(state.schedule.sights.keys).subtracting(state.unmarked), state.isRetired)
@@ -204,12 +204,12 @@ final class ReceiverQueue: Sendable {
 
     /// What has been accepted must not be sent again after a restart.
     private func mark(_ delivery: Delivery) async throws {
-        var wasOwed = try await outbox.markDelivered(delivery, at: time.wallNow())
-        if !wasOwed {
-            // A reload may have given its row the key that this receiver has now.
-            var moved = delivery
-            moved.recipient = recipient
-            wasOwed = try await outbox.markDelivered(moved, at: time.wallNow())
+        var wasOwed = false
+        // A reload may have given its row another key. The longer one has the receiver's name in it, and is nobody else's.
+        for key in Set([delivery.recipient.addressKey, recipient.addressKey]).sorted(by: { $0.count > $1.count }) where !wasOwed {
+            var addressed = delivery
+            addressed.recipient.addressKey = key
+            wasOwed = try await outbox.markDelivered(addressed, at: time.wallNow())
         }
         if !wasOwed, delivery.notice.status == .firing, state.withLock({ $0.isRetired }) {
             logger.logUnended(receiver: delivery.recipient.name, alert: delivery.notice.alertName)

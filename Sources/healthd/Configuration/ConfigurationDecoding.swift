@@ -76,7 +76,9 @@ extension Configuration {
     private static func listenAlone(in text: String) -> String? {
         guard text.contains("listen") else { return "" }
         let lines = text[...].pieces(between: "\n")
-        return lines.firstIndex { $0.hasPrefix("listen:") }.map { String(repeating: "\n", count: $0) + String(lines[$0]) }
+        let places = lines.indices.filter { lines[$0].hasPrefix("listen:") }
+        guard places.count == 1, let place = places.first else { return nil }
+        return String(repeating: "\n", count: place) + String(lines[place])
     }
 }
 

@@ -38,7 +38,7 @@ extension Configuration {
             }
         }
         let password =
-            reader.hasPasswordFile("database", for: source, whichBringsOne: named.values["password"] != nil)
+            reader.hasPasswordFile("database", for: source, whichBringsOne: named.values["password"] != nil || environment["PGPASSWORD"]?.isEmpty == false)
             ? secrets.read("database.password-file", what: "the password of the database", &reader) : nil
         guard isUnderstood else { return (.embedded, nil) }
         if source == nil, !isNamedByVariables {

@@ -47,7 +47,7 @@ struct SettingReader {
         let path = "\(section).password-file"
         known.insert(path)
         guard case .file = origin(of: path) else { return origin(of: path) != .unset }
-        guard case .environment? = address?.origin else { return true }
+        if case .file? = address?.origin { return true }
         if case .scalar(_?)? = file?["\(section).url"]?.content { return false }
         return !whichBringsOne
     }

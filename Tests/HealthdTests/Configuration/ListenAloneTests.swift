@@ -13,7 +13,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("{ listen: 10.0.0.1:5", "healthd.yaml:"), ("rules: [\nlisten: nowhere", "healthd.yaml:2: listen is \"nowhere\"; expected HOST:PORT"),
+        ("{ listen: 10.0.0.1:5", "healthd.yaml:"), ("listen: 10.0.0.1:5\nlisten: 10.0.0.2:5", "healthd.yaml:"), ("rules: [\nlisten: nowhere", "healthd.yaml:2: listen is \"nowhere\"; expected HOST:PORT"),
     ])
     func `is not guessed`(yaml: String, problem: String) {
         let error = #expect(throws: ConfigurationProblems.self) { try Configuration.decodeListen(yaml: yaml, environment: [:]) }

@@ -41,6 +41,15 @@ import Vitals
         #expect(problems(yaml, environment, files: files, database: false).count == (expected == "file" ? 2 : 0))
     }
 
+    @Test(arguments: [["PGHOST": "staging"], ["DATABASE_URL": "postgres://app@staging/app"]])
+    func `gives way to PGPASSWORD, which is of the server that the environment names`(named: [String: String]) throws {
+        for (variables, expected) in [(named, "file"), (named.merging(["PGPASSWORD": "own"]) { $1 }, "own")] {
+            let configuration = try decode("database: { password-file: /f }", variables, files: ["/f": .text("file")], database: false)
+            guard case .external(let keywords) = configuration.database else { return #expect(Bool(false), "expected a server") }
+            #expect(keywords.values["password"] == expected)
+        }
+    }
+
     @Test func `of another Redis is not that of a user in the environment`() {
         let found = problems("cache: { url: redis://production, password-file: /f }", ["REDIS_URL": "redis://u@staging"], files: ["/f": .text("x")])
         #expect(found.count == 1 && found[0].hasPrefix("REDIS_URL: cache.url names a user and no password"), "\(found)")
