@@ -15,13 +15,15 @@ enum UsageText {
 
     /// The parser quotes an argument as a whole, or an option's name and its value each for itself.
     private static func withoutSecrets(_ words: String, of arguments: [String]) -> String {
-        var words = words
-        for argument in arguments {
+        let pieces = arguments.flatMap { argument in
             let option = argument.hasPrefix("-") ? argument[...].parted(at: "=") : nil
-            for piece in option.map({ [$0.after, $0.before] }) ?? [argument[...]] {
-                guard let kind = Quotation.kind(of: String(piece)) else { continue }
-                words = words.replacing("'\(piece)'", with: "(\(kind))").replacing(piece, with: "(\(kind))")
-            }
+            return option.map { [$0.after, $0.before] } ?? [argument[...]]
+        }
+        var words = words
+        // The longest first: one may be a piece of another.
+        for piece in pieces.sorted(by: { $0.count > $1.count }) {
+            guard let kind = Quotation.kind(of: String(piece)) else { continue }
+            words = words.replacing("'\(piece)'", with: "(\(kind))").replacing(piece, with: "(\(kind))")
         }
         return words
     }

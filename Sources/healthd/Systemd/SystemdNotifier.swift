@@ -101,10 +101,13 @@ final class SystemdNotifier: Sendable {
     /// Waits until everything is sent, at most for `limit`.
     func flush(within limit: Duration) { outlet?.flush(within: limit) }
 
-    /// The start is over: we listen.
+    /// The start is over: we listen. Not told once we stop.
     func ready() {
-        shared.state.withLock { $0.isReady = true }
-        add(.ready, "READY=1")
+        let isStopping = shared.state.withLock { state in
+            state.isReady = true
+            return state.isStopping
+        }
+        if !isStopping { add(.ready, "READY=1") }
     }
 
     /// We have been asked to end, or end by ourselves. Told once, however often it is said.
@@ -119,12 +122,12 @@ final class SystemdNotifier: Sendable {
     /// Must be followed by `reloaded()`, also when the reload fails: until then `systemctl reload` waits. A reload that somebody asks for during
     /// the start is not told of, since its end would be told as that of the start.
     func reloading() {
-        guard shared.state.withLock({ $0.isReady }) else { return }
+        guard shared.state.withLock({ $0.isReady && !$0.isStopping }) else { return }
         add(.reloading, "RELOADING=1\nMONOTONIC_USEC=\(time.now().nanoseconds / 1_000)")
     }
 
     func reloaded() {
-        guard shared.state.withLock({ $0.isReady }) else { return }
+        guard shared.state.withLock({ $0.isReady && !$0.isStopping }) else { return }
         add(.ready, "READY=1")
     }
 

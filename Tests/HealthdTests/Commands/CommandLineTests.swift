@@ -100,6 +100,7 @@ import Testing
         (["alerts", "https://hooks.example.org/geheim"], "an address, not shown here because it may hold a secret, stands where a verb of \"healthd alerts\" is expected"),
         (["migrate", "up", "postgres://app:geheim@h/db"], "unexpected argument (the address of a database, which belongs in database.url or DATABASE_URL)"),
         (["migrate", "up", "host=h password=geheim", "x"], "2 unexpected arguments: (a connection string, which belongs in database.url or DATABASE_URL), 'x'"),
+        (["migrate", "up", "app@h", "app@h/geheim"], "2 unexpected arguments: (an address, not shown here because it may hold a secret), (an address,"),
         (["status", "--address", "app:ge'heim@h"], "the value (an address, not shown here because it may hold a secret) is invalid for '--address <host:port>'"),
         (["status", "--address=app:geheim@h"], "the value (an address, not shown here because it may hold a secret) is invalid for '--address"),
         (["status", "--json=postgres://app:geheim@h"], "'--json' does not take any value, but (the address of a database"),

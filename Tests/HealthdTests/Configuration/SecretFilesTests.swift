@@ -42,7 +42,7 @@ import Vitals
     }
 
     @Test func `that is no file says what it is`() throws {
-        let folder = ScratchFolder()
+        let folder = try ScratchFolder()
         defer { folder.remove() }
         #expect(readFile(folder.path, limit: 10) == .unreadable(reason: "it is a folder"))
         #expect(readFile("\(folder.path)/none", limit: 10) == .missing)
@@ -66,9 +66,9 @@ import Vitals
 private struct ScratchFolder {
     let path: String
 
-    init() {
+    init() throws {
         var template = Array("/tmp/healthd-secrets-XXXXXX".utf8CString)
-        path = mkdtemp(&template).map { String(cString: $0) } ?? "/tmp"
+        path = try String(cString: #require(mkdtemp(&template)))
     }
 
     func remove() { try? FileManager.default.removeItem(atPath: path) }

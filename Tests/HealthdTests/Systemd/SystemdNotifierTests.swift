@@ -102,6 +102,16 @@ private final class FakeManager: Sendable {
         #expect(manager.received == ["READY=1", "RELOADING=1\nMONOTONIC_USEC=1", "READY=1"])
     }
 
+    @Test func `once it stops it is not ready again, whatever reload ends then`() throws {
+        let manager = FakeManager()
+        let notifier = try manager.notifier(time: ManualTime(now: MonotonicInstant(nanoseconds: 1_000)))
+        for tell in [notifier.ready, notifier.reloading, notifier.stopping, notifier.reloaded, notifier.reloading, notifier.ready] {
+            tell()
+            notifier.flush(within: .seconds(10))
+        }
+        #expect(manager.received == ["READY=1", "RELOADING=1\nMONOTONIC_USEC=1", "STOPPING=1"])
+    }
+
     @Test func `sends each notice in its own datagram`() throws {
         let manager = FakeManager()
         let notifier = try manager.notifier(time: ManualTime(now: MonotonicInstant(nanoseconds: 5_000_000_000)))
