@@ -54,7 +54,7 @@ import Vitals
         ["host": "127.0.0.1", "port": "\(try #require(server.tcpPort))", "user": user, "dbname": "app"]
     }
 
-    @Test func `what the server refuses is known by SQLSTATE and quoted`() async throws {
+    @Test func `D15: what the server refuses is known by SQLSTATE and quoted`() async throws {
         let server = try await TestPostgres.start(tcp: true, hba: Self.hba)
         try await server.superuserScript(Self.roles)
         try await expect(
@@ -74,7 +74,7 @@ import Vitals
             ], at: place(server))
     }
 
-    @Test func `a server that is full is told from one that is down, in German too`() async throws {
+    @Test func `D15: a server that is full is told from one that is down, in German too`() async throws {
         let server = try await TestPostgres.start(maxConnections: 5, tcp: true, hba: Self.hba, german: true)
         try await server.superuserScript(Self.roles)
         try await expect(

@@ -88,6 +88,8 @@ struct UnreadableRowsTests {
             // What is beside it is told, wherever it stands.
             for (answer, marks) in zip(answers, [["One"], ["type1"], ["a1"], ["2026-01-02"], ["risk-assessment"], ["One", "type1", "a1", "risk-assessment", #""days":"#]]) {
                 for mark in marks { #expect(answer.contains(mark), "no \(mark) in \(answer)") }
+                // JSON without what it has no word for. What nests deeper than this program reads is passed on as it is.
+                if oddity.type != "jsonb" { #expect(JSONValue(text: answer) != nil, "no JSON: \(answer)") }
             }
             _ = try await workspaces.overview(workspace.id)
             let told = log.all.filter { $0.hasPrefix("warning a row cannot be read") }

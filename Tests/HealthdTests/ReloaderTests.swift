@@ -2,8 +2,12 @@ import AppCore
 import FoundationEssentials
 import GRDB
 import Glibc
+import HTTPTypes
+import Hummingbird
 import Logging
+import NIOCore
 import Probes
+import Synchronization
 import TestServers
 import Testing
 import Vitals
@@ -13,7 +17,7 @@ import Vitals
 /// What a reload puts in force while the program runs, and what one that is refused leaves as it was.
 @Suite struct `What a reload leaves in force` {
     /// A program that is made and does not run, what reloads it, and how its file is written.
-    private func reloading(_ body: (Program, Reloader, (String) throws -> Void) throws -> Void) async throws {
+    private func reloading(_ body: (Program, Reloader, (String) throws -> Void) async throws -> Void) async throws {
         var template = Array("/tmp/healthd-reload-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw TestServerError("cannot make a temporary folder, errno \(errno)") }
         let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -34,9 +38,13 @@ import Vitals
                 store: try LocalStore(path: "\(folder)/healthd.sqlite", migrator: migrator, time: time, logger: .quiet), sender: sender,
                 descriptors: DescriptorBudget(limit: needs.sum + 100, open: 0, needs: needs), process: ProcessFiles(), time: time, logger: .quiet)
             let notifier = SystemdNotifier(.none, time: time, logger: .quiet)
-            let outcome = Result { try body(program, Reloader(configuration, source: source, program: program, notifier: notifier, logger: .quiet), write) }
+            do {
+                try await body(program, Reloader(configuration, source: source, program: program, notifier: notifier, logger: .quiet), write)
+            } catch {
+                await program.end()
+                throw error
+            }
             await program.end()
-            try outcome.get()
         } catch {
             try? await sender.shutdown()
             throw error
@@ -72,5 +80,44 @@ import Vitals
             try reloader.reload()
             #expect(receivers(program) == [] && degraded(program) == 0.8 && reloader.status.succeeded)
         }
+    }
+
+    /// As if a probe had just found this.
+    private func find(_ result: Result<Measurement, ProbeFailure>, of part: String, in program: Program) {
+        program.board.record(
+            Sample(
+                probe: ProbeID(part), component: ComponentID(part), at: program.time.now(), wall: program.time.wallNow(), duration: .milliseconds(1),
+                interval: .seconds(1), result: result))
+    }
+
+    @Test func `A11: an alert links to this machine, and from a reload on to the address people use`() async throws {
+        let bodies = Mutex<[String]>([])
+        try await `HTTP server`.serve({ routes in
+            routes.on(.post, "/hook", as: "hook") { request, _ in
+                let body = String(buffer: try await request.jsonBody())
+                bodies.withLock { $0.append(body) }
+                return .text("taken")
+            }
+        }) { server in
+            let file = "receivers:\n  - { name: oncall, webhook: \"http://127.0.0.1:\(server.port)/hook\" }\n"
+            try await reloading { program, reloader, write in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { await program.dispatcher.run() }
+                    try write(file)
+                    try reloader.reload()
+                    find(.success(Measurement(values: ["saturation": 1.5])), of: "pool", in: program)
+                    try await until("the pool's is told") { bodies.withLock { $0.count } == 1 }
+                    try write(file + "external-url: https://health.example.org/app\n")
+                    try reloader.reload()
+                    for _ in 0..<2 { find(.failure(ProbeFailure(.unreachable, "connection refused")), of: "postgres", in: program) }
+                    try await until("the database's is told") { bodies.withLock { $0.count } == 2 }
+                    group.cancelAll()
+                }
+            }
+        }
+        let told = bodies.withLock { $0 }
+        try #require(told.count == 2)
+        #expect(told[0].contains(#""alertname":"pool-saturation""#) && told[0].contains("\"externalURL\":\"http://\(hostName()):9798/\""), "\(told[0])")
+        #expect(told[1].contains(#""alertname":"postgres-down""#) && told[1].contains(#""externalURL":"https://health.example.org/app""#), "\(told[1])")
     }
 }

@@ -323,6 +323,8 @@ import Vitals
             try await untilAttempts(1)
             redisFails(line)
             line.dispatcher.stop()
+            // What was observed is stored beside what is under way, and by then whoever does not wait for it has given it up.
+            try await untilOpen(2, line)
             door.ring()
             try await group.waitForAll()
         }

@@ -90,7 +90,7 @@ import Vitals
         ("host=db password='s3cr", "has a value without its closing '"),
         ("mysql://app:s3cr@db/app?x=1", "is not understood; expected postgres://USER@HOST:PORT/DATABASE"),
     ])
-    func `that cannot be understood is refused in one sentence that quotes no part of a password`(text: String, complaint: String) throws {
+    func `A10: that cannot be understood is refused in one sentence that quotes no part of a password`(text: String, complaint: String) throws {
         let found = problems(nil, ["DATABASE_URL": text], database: false)
         #expect(found.count == 1 && found.first?.hasPrefix("DATABASE_URL: database.url \(complaint)") == true, "\(found)")
         #expect(found.first?.contains("s3cr") == false)
