@@ -6,7 +6,7 @@ import Synchronization
 /// Not Dispatch's semaphore: on Linux that waits by the wall clock. When somebody sets that, it gives up at once, or long after.
 public final class Latch: Sendable {
     private let isOpen = Atomic(false)
-    /// Read by who waits, and written to by who opens; -1 where there are none to be had.
+    /// The thread that waits reads from one, and the thread that opens writes to the other; -1 when the process could get none.
     private let (reader, writer): (Int32, Int32)
 
     public init() {

@@ -5,10 +5,10 @@ import Synchronization
 
 /// The daemon's own durable state: one SQLite file in the state folder. It works when PostgreSQL is what failed.
 ///
-/// All of it is in memory as well. That is what is read, and what is written first; then the file gets the same. So whatever becomes of the file
-/// while the process runs (no room, no right to write, damaged, emptied, gone, on a disk that is frozen) nothing is lost: the memory goes on alone,
-/// `trouble` says why, and `tend` goes back to the file as soon as it can be had. What came meanwhile is lost only when the process ends first.
-/// One access at a time, each on a thread that may block; the file has a thread of its own, which may hang.
+/// All of it is in memory as well. Memory is what is read, and what is written first; then the file gets the same. So nothing is lost, whatever
+/// becomes of the file while the process runs: no room, no right to write, damaged, emptied, gone, on a disk that is frozen. Memory goes on alone,
+/// `trouble` says why, and `tend` goes back to the file as soon as it can be used. What came meanwhile is lost only if the process ends first.
+/// One access at a time, each on a thread that may block. The file has a thread of its own, which may hang.
 public final class LocalStore: Sendable {
     private struct State {
         /// Nil while the memory goes on alone.
@@ -29,9 +29,9 @@ public final class LocalStore: Sendable {
         public init(_ description: String) { self.description = description }
     }
 
-    /// For how long `trouble` tells of a damaged file at least, after another has taken its place. For others than those who look now there is the log.
+    /// For how long `trouble` still tells of a damaged file after a new one has taken its place. Later only the log tells of it.
     public static let damageIsNews = Duration.seconds(15)
-    /// The least time between two files that are set aside: a medium that damages whatever is written to it must not be filled with them.
+    /// The least time between two files that are set aside. A medium that damages whatever is written to it must not be filled with them.
     static let fewestBetweenDamages = Duration.seconds(600)
 
     private let state = Mutex(State())
@@ -47,9 +47,9 @@ public final class LocalStore: Sendable {
     /// Opens or creates the file and applies what `migrator` still lacks; where that cannot be done, the memory goes on alone.
     ///
     /// - Parameters:
-    ///   - damageIsNews: so long that whoever judges `trouble` has looked at it by then.
-    ///   - prepare: what must be done before the file may be used, such as making its folder; asked before each opening, and with each
-    ///     look whether the file can still be written to.
+    ///   - damageIsNews: long enough for whoever judges `trouble` to have looked at it.
+    ///   - prepare: what must be done before the file may be used, such as making its folder; called before each opening, and each time it is
+    ///     tried whether the file can still be written to.
     /// - Throws: only when `migrator` itself is wrong.
     public init(
         path: String, migrator: DatabaseMigrator, patience: Duration = PatientThread.patience, damageIsNews: Duration = LocalStore.damageIsNews,
@@ -80,7 +80,7 @@ public final class LocalStore: Sendable {
         }
     }
 
-    /// Why the file is not in use, with what to do; also that it was damaged, for a while after another has taken its place. Nil when all is well.
+    /// Why the file is not in use, and what to do; also that it was damaged, for a while after a new one has taken its place. Nil when all is well.
     public var trouble: String? {
         let now = time.now()
         return state.withLock { state in
@@ -91,8 +91,8 @@ public final class LocalStore: Sendable {
     /// Whether what is written now would be lost with the process.
     public var isInMemory: Bool { state.withLock { $0.file == nil } }
 
-    /// Counts up when the rows are others than those written here: some came to light, with a file that could not be read before, or another process
-    /// has taken them over.
+    /// Counts up when rows have come or gone otherwise than by a write here: they were read from the file, at the start or when it could be read
+    /// again, or another process has taken them over.
     public var rowsRevision: Int { state.withLock { $0.rowsRevision } }
 
     /// Tries whether the file can be written to, or can be again. To be called every now and then, by one task.
@@ -112,7 +112,7 @@ public final class LocalStore: Sendable {
 
 // What follows runs on the store's thread, or in `init`. What it has the file's thread do touches the file alone, never `memory`: it may hang.
 extension LocalStore {
-    /// The memory has it already, so an error is the file's fault, whatever it is.
+    /// The memory has the write already, so an error is the file's fault, whatever it is.
     private func repeatInFile<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) {
         guard let connection else { return state.withLock { $0.isAhead = true } }
         do {
@@ -204,12 +204,12 @@ extension LocalStore {
             let last = state.withLock { $0.damage?.at }
             if let last, now - last < Self.fewestBetweenDamages { throw error }
             let wall = time.wallNow()
-            // First what it holds: a file that is set aside too late for us to hear of it is read no more.
+            // Its rows are read first: if the file is set aside only after we have stopped waiting, nobody reads it any more.
             if !state.withLock({ $0.knowsFile }) { try takeOver(try fileThread.run { [file] in try file.salvaged() }.rows) }
             let name = try fileThread.run { [file] in try file.setAside(at: wall) }
             let words = file.words(for: error)
             state.withLock { state in
-                // The new one has nothing of it.
+                // The new file has none of the rows.
                 state.isAhead = true
                 state.damage = ("\(words); the file was set aside as \(name)", now)
             }

@@ -1,11 +1,11 @@
 import Dispatch
 import Synchronization
 
-/// A thread for work that may never come back, such as a call to a disk that is frozen. Whoever asks waits for so long, and no longer.
+/// A thread for work that may never come back, such as a call to a disk that is frozen. Whoever asks waits as long as `patience`, and no longer.
 ///
-/// What was given up may still be done later: it must touch nothing that others use by then.
+/// Work that was given up may still be done later: it must touch nothing that others use by then.
 public final class PatientThread: Sendable {
-    /// What was asked is not done, or what was given up before it is not.
+    /// The work was not done in time, or earlier work that was given up is still under way.
     public struct Hangs: Error, CustomStringConvertible {
         var patience: Duration
 
@@ -29,7 +29,7 @@ public final class PatientThread: Sendable {
         self.patience = patience
     }
 
-    /// Blocks for as long as the patience lasts. While what was given up is still under way nothing else is begun: `Hangs` is thrown at once.
+    /// Blocks until `body` is done, at most for `patience`. While earlier work that was given up is under way, throws `Hangs` at once.
     public func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) throws -> Value {
         let isFree = isBusy.withLock { isBusy in
             defer { isBusy = true }
@@ -48,7 +48,7 @@ public final class PatientThread: Sendable {
         return try result.get()
     }
 
-    /// For what nobody waits for. Whatever is asked afterwards comes after it.
+    /// For work that nobody waits for. Whatever is asked afterwards comes after it.
     func later(_ body: @escaping @Sendable () -> Void) {
         thread.async(execute: body)
     }

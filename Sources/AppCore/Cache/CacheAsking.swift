@@ -11,7 +11,7 @@ extension TieredCache {
         var loadedAt: MonotonicInstant
     }
 
-    /// What Redis is to have of a load.
+    /// The copy of a loaded value that Redis is to have.
     struct Copy {
         var payload: [UInt8]
         var version: Int
@@ -44,7 +44,7 @@ extension TieredCache {
             let isCurrent = state.withLock { state in
                 // A write may have come while Redis was asked.
                 guard age < lifetime, state.believesRedis(of: key, at: now), !state.barriers.overtook(key, loadedAt: began) else { return false }
-                // Nor is it believed with an older version than the one kept here, expired or not, or than the floor.
+                // Nor is it believed if it is older than the version kept here, expired or not, or below the floor.
                 guard envelope.version >= state.memory.newestVersion(for: key, at: now) ?? .min else { return false }
                 return state.memory.keep(envelope.value, for: key, size: payload.count, loadedAt: loadedAt, lifetime: lifetime, now: now)
             }
@@ -92,9 +92,9 @@ extension TieredCache {
 
     /// For whom the database is asked.
     enum Asker {
-        /// - redisHasNone: Redis was asked before, and has nothing under the key.
+        /// A flight. `redisHasNone`: Redis was asked before, and has nothing under the key.
         case flight(redisHasNone: Bool)
-        /// - itsDeadline: the deadline is the caller's own, who has less time than a load gets.
+        /// A caller that loads for itself. `itsDeadline`: the deadline is its own, since it has less time than a load gets.
         case caller(itsDeadline: Bool)
     }
 
@@ -130,7 +130,7 @@ extension TieredCache {
             return state.withLock { $0.memory.loadFailed(for: key, retry: now + .seconds(1)) }
         }
         guard case .notFound = problem else { return }
-        // That there is no such row is an answer: what is kept of it goes, in Redis as well, unless it came after the question.
+        // "No such row" is an answer, too: what is kept of the row goes, in Redis as well, unless it came after the database was asked.
         let (mayBeInRedis, itsOwnLoads) =
             switch asker {
             case .flight(let redisHasNone): (!redisHasNone, 0)
@@ -153,7 +153,7 @@ extension TieredCache {
     ///
     /// An overtaken load is answered, because its callers asked before the change, but not kept, because those who come later did not.
     ///
-    /// - Returns: the value to answer, a newer one where memory has it; and whether Redis may have it, too.
+    /// - Returns: the value to answer: a newer one if memory has one; and whether the loaded value is for Redis, too.
     private func keep<Value: CacheableValue>(
         _ value: Value, for key: String, size: Int, loadedAt: MonotonicInstant, lifetime: Duration
     ) -> (Loaded<Value>, isForAll: Bool) {
@@ -166,7 +166,7 @@ extension TieredCache {
                 value, for: key, size: size, loadedAt: loadedAt, lifetime: isInDoubt ? min(lifetime, CacheBarriers.moment) : lifetime,
                 asked: value.mayLag ? nil : loadedAt, now: now)
             if isNewest { return (answer, !isInDoubt) }
-            // Of a floor only the version is known: then the older value is answered, as all there is, and not kept.
+            // A floor has a version, but no value: then the older value is all there is. It is answered, and not kept.
             guard let entry = state.memory.entry(for: key), let newer = entry.value as? Value, newer.version > value.version else {
                 return (answer, false)
             }

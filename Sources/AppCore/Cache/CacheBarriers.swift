@@ -6,7 +6,7 @@ import Vitals
 /// only.
 struct CacheBarriers {
     private struct Barrier {
-        /// What a load brings that began before it is not kept.
+        /// A load that began before this instant is answered, and what it brings is not kept.
         var since: MonotonicInstant
         var doubtUntil: MonotonicInstant?
         /// From here on no load that began before `since` is under way, and nothing is in doubt.
@@ -23,7 +23,7 @@ struct CacheBarriers {
     /// How long a value is fresh that was loaded in doubt.
     static let moment = Duration.seconds(1)
 
-    /// - Parameter loads: how long a load may take that is under way now.
+    /// - Parameter loads: for how long a load that is under way now may go on.
     mutating func raise(for key: String, inDoubt: Bool, loads: Duration, now: MonotonicInstant) {
         var barrier = Barrier(since: now, doubtUntil: inDoubt ? now + Self.doubt : nil, until: now + max(loads, inDoubt ? Self.doubt : .zero))
         if barriers.count >= Self.limit, barriers[key] == nil {
@@ -40,7 +40,7 @@ struct CacheBarriers {
         barriers[key] = barrier
     }
 
-    /// Whether a load that began then may have missed what happened since.
+    /// Whether a load that began at `loadedAt` may have missed what happened since.
     func overtook(_ key: String, loadedAt: MonotonicInstant) -> Bool {
         [barriers[key], everywhere].contains { $0.map { loadedAt <= $0.since } ?? false }
     }

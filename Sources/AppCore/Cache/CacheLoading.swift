@@ -5,14 +5,14 @@ import Vitals
 ///
 /// 1. `fetch` waits for the flight of its key until the caller's deadline (`withinDeadline`).
 /// 2. `joinOrBegin`: the caller joins the flight of its key, or begins one. Without `run()`, beyond `configuration.flights`, and when the queue
-///    of jobs is full (`start`), it gets `loadYourself`. So does one that wants the value as another type.
+///    of jobs is full (`start`), it gets `loadYourself`, and loads for itself. So does a caller that wants the value as another type.
 /// 3. `start` hands the flight over: `TieredCache.run` has `fly` carried out in a task of its own. `beginRefresh` starts one, too, for a value
 ///    that is still fresh.
 /// 4. `fly` asks Redis (`fromRedis`), unless it refreshes, then the database (`askDatabase`), which gets `configuration.load` as its deadline.
 /// 5. `land`: all who wait get one landing: the value, the error, or `loadYourself` when the cache stops (`TieredCache.run`).
 /// 6. A caller that is cancelled or out of time leaves, and the flight goes on.
-/// 7. A write lands the flight with what it wrote (`store`, `storeNew`). A write in doubt, and a row that is found gone, close the flight to newcomers
-///    (`raiseBarrier`): its waiters get the value it brings, and that is not kept (`keep`).
+/// 7. A write lands the flight with what it wrote (`store`, `storeNew`). A write in doubt, and a row that is found gone, close the flight to
+///    newcomers (`raiseBarrier`): its waiters get the value it brings, and that is not kept (`keep`).
 extension TieredCache {
     typealias Landing = CacheFlights.Landing
 
@@ -65,7 +65,7 @@ extension TieredCache {
                 }
                 switch joining {
                 case .joined: meters.coalesced.add()
-                // Interactive at least, or as urgent as its caller: a more urgent caller may join it.
+                // At least interactive, whoever began it, since a more urgent caller may join.
                 case .began(let id): start(key, id, min(Work.workClass, .interactive), asksRedis: true, load)
                 case .answered(let landing): continuation.resume(returning: landing)
                 }
@@ -91,7 +91,7 @@ extension TieredCache {
     private func start<Value: CacheableValue>(
         _ key: String, _ id: Int, _ workClass: WorkClass, asksRedis: Bool, _ load: @escaping @Sendable () async throws -> Value
     ) {
-        // In the cache's own task, which knows nothing of the caller.
+        // The job runs in the cache's own task, which knows nothing of the caller.
         let detail = Work.detail
         // `TieredCache.run` takes it from here.
         let accepted = addJob.yield {
@@ -114,7 +114,7 @@ extension TieredCache {
         do {
             let (answer, copy) = try await askDatabase(key, for: .flight(redisHasNone: redisHasNone), until: deadline, load)
             land(id, .value(answer.value, answer.source, loadedAt: answer.loadedAt))
-            // Nobody waits for Redis to have it, too.
+            // No caller waits until Redis has it, too.
             if let copy { await share(copy, as: key) }
         } catch {
             land(id, Task.isCancelled ? .loadYourself : .failure(error))
@@ -127,7 +127,7 @@ extension TieredCache {
 
     // MARK: A caller
 
-    /// What comes of waiting, or `CacheTimeout` at the caller's deadline.
+    /// The landing, or `CacheTimeout` at the caller's deadline.
     private func withinDeadline(_ wait: @escaping @Sendable () async -> Landing) async -> Landing {
         let began = time.now()
         // A flight takes `configuration.load` at most: a caller with more time needs no timer.

@@ -34,8 +34,8 @@ public struct CacheStatistics: Sendable {
     }
 
     public var hits: [Tier: Int]
-    /// Lookups that found no fresh value in any tier. Those answered with an expired one in the second after a failed load do not count: how many they
-    /// are says something of the database, and nothing of the cache.
+    /// Lookups that found no fresh value in any tier. One that was answered with an expired value in the second after a failed load does not
+    /// count: it says something of the database, and nothing of the cache.
     public var misses: Int
     /// Lookups that joined the flight of another caller.
     public var coalesced: Int

@@ -2,7 +2,7 @@ import Synchronization
 import Vitals
 
 extension TieredCache {
-    /// Around whatever writes the row behind `key`. What `write` returns takes the place of all older values.
+    /// Runs `write`, which writes the row behind `key`. What it returns takes the place of all older values.
     ///
     /// If nobody knows whether the write took effect, all values read before it are dropped, and for `CacheBarriers.doubt` loaded values are kept
     /// for `CacheBarriers.moment` only. A row that is found to be gone is gone here, too.
@@ -25,16 +25,16 @@ extension TieredCache {
     /// Puts a value that was just written in the place of all older ones.
     ///
     /// After it returns, no reader of this process gets an older version, even without Redis: a load that began before, or an old copy in
-    /// Redis, is recognised by its version. One exception: when memory has let the value go, and a standby that lags is all that can be asked, its
-    /// older answer is given, but not kept. A write wins also where the database has gone back in time, and counts from a lower version again.
+    /// Redis, is recognised by its version. One exception: when memory has let the value go, and only a standby that lags can be asked, its
+    /// older answer is given, but not kept. When the database has gone back in time, and counts from a lower version again, a write wins, too.
     ///
     /// - Parameter asked: when the write began.
     func store<Value: CacheableValue>(_ value: Value, for key: String, asked: MonotonicInstant) async {
         await put(value, for: key, asked: asked) { _, _ in }
     }
 
-    /// Puts the value of a row that was just made. It has no older values: what is known under its key is of another row, which is lost, and whose
-    /// number the database has given again, as after a restore. None of that is told any more, whatever its version.
+    /// Puts the value of a row that was just made. It has no older values. What is known under its key is of a lost row, whose number the database
+    /// has given again, as after a restore: none of that is answered any more, whatever its version.
     ///
     /// - Parameter asked: when the write began.
     func storeNew<Value: CacheableValue>(_ value: Value, for key: String, asked: MonotonicInstant) async {
@@ -93,11 +93,11 @@ extension TieredCache {
     }
 }
 
-/// Whether a statement that failed with this may have changed something all the same: it was sent, and its answer did not come, could not
-/// be read, or is not the last word.
+/// Whether a statement that failed with this may have changed something all the same: it was sent, and its answer did not come, could not be
+/// read, or leaves that open.
 func mayHaveTakenEffect(_ error: any Error) -> Bool {
     switch error {
-    // Nothing was sent, or the server says what is wrong with it.
+    // Nothing was sent, or the server said that nothing was changed.
     case is RequestProblem, is SchemaError, is PoolError: false
     case let error as PostgresError:
         switch error {

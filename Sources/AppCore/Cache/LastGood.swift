@@ -3,9 +3,9 @@ public import Vitals
 
 /// The last good answers to reads that no cache holds, for the time when the database cannot be asked.
 ///
-/// Never a substitute for asking: whoever takes one out says how old it is. A write, and a read that finds the subject gone, make all kept
-/// answers about it unfit, and those that are still being read. A `MemoryTier` bounds the bytes; the version of an answer is the number of
-/// the read it comes from, so that a slow read does not replace what a later one found.
+/// Never a substitute for asking: whoever takes one out says how old it is. After a write, or a read that finds the subject gone, no answer about
+/// it is given that was kept before, or was still being read. A `MemoryTier` bounds the bytes. The version of an answer is the number of the
+/// read it comes from, so that a slow read does not replace what a later one found.
 public final class LastGood: Sendable {
     /// One read of the database, from its beginning.
     public struct Reading: Sendable {
@@ -61,7 +61,7 @@ public final class LastGood: Sendable {
 
     /// Before the database is asked. `end` must follow.
     ///
-    /// - Parameter subject: what a write is about that makes the answer unfit: a workspace's id.
+    /// - Parameter subject: what the answer is about: a workspace's id. A write about it makes the answer unfit.
     public func begin(about subject: String) -> Reading {
         let now = time.now()
         return state.withLock { state in

@@ -2,9 +2,10 @@ import Vitals
 
 /// The values this process holds, by key, least recently used first to go. Pure: it is given `now`.
 ///
-/// Never puts an older version over a newer one that is fresh, nor takes one that is below the floor of its key: the version that was written, or
-/// that a second tier did not get (`raiseFloor`). Versions are compared within one history of the database. If it is asked after a version was seen here, and answers with a
-/// lower one, it has gone back in time, by a restore or by a failover that lost commits. What it has lost is then forgotten here as well.
+/// Never puts an older version over a newer one that is fresh. Never takes one that is below the floor of its key: the version that was written, or
+/// that Redis did not get (`raiseFloor`). Versions are compared within one history of the database only. When the database is asked after a version
+/// was seen here, and answers with a lower one, it has gone back in time, by a restore or by a failover that lost commits. What it has lost is then
+/// forgotten here as well.
 struct MemoryTier {
     struct Entry {
         var value: any CacheableValue
@@ -13,7 +14,7 @@ struct MemoryTier {
         /// When it was put here. The primary, asked later, answers no older version unless the database has gone back.
         var seenAt: MonotonicInstant
         var expiresAt: MonotonicInstant
-        /// From here on the next reader has it reloaded, and does not wait for that.
+        /// From here on the next reader begins a reload, and does not wait for it.
         var refreshAt: MonotonicInstant
         /// After a failed load: no other is tried before this instant.
         var retryAt: MonotonicInstant?
@@ -112,7 +113,7 @@ struct MemoryTier {
         return false
     }
 
-    /// Whatever is known of `key` is of something else: no version of it is compared with those to come.
+    /// What is known of `key` belongs to another row: its versions are not compared with those to come.
     mutating func forgetHistory(of key: String) {
         remove(key)
         floors[key] = nil

@@ -23,7 +23,7 @@ enum RedisScripts {
         return 1
         """
 
-    /// Deletes keys, but not the doubt about one: that has taken the place of what the key was suspected for.
+    /// Deletes keys, except one that is in doubt: the doubt has taken the place of the value that was suspect.
     static let delete: RedisArgument = """
         for number, key in ipairs(KEYS) do
             if redis.pcall('GET', key) ~= ARGV[number] then redis.call('DEL', key) end

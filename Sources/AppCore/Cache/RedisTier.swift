@@ -48,7 +48,7 @@ final class RedisTier: Sendable {
     var isBypassed: Bool { state.withLock { !$0.breaker.isClosed } }
     var suspects: Int { state.withLock { $0.suspect.count } }
 
-    /// How long a key is in doubt in Redis after a write found a newer version there: longer than a load takes that saw the older one.
+    /// How long a key is in doubt in Redis after a write found a newer version there: longer than a load takes that may have seen the older row.
     var conflict: Duration { max(.seconds(5), configuration.load * 2) }
 
     /// Why the cache cannot use Redis, or not for all it needs; nil while it can, as far as is known.
@@ -116,7 +116,7 @@ final class RedisTier: Sendable {
         return await command(arguments, as: .set, of: key)
     }
 
-    /// The key is in doubt: for so long nothing is to be read or stored here.
+    /// The key is in doubt: for `duration` nothing is to be read or stored here.
     func doubt(_ key: String, for duration: Duration) async {
         let arguments: [RedisArgument] = ["SET", RedisArgument(key), RedisScripts.doubt(about: key), "PX", "\(duration.nanoseconds / 1_000_000)"]
         if case .success? = await command(arguments, as: .set, of: key) {

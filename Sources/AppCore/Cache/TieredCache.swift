@@ -4,9 +4,9 @@ public import Vitals
 
 /// Values by key: from memory, else from Redis, else loaded once for all who want it.
 ///
-/// A caller never gets a version older than one it could have got before, whichever way the value came, with two exceptions: the database has
-/// gone back, or it is a standby that lags, memory has let the newer value go, and nobody else can be asked. A value is as old as the load it
-/// comes from. While loads fail, an expired value is answered with its age; a Redis that is dead or frozen costs one deadline and then nothing.
+/// A caller never gets a version older than one it could have got before, whichever way the value came. There are two exceptions: the database has
+/// gone back in time; or memory has let the newer value go, and only a standby that lags can be asked. A value is as old as the load it comes from.
+/// While loads fail, an expired value is answered with its age. A Redis that is dead or frozen costs one deadline and then nothing.
 public final class TieredCache: Sendable {
     struct State {
         var memory: MemoryTier

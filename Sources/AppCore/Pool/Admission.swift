@@ -2,21 +2,21 @@ import Vitals
 
 /// Who may queue, and in which order the queue is served.
 ///
-/// As long as queues drain, everybody may queue who will be served in time, and the oldest is served first. When during a whole interval
-/// somebody always had waited longer than the target, the queue is standing: then only those are let in who are served soon. The oldest
-/// is still first, unless it has too little time left for its work: that would be done in vain, and so the newest is served instead.
+/// While queues drain, every caller may queue that will be served in time, and the oldest is served first. A queue is standing when, for a
+/// whole interval, its oldest caller had always waited longer than the target. Then a newcomer is let in only if it will be served soon. The
+/// oldest caller is still served first, unless it has too little time left for its work. That work would be in vain, so the newest is served.
 ///
 /// Source: "Controlling Queue Delay", Nichols and Jacobson, ACM Queue 2012 (CoDel: the least delay of an interval tells a standing
 /// queue from a burst); "Fail at Scale", Maurer, ACM Queue 2015 (newest first in overload).
 struct Admission {
-    /// A queue whose oldest never waits less than this is standing: a twentieth of the time callers have, 5 ms at least.
+    /// A queue is standing when its oldest caller never waits less than this: a twentieth of the pool's deadline, 5 ms at least.
     let target: Duration
     let interval: Duration
     /// Callers that may queue at once.
     let room: Int
 
     private(set) var isOverloaded = false
-    /// The shortest wait of the oldest in this interval; nil before the first.
+    /// The shortest wait of the oldest caller in this interval; nil before the first caller was served.
     private var least: Duration?
     private var intervalEnd: MonotonicInstant?
 
@@ -29,13 +29,13 @@ struct Admission {
     /// Why a caller may not queue; nil when it may.
     ///
     /// - Parameters:
-    ///   - estimate: what it would wait; nil when too little is known for a guess, and then nobody is refused for it.
-    ///   - lease: what a lease takes. Time for two must remain after the wait: whoever is let in is to be answered, and estimates err.
+    ///   - estimate: how long it would wait; nil when too little is known for a guess. Then it may queue if it has any time left.
+    ///   - lease: how long a lease takes. After the wait there must be time for two: whoever is let in is to be answered, and estimates err.
     func refusal(
         of workClass: WorkClass, waiting: Int, waitingInClass: Int, estimate: Duration?, lease: Duration, remaining: Duration
     ) -> ShedReason? {
         switch workClass {
-        // A flood of others leaves the critical class its room.
+        // The critical class has room of its own, however many others queue.
         case .critical where waitingInClass >= room: return .queueFull
         case .interactive where waiting >= room: return .queueFull
         // Background work leaves half of the queue to the others.
@@ -59,8 +59,8 @@ struct Admission {
 
     /// A caller left the queue with a connection.
     ///
-    /// - Parameter wait: how long the oldest in the queue had waited, not the one that was served: the newest and the most urgent wait little in
-    ///   any queue.
+    /// - Parameter wait: how long the oldest caller in the queue had waited. Not the one that was served: the newest and the most urgent wait
+    ///   little in any queue.
     mutating func served(whileOldestWaited wait: Duration, now: MonotonicInstant) {
         guard let end = intervalEnd else {
             least = wait
@@ -68,7 +68,7 @@ struct Admission {
             return
         }
         if now >= end {
-            // Only `drained` ends it: while few are let in the queue is short at times, although as many callers arrive as before.
+            // Only `drained` ends it. In overload few callers are let in, so the queue is short at times, although just as many arrive.
             if let least, least > target { isOverloaded = true }
             least = wait
             intervalEnd = now + interval
@@ -77,7 +77,7 @@ struct Admission {
         }
     }
 
-    /// The queue is no longer standing: but for background work nobody waits, or all who waited were refused at once.
+    /// The queue is no longer standing: nobody waits but background callers, or all that waited were refused together.
     mutating func drained() {
         isOverloaded = false
         least = nil

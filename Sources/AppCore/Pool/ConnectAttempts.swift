@@ -19,10 +19,10 @@ struct ConnectAttempts {
 
     /// While somebody asks, attempts are no further apart than this, so that a database that is back serves within 100 ms.
     static let pauseWhileAsked = Duration.milliseconds(50)
-    /// A server that has not answered for so long is not there, though the attempt goes on: who asks is told at once.
+    /// An attempt without an answer for this long counts as failed, though it goes on: callers are told at once.
     static let patience = Duration.seconds(1)
 
-    /// With several hosts all but the last may be silent for their share of the attempt.
+    /// With several hosts, all but the last may be silent, each for its share of the attempt.
     static func patience(hosts: Int, timeout: Duration) -> Duration { patience + timeout * (hosts - 1) / hosts }
 
     var isDown: Bool { if case .down = availability { true } else { false } }

@@ -14,7 +14,7 @@ public struct Database: Sendable {
     /// Runs `body` with a connection of its own.
     ///
     /// The deadline is the earlier of the task's own (`Deadline.current`) and `budget` from now; without a budget it is the pool's. It covers
-    /// the wait and all statements. One that is under way then is cancelled afterwards, and the caller does not wait for that.
+    /// the wait and all statements. A statement that is under way at the deadline is cancelled after the caller was told.
     ///
     /// - Throws: `PoolError` when there is no connection, `PostgresError` from statements, whatever `body` throws.
     public func withConnection<Result: Sendable>(
@@ -33,7 +33,7 @@ public struct Database: Sendable {
         try await withConnection(for: purpose, within: budget, file: file, line: line) { try await $0.transaction(body) }
     }
 
-    /// One statement, without a lease that the caller would see; run again when it was undone because of another transaction.
+    /// Runs one statement on a connection that the caller does not see. It runs again when the server undid it because of another transaction.
     ///
     /// Short reads of concurrent callers share a round trip (`BatchPlan` says which); all others run on a connection of their own.
     public func query(
@@ -49,7 +49,7 @@ public struct Database: Sendable {
             case .failure(let error): throw error
             case .alone: break
             }
-            // What it waited in a batch is over; the lease and its wait begin here.
+            // Its time in a batch is over. The wait for a lease of its own begins here.
             return try await pool.withConnection(caller, asking: .now()) { lease in
                 let began = MonotonicInstant.now()
                 let rows = try await lease.query(sql)
@@ -69,8 +69,8 @@ public struct Database: Sendable {
         try await query(sql, for: purpose, within: budget, file: file, line: line).affected
     }
 
-    /// The server undid the statement because of another transaction (serialisation, deadlock). It has had no effect, and is all there is of
-    /// its transaction: so it is run again, as long as its caller has time.
+    /// The server undid the statement because of another transaction (serialisation, deadlock). It had no effect, and it was the only statement
+    /// of its transaction. So it runs again, as long as its caller has time.
     private func again(_ sql: SQL, _ caller: Caller, after error: PostgresError) async throws -> Rows {
         var error = error
         // Not the system's generator: it is an empty struct, and the thread sanitizer reports races on its address that are none.

@@ -42,14 +42,14 @@ public struct Lease: ~Copyable {
 
     /// Independent statements in one round trip, in pipeline mode: their rows, in order.
     ///
-    /// None may need the rows of another. Outside a transaction block they are one implicit transaction: an error undoes all of
-    /// them, and is the one thrown.
+    /// None may need the rows of another. Outside a transaction block they are one implicit transaction: an error undoes all of them, and is
+    /// thrown.
     public mutating func batch(_ statements: [SQL]) async throws(PostgresError) -> [Rows] {
         guard !statements.isEmpty else { return [] }
         let started = MonotonicInstant.now()
         do throws(PostgresError) {
             let rows = try await connection.batch(statements, until: deadline)
-            // Each took what all took: that is what its caller waited.
+            // Each counts with the time of all: that is how long its caller waited.
             let now = MonotonicInstant.now()
             for sql in statements { meters.recordQuery(sql.operation, since: started, now: now, error: nil) }
             return rows
@@ -61,7 +61,8 @@ public struct Lease: ~Copyable {
 
     /// Several statements without parameters, e.g. a migration. Outside a transaction block they are one transaction.
     ///
-    /// A COPY with rows of the client's is an error. FROM STDIN undoes the whole text; with TO STDOUT the rest of it may have taken effect.
+    /// A COPY whose rows come from the client, or go to it, is an error. FROM STDIN undoes the whole text. With TO STDOUT the rest of the text
+    /// may have taken effect.
     public mutating func script(_ text: String) async throws(PostgresError) {
         let started = MonotonicInstant.now()
         do throws(PostgresError) {
@@ -73,8 +74,8 @@ public struct Lease: ~Copyable {
         }
     }
 
-    /// Says that this lease changed its session where its statements do not show it: in a function, procedure or trigger of one's own.
-    /// What is noticed without it is the rule of `SessionChange`.
+    /// Tells the pool that this lease changed its session in a way that its statements do not show: in a function, procedure or trigger of your
+    /// own. `SessionChange` says what is noticed without it.
     ///
     /// When the lease ends the pool restores the session (DISCARD ALL) before anyone else gets it. Behind a pooler in transaction mode
     /// the change may be on a server connection of which this process knows nothing: keep to SET LOCAL there.

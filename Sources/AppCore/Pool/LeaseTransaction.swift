@@ -1,13 +1,12 @@
 extension Lease {
-    /// Commits what `body` did, or rolls it back when it throws.
+    /// Commits what `body` did, or rolls it back when `body` throws.
     ///
-    /// Inside another transaction it is a savepoint: its own work is kept or undone, and the outermost commits. A `body` that goes on after a
-    /// statement has failed has nothing to commit, since the server has given the transaction up: to go on, put what may fail into a
-    /// transaction of its own.
+    /// Inside another transaction it is a savepoint: its own work is kept or undone, and the outermost transaction commits. After a statement has
+    /// failed the server gives the transaction up, so a `body` that goes on has nothing to commit. Put what may fail into a transaction of its own.
     ///
-    /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns and the server has rolled back all the same;
-    ///   `PostgresError.unsupported` when a statement of `body` has ended the transaction, as COMMIT and ROLLBACK do, also when another was begun
-    ///   at once: then part of the work may be committed. If `body` throws after a ROLLBACK of its own, and nothing can be, it is its error.
+    /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns, but the server has rolled back;
+    ///   `PostgresError.unsupported` when a statement of `body` has ended the transaction, as COMMIT and ROLLBACK do, even if another was begun at
+    ///   once: part of the work may be committed. But when the outermost `body` throws, and nothing of its work can be committed, its own error.
     public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
         guard !isSpoilt else { throw PostgresError.notSent("a rollback on this lease has failed before, so that no transaction can begin on it any more") }
         return connection.isInTransaction ? try await savepoint(body) : try await outermost(body)
@@ -55,7 +54,7 @@ extension Lease {
 
     /// Must not say that nothing took effect: the statement may have been a COMMIT.
     ///
-    /// - Parameter error: of the body, which went on.
+    /// - Parameter error: what the body threw afterwards.
     private static func endedInside(before error: (any Error)? = nil) -> PostgresError {
         let then = error.map { "; after that its body failed: \($0)" } ?? ""
         return .unsupported("a statement inside the transaction has ended it: whether what was done before is committed is not known here\(then)")

@@ -15,13 +15,13 @@ public final class Pool: Sendable {
         var queueTimer = EarliestTimer()
         var pressureTimerArmed = false
 
-        /// What is in a slot that has just been leased.
+        /// The connection in a slot that has just been leased.
         func pooled(_ slot: PoolState.Slot) -> PooledConnection {
             guard let connection = connections[slot] else { preconditionFailure("slot \(slot) is leased but empty") }
             return PooledConnection(slot: slot, connection: connection)
         }
 
-        /// What was in a slot that the state has emptied.
+        /// Takes the connection out of a slot that the state has emptied.
         mutating func take(_ slot: PoolState.Slot) -> PostgresConnection? {
             defer { connections[slot] = nil }
             return connections[slot]
@@ -51,7 +51,7 @@ public final class Pool: Sendable {
     static let sustainedWait = Duration.milliseconds(250)
 
     /// - Parameters:
-    ///   - onPressure: called on whichever thread brings it about; must be quick and must not call back.
+    ///   - onPressure: called on whichever thread causes the pressure; must be quick and must not call the pool.
     ///   - onEvent: the application's four events; must be quick.
     public init(
         _ configuration: PoolConfiguration, endpoint: PostgresEndpoint, loop: EventLoop, logger: Logging.Logger,
@@ -79,7 +79,7 @@ public final class Pool: Sendable {
 
     /// Runs `body` with a connection and takes it back however `body` ends.
     ///
-    /// - Parameter asking: when this ask began. Later than `caller.since` after a batch or a conflict.
+    /// - Parameter asking: when the caller began to ask for this connection. Later than `caller.since` after a batch or a conflict.
     /// - Throws: `PoolError` when there is none by the deadline; whatever `body` throws.
     // Inlined into `Database`, as is `checkout`: two frames less for each lease.
     @inline(__always)
@@ -94,12 +94,12 @@ public final class Pool: Sendable {
 
     /// A connection for the caller.
     ///
-    /// 1. One that is idle, at once. Else the caller is refused, or enters the queue (`PoolState.checkout`).
-    /// 2. A connection that is given back, recovered or newly opened goes to the next in the queue that may have it (`passOn`). Whoever enters the queue asks
-    ///    for a new one where the pool may grow; `run` opens it.
-    /// 3. The wait also ends at the caller's deadline (`expireWaiters`), with its cancellation, when the database turns out to be down
-    ///    (`PoolUpkeep.refuse`), and when the pool ends.
-    /// 4. A connection that was lost a moment ago is given back, and the caller begins anew, at the end of the queue.
+    /// 1. An idle connection is leased at once. Without one the caller is refused, or enters the queue (`PoolState.checkout`).
+    /// 2. A connection that is given back, recovered or newly opened goes to the next in the queue that may have it (`passOn`). When a caller
+    ///    enters the queue and the pool may grow, a new connection is asked for; `run` opens it.
+    /// 3. The wait also ends at the caller's deadline (`expireWaiters`), when the caller is cancelled, when the database turns out to be down
+    ///    (`refuse`), and when the pool ends.
+    /// 4. A leased connection that turns out to be lost is given back, and the caller begins anew, at the end of the queue.
     ///
     /// - Returns: the connection, and since when the caller has it.
     @inline(__always)
@@ -130,8 +130,8 @@ public final class Pool: Sendable {
         }
     }
 
-    /// For a batch, which no task waits for: `body` gets the connection at once or when it comes free, or learns why there is none. The batch itself
-    /// finds out that its connection was lost, and counts whom it refuses.
+    /// The checkout of a batch, which no task waits for. `body` gets the connection, now or when one comes free, or the reason why there is none.
+    /// The batch itself finds out whether its connection was lost, and counts the callers that are refused.
     func checkout(_ caller: Caller, _ body: @escaping @Sendable (Waiter.Answer) -> Void) {
         let now = MonotonicInstant.now()
         switch leaseOrEnqueue(caller, since: now, now) {
@@ -153,7 +153,7 @@ public final class Pool: Sendable {
         case refuse(PoolError)
     }
 
-    /// What the state decides about a newcomer. Whoever is to wait is in the queue, with its timers set, when this returns.
+    /// What the state decides about a newcomer. One that is to wait is in the queue, and its timers are set, when this returns.
     private func leaseOrEnqueue(_ caller: Caller, since: MonotonicInstant, _ now: MonotonicInstant) -> Decision {
         let (decision, wantsConnection) = guarded.withLock { guarded -> (Decision, Bool) in
             switch guarded.state.checkout(caller, since: since, now: now) {
@@ -169,7 +169,7 @@ public final class Pool: Sendable {
         return decision
     }
 
-    /// What comes of waiting. A cancelled caller leaves the queue.
+    /// Waits for the answer. A caller that is cancelled leaves the queue.
     private func answer(to waiter: Waiter) async -> Waiter.Answer {
         await withTaskCancellationHandler {
             await withCheckedContinuation { waiter.listen($0) }
@@ -228,7 +228,7 @@ public final class Pool: Sendable {
         }
         var suspect: (caller: Caller, age: Duration)?
         passOn(pooled) { [reusable, lost] state in
-            // The flag first: `suspect` is asked for the few that were reported.
+            // The flag is looked at first: few leases were reported, and only for them `suspect` is called.
             if state.connections[slot].reportedAsLeak { suspect = state.suspect(slot, now: now) }
             return state.giveBack(slot, reusable: reusable, lost: lost, now: now)
         }
@@ -253,11 +253,11 @@ public final class Pool: Sendable {
             return (next, other)
         }
         switch next {
-        // Its server may have closed it after `condition` was read. Then `lostWhileIdle` came while it was still leased, and did nothing.
+        // Its server may have closed it after `condition` was read. Then `lostWhileIdle` was called while it was still leased, and did nothing.
         case .park: if connection.isLost { lostWhileIdle(slot, connection) }
         case .hand(let waiter): waiter.tell(.success(pooled))
         case .recover:
-            // When the pool has ended nobody clears it any more.
+            // The pool has ended, and nobody recovers connections any more.
             if case .terminated = addChore.yield(.recover(pooled)) {
                 passOn(pooled) { $0.recovered(slot, usable: false, now: .now()) }
             }

@@ -1,6 +1,6 @@
 import Vitals
 
-/// The settings of one pool. What production needs by default; every value is checked where it is read.
+/// The settings of one pool. The defaults are what production needs. Every value is checked where it is read.
 public struct PoolConfiguration: Sendable, Hashable {
     /// Most connections at once, 1 or more. A ceiling, not a target: about five keep two busy cores at work.
     public var max: Int
@@ -10,13 +10,13 @@ public struct PoolConfiguration: Sendable, Hashable {
     public var idleTimeout: Duration
     /// One attempt to connect may take this long.
     public var connectTimeout: Duration
-    /// What a caller without a deadline of its own gets, for queue and statements together.
+    /// The time of a caller that brings no deadline, for queue and statements together.
     public var deadline: Duration
-    /// A connection is replaced at this age or earlier, so that they do not all end at once: by a random part of up to a tenth, and by what keeps its
-    /// end 250 ms from those of the others. Zero: never.
+    /// A connection is replaced at this age or earlier. How much earlier differs, so that they do not all end at once: a random part of up to a
+    /// tenth, and then as much as keeps its end 250 ms from the ends of the others. Zero: never.
     public var lifetime: Duration
     /// Callers that may queue; the next is refused. Background callers may take half of it. A critical caller is refused only when this many of
-    /// its own class queue. A batch takes one place, whoever rides in it.
+    /// its own class queue. A batch takes one place, however many callers ride in it.
     public var waiters: Int
     /// Connections that are opened beyond `max`, for callers of the critical class alone, when all others are in use.
     public var reserved: Int
@@ -44,7 +44,7 @@ public struct PoolConfiguration: Sendable, Hashable {
         self.prepared = prepared
     }
 
-    /// Most connections that background work has at once: three quarters, so that the rest is left for those that somebody waits for; 1 at least.
+    /// Most connections that background work has at once: three quarters, at least 1. The rest is left to work that somebody waits for.
     public var backgroundMax: Int { Swift.max(1, max * 3 / 4) }
 
     /// A lease held longer than this is reported as a suspected leak.

@@ -7,7 +7,7 @@ public indirect enum PoolError: Error, Sendable {
     /// At least one connection is in use, and none was free for this caller. `reason` says why it does not wait any longer, or at all.
     case saturated(PoolPicture, waited: Duration, retryAfter: Duration, reason: ShedReason = .expired)
 
-    /// No connection is open, and none can be opened, or none has been in time. `nextAttemptIn` is zero while an attempt is under way.
+    /// No connection is open: none can be opened, or none was opened in time. `nextAttemptIn` is zero while an attempt is under way.
     case databaseUnavailable(cause: String, since: Duration, nextAttemptIn: Duration)
 
     case shuttingDown
@@ -20,9 +20,9 @@ public indirect enum PoolError: Error, Sendable {
 public enum ShedReason: String, Sendable, CaseIterable {
     /// The queue had no room.
     case queueFull = "queue_full"
-    /// After the estimated wait it would have no time left for two mean leases: told at once, not at its deadline.
+    /// After the estimated wait it would not have time for two mean leases. It is told now, not at its deadline.
     case tooLate = "too_late"
-    /// The queue has been standing for too long: only those are let in who are served soon.
+    /// The queue is standing (`Admission`): a newcomer is let in only if it will be served soon.
     case overload
     /// It queued, and its deadline came first.
     case expired

@@ -1,7 +1,7 @@
 import Vitals
 
-/// The connections that lead to one server in one role. When that server is not the one to use any more, none of them is: after a
-/// failover every connection to the former primary still answers SELECT 1, and refuses every write.
+/// The connections that lead to one server in one role. When that server is not the one to use any more, all of them go: after a failover every
+/// connection to the former primary still answers SELECT 1, and refuses every write.
 struct PoolGeneration {
     /// Counts up. A connection of a lower number is to go.
     private(set) var number = 0
@@ -27,7 +27,7 @@ struct PoolGeneration {
     /// A new connection was opened. If it leads to another server, or to the same in another role, a generation begins with it: at once, or as soon
     /// as the present one has lasted for `shortest`.
     ///
-    /// - Parameter identity: nil when the server of the moment is not the connection's own.
+    /// - Parameter identity: nil behind a pooler, where each transaction may have another server.
     /// - Returns: the generation it belongs to.
     mutating func admit(_ identity: ServerIdentity?, now: MonotonicInstant) -> Int {
         guard let identity else { return number }
@@ -37,7 +37,7 @@ struct PoolGeneration {
         }
         guard identity.differs(from: known) else { return number }
         var found = (identity: identity, number: number + 1)
-        // One that was found before, and not moved to yet, is left as well.
+        // If another server was found before, and is not in use yet, it is left behind as well.
         if let next { found.number = identity.differs(from: next.identity) ? next.number + 1 : next.number }
         next = found
         leaveIfDue(now: now)
@@ -45,7 +45,7 @@ struct PoolGeneration {
     }
 
     /// Leaves the present server if another was found and the present generation has lasted for `shortest`. Called each second, and with every
-    /// new connection.
+    /// new connection to another server.
     mutating func leaveIfDue(now: MonotonicInstant) {
         guard let next else { return }
         if let lastChange, now - lastChange < Self.shortest { return }

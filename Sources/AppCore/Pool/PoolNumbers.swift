@@ -10,7 +10,7 @@ struct PoolNumbers {
     var leased: Int { critical + interactive + background }
     /// Open, and not free: leased, recovering or retiring.
     var inUse: Int { leased + recovering + retiring }
-    /// Those that the limit for all but the critical class counts.
+    /// Leases of all but the critical class: those that `max` limits.
     var ordinary: Int { interactive + background }
 
     mutating func addLease(_ workClass: WorkClass, _ amount: Int) {

@@ -30,7 +30,7 @@ extension PoolState {
         }.sorted { $0.since < $1.since }
     }
 
-    /// Who has a connection for so long that it was reported; nil for all others.
+    /// The caller of a lease that was reported as a suspected leak, and the age of the lease; nil for any other.
     func suspect(_ slot: Slot, now: MonotonicInstant) -> (caller: Caller, age: Duration)? {
         guard connections[slot].reportedAsLeak, let caller = connections[slot].caller else { return nil }
         return (caller, now - connections[slot].since)

@@ -1,9 +1,9 @@
 import Synchronization
 import Vitals
 
-/// What the pool looks like from outside, each time a lock and a copy.
+/// What the pool looks like from outside: each is made of one copy, taken under the lock.
 extension Pool {
-    /// A lock and a copy.
+    /// For metrics and probes. The peak of waiters begins anew with it.
     public func statistics() -> PoolStatistics {
         let now = MonotonicInstant.now()
         let (state, counts) = guarded.withLock { guarded in

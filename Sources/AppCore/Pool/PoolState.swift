@@ -15,7 +15,7 @@ struct PoolState {
         case leased
         /// What a lease left behind is being cleaned up: a statement, a transaction, a changed session. Leads to idle, leased, retiring or empty.
         case recovering
-        /// Its lifetime is over: no caller gets it any more. It is closed when it is its turn, `Retirements.pause` after the last one. Leads to empty.
+        /// Its lifetime is over: no caller gets it any more. It is closed in its turn, `Retirements.pause` after the one before. Leads to empty.
         case retiring
     }
 
@@ -141,7 +141,7 @@ struct PoolState {
         return replaceOrOffer(slot, now: now)
     }
 
-    /// The clearing ended: the connection is as good as new, or is to be closed.
+    /// Recovery has ended: the connection is as good as new, or is to be closed.
     mutating func recovered(_ slot: Slot, usable: Bool, now: MonotonicInstant) -> NextStep {
         advance(to: now)
         numbers.recovering -= 1
@@ -198,8 +198,8 @@ struct PoolState {
         return .park
     }
 
-    /// A connection did not come free, but its class may now have one more: leases an idle one to the next waiter that may have it. Nil when there is
-    /// none.
+    /// A connection did not come free, but its class may now have one more. Leases an idle connection to the next waiter that
+    /// may have it. Nil when there is no such connection, or no such waiter.
     mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: Waiter)? {
         guard queue.count > 0, let slot = idle.last else { return nil }
         advance(to: now)
@@ -215,7 +215,7 @@ struct PoolState {
             guard let oldest = queue.oldest(of: workClass) else { continue }
             let newestFirst = admission.isOverloaded
                 && admission.prefersNewest(oldestRemaining: oldest.deadline.remaining(at: now), lease: tallies.averageHeld.mean)
-            // Not counting background work: it may wait for its own limit in a pool that is far from full.
+            // Background work does not count: it may wait for its own limit in a pool that is far from full.
             let longest = queue.oldestSince(upTo: .interactive)
             guard let waiter = queue.next(of: workClass, newestFirst: newestFirst) else { continue }
             if let longest { admission.served(whileOldestWaited: now - longest, now: now) }
@@ -255,7 +255,8 @@ struct PoolState {
 
     // MARK: Another server (PoolGeneration)
 
-    /// A connection was opened and knows its server; before `connected`. Returns the idle connections to close because it is another one.
+    /// A connection was opened and knows its server; before `connected`. If it is another server, returns the idle connections to the former one,
+    /// which are to be closed.
     mutating func admit(_ slot: Slot, _ identity: ServerIdentity?, now: MonotonicInstant) -> [Slot] {
         connections[slot].generation = generation.admit(identity, now: now)
         return vacateLeftBehind(now: now)
@@ -300,7 +301,7 @@ struct PoolState {
 
     /// An attempt to connect has had no answer for too long (`silence`): the database is down until a connection is open.
     ///
-    /// - Returns: the waiters to refuse; nil when it is not so, or known already.
+    /// - Returns: the waiters to refuse; nil when no attempt is silent for so long, or when that is known already.
     mutating func noticeSilence(now: MonotonicInstant) -> [Waiter]? {
         guard !attempts.isDown, let (error, since) = silence(now: now) else { return nil }
         advance(to: now)

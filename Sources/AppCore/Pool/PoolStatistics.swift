@@ -53,12 +53,12 @@ public struct PoolStatistics: Sendable {
     public var waitingPeak: Int
     public var oldestWait: Duration?
     public var oldestLeaseAge: Duration?
-    /// Why no connection is open, and since when. Nil while one is, and while the first attempt since then may still be answered.
+    /// Why no connection is open, and since when. Nil while one is open, or while the first attempt since the last one went may still be answered.
     public var unavailable: (cause: String, since: Duration)?
     public var newestConnect: NewestConnect?
     /// Connection-seconds in use; its growth over `max` × elapsed is the exact mean utilisation.
     public var busySeconds: Double
-    /// Seconds in which no connection was idle, and the pool was full or somebody waited.
+    /// Seconds in which no connection was idle, and the pool was full or a caller waited.
     public var exhaustedSeconds: Double
     public var opened: Int
     public var closed: [PoolCloseReason: Int]
@@ -73,7 +73,7 @@ public struct PoolStatistics: Sendable {
     public var queryErrorsBySQLStateClass: [String: Int]
     /// Callers refused although connections are open.
     public var shed: [ShedKey: Int] = [:]
-    /// The queue is standing: only those are let in who are served soon, and whoever has no time left for its work is passed over.
+    /// The queue is standing: a newcomer is let in only if it will be served soon, and a waiter without time for its work is passed over.
     public var isOverloaded = false
     public var batches = 0
     /// Single statements that shared the round trip of a batch.
@@ -114,13 +114,13 @@ public struct PoolHolders: Sendable {
     public var waiters: [Waiter]
 }
 
-/// That callers feel the pool's load: told at once instead of with the next sample.
+/// A sign that callers feel the pool's load. It is reported at once, not with the next sample.
 public enum PoolPressure: Sendable, Equatable {
     /// A caller has queued for 250 ms: no longer a passing burst.
     case sustained
     /// Callers queued until their deadline.
     case queueDeadline
-    /// A caller was refused at once; told for each.
+    /// A caller was refused at once; reported for each.
     case refused
 }
 

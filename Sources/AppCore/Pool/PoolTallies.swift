@@ -9,7 +9,7 @@ struct PoolTallies {
     private var busyNanoseconds: Int64 = 0
     private var exhaustedNanoseconds: Int64 = 0
     var opened = 0
-    /// Most callers queued at once since last taken.
+    /// Most callers queued at once since the statistics were last read.
     var peakWaiting = 0
     var averageHeld = MovingAverage()
     private var lastChange: MonotonicInstant
@@ -29,8 +29,8 @@ struct PoolTallies {
 
 /// Exponentially weighted: the last twenty or so values matter.
 ///
-/// One value counts for eight times the mean at most, or for 100 ms: a single migration of minutes must not make every caller look hopeless,
-/// while a lasting change is followed within a dozen values.
+/// One value counts for at most eight times the mean or 100 ms, whichever is more: a single migration of minutes must not make every caller look
+/// hopeless, while a lasting change is followed within a dozen values.
 struct MovingAverage {
     private(set) var count = 0
     /// 0 before the first value.

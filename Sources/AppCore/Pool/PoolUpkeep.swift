@@ -5,8 +5,8 @@ import Vitals
 /// What belongs to the pool and to no caller: connecting, recovering, looking around each second, the end. A connection that
 /// comes back past its lifetime is closed at once, or, when another went just now, by a timer (PoolTimers.swift).
 extension Pool {
-    /// Opens and recovers connections, and looks around each second, until cancelled; then refuses newcomers. A lease that is still out goes on to its end, and
-    /// its connection is closed when it comes back.
+    /// Opens and recovers connections, and looks around each second, until cancelled; then refuses newcomers. A lease that is still out goes on
+    /// to its end, and its connection is closed when it comes back.
     public func run() async {
         await withDiscardingTaskGroup { group in
             group.addTask { [self] in await tick() }
@@ -72,7 +72,7 @@ extension Pool {
         if let next { connect(at: next) }
     }
 
-    /// No connection is open, and an attempt has had no answer for so long that nobody is to wait for it.
+    /// No connection is open, and an attempt has had no answer for so long that no caller is to wait for it.
     private func noticeSilence() {
         let now = MonotonicInstant.now()
         let (refused, error) = guarded.withLock { guarded -> ([Waiter], PoolError?) in
@@ -142,7 +142,7 @@ extension Pool {
     private func clear(_ batch: Batch) async {
         let limit = Deadline(.now() + .seconds(1))
         if !batch.isAnswered { await batch.connection.cancel(until: limit) }
-        // A server that does not even cancel: nobody is to wait for it any longer, and `recover` decides about the connection.
+        // If the server does not even cancel, nobody waits for it any longer, and `recover` decides about the connection.
         let timer = loop.schedule(at: limit.instant) { batch.giveUp() }
         if batch.cancellationEnded() {
             loop.cancel(timer)
@@ -150,7 +150,7 @@ extension Pool {
         }
     }
 
-    /// Called on a thread of the loop when a batch has had no answer for a while. False when it has come meanwhile.
+    /// Called on a thread of the loop when a batch has had no answer for a while. False when the answer has come meanwhile.
     func unblock(_ batch: Batch) -> Bool {
         guard let deadlines = batch.stalled() else { return false }
         for deadline in Set(deadlines) {

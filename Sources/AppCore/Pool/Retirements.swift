@@ -3,23 +3,23 @@ import Vitals
 /// When connections are replaced for their age: spread over the last tenth of their lifetime, and never two close together, so that a pool
 /// that opened all at once does not lose all at once.
 ///
-/// A connection that is due and comes back within the pause is leased no more: it would outlive its lifetime by another lease. It waits here,
-/// and the earliest end goes first. The ends are as far apart as the pauses, so none waits for long.
+/// A connection that comes back when it is due, but less than a pause after another went, waits here. It is not leased again: it would outlive
+/// its lifetime by another lease. The one whose end is earliest goes first. The ends are one pause apart, so none waits for long.
 struct Retirements {
     /// At least this long between two.
     static let pause = Duration.milliseconds(250)
 
     struct Next: Equatable {
-        /// Who goes now.
+        /// The connection to close now.
         var slot: Int?
-        /// When to ask for the next; nil when nobody waits.
+        /// When to ask for the next; nil when none waits.
         var again: MonotonicInstant?
     }
 
     private var last: MonotonicInstant?
     private var waiting: [(end: MonotonicInstant, slot: Int)] = []
 
-    /// The end of a lifetime that begins now: at random in the last tenth of it, then moved earlier until it is one `pause` from every other end. One
+    /// The end of a lifetime that begins now. It is drawn from the last tenth, then moved earlier until it is one `pause` from every other end. One
     /// more `pause` is taken off, since the connection may have to wait for so long.
     static func end(of lifetime: Duration, from now: MonotonicInstant, others: [MonotonicInstant]) -> MonotonicInstant {
         var end = now + .seconds(Double.random(in: 0.9...1) * (lifetime - pause).seconds)

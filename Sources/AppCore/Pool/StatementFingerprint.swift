@@ -1,6 +1,6 @@
 import Vitals
 
-/// A statement as people and labels may see it: no constant of it, remarks left out, blanks folded, and a short stable mark of the result.
+/// A statement as people and labels may see it: without constants and comments, blanks folded; and a short stable mark of that text.
 ///
 /// `SELECT  pg_sleep(3)` and `SELECT pg_sleep(5)` are the same: `SELECT pg_sleep(?)`.
 public struct StatementFingerprint: Sendable, Hashable {

@@ -1,8 +1,8 @@
 import Vitals
 
-/// What a newcomer would wait: until the leases have ended that serve the callers before it, and one more for itself.
+/// How long a newcomer would wait: until a connection has come free for each caller before it, and one more for itself.
 ///
-/// A connection comes free once in a mean lease. A lease that is older than the mean counts with its age: one that is stuck counts for little.
+/// A connection comes free once in a mean lease. If its lease is older than that, its age is taken instead: a stuck lease counts for little.
 ///
 /// In nanoseconds throughout: it is made under the pool's lock, for each caller that queues.
 struct WaitEstimate {
@@ -23,15 +23,15 @@ struct WaitEstimate {
         endsPerNanosecond += 1 / max(typical, Double(age))
     }
 
-    /// Connections that no lease holds: idle, recovering, retiring. The last never serve again; another is opened in their place.
+    /// Connections that no lease holds: idle, recovering, retiring. A retiring one never serves again, but another is opened in its place.
     mutating func add(free count: Int) {
         connections += count
         endsPerNanosecond += Double(count) / typical
     }
 
     /// - Parameters:
-    ///   - callers: those that are served before.
-    ///   - limit: connections that the newcomer's class may have; what comes free beyond is for others.
+    ///   - callers: how many callers are served before it.
+    ///   - limit: how many connections the newcomer's class may have; what comes free beyond it is for others.
     /// - Returns: nil while no connection is open.
     func wait(behind callers: Int, limit: Int) -> Duration? {
         guard endsPerNanosecond > 0 else { return nil }

@@ -3,7 +3,7 @@ import Vitals
 
 /// The callers that wait, by class and in order of arrival. To enter, to leave and to be served cost the same however many wait.
 struct WaitQueue {
-    /// An index into `places`, which are used again; the serial number tells their waiters apart.
+    /// An index into `places`. A place is used again; the serial number tells its waiters apart.
     struct Position: Hashable, Sendable {
         let place: Int
         fileprivate let serial: Int
@@ -106,7 +106,7 @@ struct WaitQueue {
 
     var earliestDeadline: Deadline? { places.lazy.compactMap(\.waiter?.caller.deadline).min() }
 
-    /// Who has this place; nil when it has left, whoever is there now.
+    /// The waiter at this position; nil when it has left, even if another has the place now.
     private func waiter(at position: Position) -> Waiter? {
         places[position.place].serial == position.serial ? places[position.place].waiter : nil
     }

@@ -1,7 +1,7 @@
 import Synchronization
 import Vitals
 
-/// A caller in the queue. It is told once: that it has a connection, or why it gets none; maybe before it listens.
+/// A caller in the queue. It is told once, perhaps before it listens: that it has a connection, or why it gets none.
 final class Waiter: Sendable {
     typealias Answer = Result<PooledConnection, PoolError>
     typealias Continuation = CheckedContinuation<Answer, Never>
@@ -14,7 +14,7 @@ final class Waiter: Sendable {
     }
 
     let caller: Caller
-    /// When this ask began. Later than `caller.since` after a batch or a conflict.
+    /// When it began to ask for this connection. Later than `caller.since` for a caller that rode in a batch before, or runs again after a conflict.
     let since: MonotonicInstant
     /// Its place in the queue.
     let position: WaitQueue.Position
@@ -38,7 +38,7 @@ final class Waiter: Sendable {
         }
     }
 
-    /// The task goes on when the answer is there.
+    /// Resumes the task with the answer: now when it is there, else when it comes.
     func listen(_ task: Continuation) {
         if let answer = listen(.task(task)) { task.resume(returning: answer) }
     }

@@ -4,7 +4,7 @@ import Vitals
 
 /// Makes alert states and notices of transitions, one after the other, each stored before the next is looked at.
 ///
-/// `run` is the whole of it: what is in the inbox is judged, and what that changes is stored. Each of its transactions asks here who the receivers are.
+/// `run` does all of it: it judges what is in the inbox, and stores what that changes. Each of its transactions asks here who the receivers are.
 final class AlertBook: Sendable {
     private let outbox: Outbox
     private let time: any TimeSource
@@ -23,9 +23,9 @@ final class AlertBook: Sendable {
         var alerts: KnownAlerts
         var recipients: [Recipient]
         var inbox: [Entry] = []
-        /// That of the store when its alerts were last read; nil before the first time.
+        /// `rowsRevision` of the store when its alerts were last read; nil before the first time.
         var rowsRevision: Int?
-        /// Fingerprints of stored alerts that this version cannot read, and that the log has.
+        /// Fingerprints of stored alerts that this version cannot read; the log has told of each.
         var unreadable: Set<String> = []
         var lastTended: MonotonicInstant
         var lastPruned: MonotonicInstant?
@@ -35,9 +35,9 @@ final class AlertBook: Sendable {
 
     /// Transitions that wait for the store; beyond it the earlier ones of a rule are dropped, never its latest.
     static let inboxLimit = 1_000
-    /// How often `store.tend` is called: while the file is in use, and while memory is.
+    /// How often `store.tend` is called: while the file is in use, and while the store is in memory alone.
     static let tending = (well: Duration.seconds(15), ill: Duration.seconds(1))
-    /// How often what is over is forgotten.
+    /// How often what is over is forgotten (`prune`).
     static let pruning = Duration.seconds(3_600)
 
     init(
@@ -99,7 +99,7 @@ final class AlertBook: Sendable {
 
     /// - Parameters:
     ///   - stored: called whenever a notice was stored: the receivers' queues have something to do.
-    ///   - cameToLight: called when the store's rows are not only those written here: `reconcile` must run.
+    ///   - cameToLight: called when the store has got rows that were not written here: `reconcile` must run.
     func run(stored: @Sendable () -> Void, cameToLight: @Sendable () -> Void) async {
         while !Task.isCancelled {
             do {
@@ -128,8 +128,8 @@ final class AlertBook: Sendable {
         }
     }
 
-    /// Takes over the open alerts that are stored: at the start, and whenever the store's rows are others. No notice is sent for them; the next
-    /// transition decides, or the last one seen. Open alerts that the store lost are stored again.
+    /// Takes over the open alerts that are stored: at the start, and whenever the store has got other rows. No notice is sent for them: the next
+    /// transition decides, or the last one that was seen. Open alerts that the store has lost are stored again.
     ///
     /// - Returns: true when they were read anew; false at the first time, and when the rows are unchanged.
     private func load() async throws -> Bool {
@@ -154,7 +154,7 @@ final class AlertBook: Sendable {
                 "a stored alert cannot be read by this version and is left out; no receiver will be told of its end",
                 metadata: ["fingerprint": "\(fingerprint)"])
         }
-        // Last: what failed before is done again.
+        // Set last: what fails before is done again.
         state.withLock { $0.rowsRevision = revision }
         return isLater
     }

@@ -1,6 +1,6 @@
 public import Vitals
 
-/// One alert's life: what there was a notice of last, and what is true now. A pure value; it is stored between starts.
+/// One alert's life: what its latest notice said, and what is true now. A pure value; it is stored between starts.
 public struct AlertState: Sendable, Hashable, Codable {
     public enum Phase: String, Sendable, Hashable, Codable {
         /// No alert is open. Leads to firing, or straight to held when it has flapped before.
@@ -13,7 +13,7 @@ public struct AlertState: Sendable, Hashable, Codable {
     }
 
     public internal(set) var phase = Phase.quiet
-    /// The last bad state; that of the open alert.
+    /// The last bad state; of an open alert its severity.
     public internal(set) var severity = HealthState.degraded
     public internal(set) var startsAt: WallTime?
     /// Whether it is bad right now; while held there has been no notice of that.
@@ -26,7 +26,7 @@ public struct AlertState: Sendable, Hashable, Codable {
     public internal(set) var peak: Double?
 
     // Not stored: the monotonic clock ends with the process.
-    /// When it opened; of an alert that an earlier process opened, when that was as far as the wall clock can tell.
+    /// When it opened. Of an alert that an earlier process opened: when that was, as far as the wall clock can tell.
     var openedAt: MonotonicInstant?
     /// The instant of `goodSince`.
     var goodAt: MonotonicInstant?
@@ -36,7 +36,7 @@ public struct AlertState: Sendable, Hashable, Codable {
     /// Not stored: whether this process has itself seen it bad.
     var confirmed = false
 
-    /// What is older by the wall clock is so by mistake.
+    /// By the wall clock nothing is taken to be older than this: that would be a mistake.
     private static let longestAge = Duration.seconds(100 * 365 * 86_400)
 
     public init() {}
@@ -131,7 +131,7 @@ public struct AlertState: Sendable, Hashable, Codable {
         lasted = age(at: end)
     }
 
-    /// What is true of a stored alert after a start: a hold counts its quiet time anew. What came before is as long ago as the wall clock says.
+    /// A stored alert as it is after a start. The quiet time of a hold begins anew. What came before is as long ago as the wall clock says.
     func restored(flapping policy: Flapping.Policy, now: MonotonicInstant, wall: WallTime) -> AlertState {
         // The wall clock may have been set since, back or far ahead, also between the two.
         func instant(of time: WallTime) -> MonotonicInstant { now - min(max(.zero, wall - time), Self.longestAge) }

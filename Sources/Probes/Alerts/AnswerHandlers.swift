@@ -1,13 +1,13 @@
 import NIOCore
 import NIOHTTP1
 
-/// Who answered with this status, in a way that cannot be read to its end. The status decides all the same.
+/// The answer had this status, and could not be read to its end. The status decides all the same.
 struct UnreadableAnswer: Error {
     var status: Int
 }
 
-/// Stand on both sides of the parser of a connection that is used for one request: one mends the ends of lines and notes the status, the other
-/// tells it where the parser gives up.
+/// Two handlers on a connection that is used for one request, one on each side of the parser. The one before it mends the ends of lines and notes
+/// the status. The one behind it turns an error of the parser into one with that status.
 enum AnswerHandlers {
     /// For `HTTPClient.Configuration.http1_1ConnectionDebugInitializer`, called before the request is sent.
     @Sendable static func install(on channel: any Channel) -> EventLoopFuture<Void> {

@@ -12,7 +12,7 @@ struct AnswerHead: Sendable {
 
     private static let looksAt = "HTTP/1.1 200".utf8.count
 
-    /// Nil while it has not come, and where none comes: who answers speaks something else.
+    /// Nil until the status line has come, and for good when the other side does not speak HTTP/1.
     var status: Int? {
         guard beginning.count == Self.looksAt, beginning.starts(with: "HTTP/1.".utf8), beginning[8] == UInt8(ascii: " ") else { return nil }
         return Int(String(decoding: beginning.suffix(3), as: UTF8.self)).flatMap { (100...599).contains($0) ? $0 : nil }
@@ -40,7 +40,7 @@ struct AnswerHead: Sendable {
         if length > 0 {
             isStatusLine = false
         } else if let status, status < 200 {
-            // That one was for the time being: another head follows.
+            // An interim answer (1xx): another head follows.
             (isStatusLine, beginning) = (true, [])
         } else {
             isWhole = true

@@ -25,7 +25,7 @@ public enum AttemptResult: String, Sendable, Hashable, Codable, CaseIterable {
 }
 
 extension DeliveryAnswer {
-    /// A receiver that asks for more than this is asked again all the same.
+    /// A receiver that asks for a longer pause is asked again after this one.
     static let longestRetryAfter = Duration.seconds(3_600)
 
     /// What a status means. Redirections are not followed: the address is the credential, and it was given for one host.

@@ -1,6 +1,7 @@
 import Vitals
 
-/// What happens next to what waits for one receiver. A pure value: it is given the rows as they are, and remembers what this process saw and tried.
+/// Decides the next step for what waits for one receiver. A pure value: it is given the rows as they are, and remembers what this process saw
+/// and tried.
 struct DeliverySchedule: Sendable {
     enum Step: Sendable {
         /// This version cannot read it.

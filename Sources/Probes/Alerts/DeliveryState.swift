@@ -1,5 +1,5 @@
-/// How a notice stands with one receiver. After the last three nobody tries to send it, unless a change of the receivers queues it again. What is
-/// stored are the raw values.
+/// How a notice stands with one receiver. In the last three states nobody tries to send it, unless a change of the receivers queues it again. The
+/// raw values are what is stored.
 enum DeliveryState: String, Sendable, Hashable {
     /// Waits to be accepted.
     case queued

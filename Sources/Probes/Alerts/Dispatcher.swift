@@ -120,8 +120,8 @@ public final class Dispatcher: Sendable {
         book.replace(rules: rules)
     }
 
-    /// After a reload: a receiver of the same address keeps its queue, whatever its name; what waited for one that went goes to the receiver
-    /// that has its name now, or becomes dead letters. A new one is told of what is open. What is under way to one that went may be sent to its
+    /// After a reload. A receiver of the same address keeps its queue, whatever its name. What waited for one that went goes to the receiver that
+    /// has its name now, or becomes dead letters. A new receiver is told of what is open. What is under way to one that went may be sent to its
     /// heir as well, with the same id.
     public func replace(receivers: [Receiver]) {
         let recipients = Recipient.all(receivers)
@@ -179,7 +179,7 @@ public final class Dispatcher: Sendable {
         state.withLock { $0.queues }.forEach { $0.wake() }
     }
 
-    /// At the start, after a change of the receivers, and when the store has other rows.
+    /// At the start, after a change of the receivers, and when the store has got other rows.
     private func reconcile() async {
         do {
             let reconciled = try await book.reconcile()

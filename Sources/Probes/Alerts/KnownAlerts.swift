@@ -1,7 +1,7 @@
 import Vitals
 
-/// The alerts that this process knows, and what a transition, a rule that went, or a quiet time makes of them. A pure value: it says what is to change,
-/// and changes when that has been stored.
+/// The alerts that this process knows, and what a transition, a rule that went, or a quiet time makes of them. A pure value: it says what is to
+/// change, and changes when that has been stored.
 struct KnownAlerts: Sendable {
     /// What an alert is to become, and why a notice is due, if one is.
     struct Change: Sendable {
@@ -18,7 +18,7 @@ struct KnownAlerts: Sendable {
     private let flapping = Flapping.Policy()
     /// Of each rule on the board, by name: whether a lower value is worse.
     private var lowerIsWorse: [String: Bool] = [:]
-    /// By rule: those that are open, and those seen since the start.
+    /// By rule: the open alerts, and those seen since the start.
     private var records: [String: AlertRecord] = [:]
     /// By rule, what the board said of it last.
     private var latest: [String: Transition] = [:]
@@ -48,7 +48,7 @@ struct KnownAlerts: Sendable {
             record: record, why: why, at: transition.wall, suppression: isSuppressed ? (next.phase == .held ? .flapping : .dedup) : nil)
     }
 
-    /// While an alert is open it keeps the identity of its opening; the next opening is this process's own. What it did before counts as flapping all the same.
+    /// An open alert keeps the identity of its opening. The next opening gets this process's own; changes before it still count as flapping.
     private func record(for transition: Transition) -> AlertRecord {
         let known = records[transition.rule]
         if let known, known.state.isOpen { return known }

@@ -37,7 +37,8 @@ public struct Notice: Sendable, Hashable, Codable {
     public var startsAt: WallTime
     /// Of a resolved alert.
     public var endsAt: WallTime?
-    /// How long it lasted by the monotonic clock; the wall clock may have been set in between. Of a resolved alert, unless an older version stored it.
+    /// How long the alert lasted by the monotonic clock; the wall clock may have been set in between. Nil unless it is resolved, and in a notice that
+    /// an older version stored.
     var lastedSeconds: Double?
     /// One line a person can act on.
     public var summary: String
@@ -49,7 +50,7 @@ public struct Notice: Sendable, Hashable, Codable {
     /// The worst value since the alert began.
     public var peak: Double?
     public var evidence: Evidence?
-    /// When the verdict changed; of a settled, a rule-removed, and a resolved that ends a hold: when the notice was made.
+    /// When the verdict changed. Of a settled, a rule-removed, and a resolved that ends a hold: when the notice was made.
     public var at: WallTime
 
     /// The rule that it is about.

@@ -1,6 +1,7 @@
 import Synchronization
 
-/// Asks when its value is first wanted, and keeps the answer. The store does twice what is written, in memory and in its file, and both must get the same.
+/// A value that is asked for when it is first wanted, and then kept. The store does each write twice, in memory and in its file, and both must get
+/// the same.
 final class Once<Value: Sendable>: Sendable {
     private let ask: @Sendable () -> Value
     private let answer = Mutex<Value?>(nil)

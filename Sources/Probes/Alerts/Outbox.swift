@@ -119,7 +119,7 @@ public struct Outbox: Sendable {
 
 // Pieces of statements.
 extension Outbox {
-    /// Whether a firing of the episode stands with the address in one of these states. What is given is SQL: a column, or `?`.
+    /// SQL for: whether a firing of the episode has one of these states at the address. Episode and address are SQL, too: a column, or `?`.
     ///
     /// - Parameter notice: only a firing that came after this one.
     static func hasFiring(of episode: String, at address: String, after notice: String = "0", _ states: DeliveryState...) -> String {

@@ -4,9 +4,9 @@ import Vitals
 ///
 /// - A firing is owed to every receiver for as long as its alert is open, whatever the receiver answers; also to one that came later.
 /// - A resolved is owed to whoever has accepted a firing of its episode, or is about to be sent one.
-/// - Of an episode that is over, what waits is owed for a day after its end. Time while healthd was off counts, but at least an hour is left after a start.
-///   Then all of it, from the firing to the resolved, becomes dead letters.
-/// - A refused notice keeps no later firing waiting.
+/// - Of an episode that is over, what waits is owed for a day after its end. Time while healthd was off counts, but at least an hour is left after
+///   a start. Then all of it, from the firing to the resolved, becomes dead letters.
+/// - A notice that was refused is not owed any more when a later firing of its alert waits.
 /// - Of one alert no more than `depth` wait for one receiver: what is released is never the only firing or the only resolved.
 struct OutboxPolicy: Sendable, Hashable {
     var depth = 16
@@ -22,7 +22,7 @@ struct OutboxPolicy: Sendable, Hashable {
         case tooMany = "one of too many undelivered notices of this alert"
     }
 
-    /// - Parameter line: the notices of one alert for one receiver, in their order: of each episode all, or none.
+    /// - Parameter line: the notices of one alert for one receiver, in their order; of each episode either all or none.
     func releases(of line: [Owed]) -> [Int64: Release] {
         var releases: [Int64: Release] = [:]
         func waiting() -> [Owed] { line.filter { $0.state == .queued && releases[$0.sequence] == nil } }

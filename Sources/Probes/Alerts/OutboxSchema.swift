@@ -35,7 +35,7 @@ extension Outbox {
                     CREATE INDEX alert_deliveries_episode ON alert_deliveries (episode, receiver);
                     """)
         }
-        // A recipient is known by its address; until the first look at the configuration by the name it had.
+        // A recipient is known by its address. Rows of the version before have its name instead, until `reconcile` finds the address.
         migrator.registerMigration("alerts-2") { database in
             try database.execute(
                 sql: """

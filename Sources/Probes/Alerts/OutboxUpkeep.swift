@@ -41,8 +41,8 @@ extension Outbox {
         }
     }
 
-    /// Which of several recipients with one address has which key depends on who they are. What one was owed and told goes along with its name; what
-    /// was another's that is gone is the address's all the same, and goes to the first that has it.
+    /// Recipients with one address have different keys, and a change of the receivers may change who has which. What a recipient was owed and told
+    /// goes with its name. What was another's that is gone belongs to the address: it stays with its key, or goes to the first that has the address.
     private func moveToPresentKeys(of recipients: [Recipient], in database: Database) throws {
         let keys = Set(recipients.map(\.addressKey))
         let stored = try Row.fetchAll(database, sql: "SELECT DISTINCT address, receiver FROM alert_deliveries ORDER BY address, receiver")
@@ -53,7 +53,7 @@ extension Outbox {
             guard let heir, heir.addressKey != former.addressKey else { return nil }
             return (from: former, to: heir.addressKey)
         }
-        // By way of a place of their own, since two may change places.
+        // By way of keys that nobody has, since two may change places.
         for (number, move) in moves.enumerated() {
             try database.execute(
                 sql: "UPDATE alert_deliveries SET address = 'moving:' || ? WHERE address = ? AND receiver = ?",
@@ -85,7 +85,7 @@ extension Outbox {
                 """
         ).map { Recipient(name: $0["receiver"], addressKey: $0["address"]) }.filter { !known.contains($0.addressKey) }
         for former in gone {
-            // Told of it, and not of its end, which has not come yet or still waits.
+            // It has accepted the firing of these, and not been told of their end, which has not come yet or still waits.
             let alerts = try String.fetchAll(
                 database,
                 sql: """
@@ -97,7 +97,7 @@ extension Outbox {
                             WHERE e.address = d.address AND e.episode = d.episode AND e.state = 'queued' AND m.status = 'resolved'))
                     """, arguments: ["address": former.addressKey, "name": former.name, "gone": Self.goneText])
             reconciled.unended += alerts.map { Reconciled.Unended(receiver: former.name, alert: $0) }
-            // Said once.
+            // Marked, so that it is said once.
             try database.execute(
                 sql: "UPDATE alert_deliveries SET answer = ? WHERE address = ? AND receiver = ? AND state = 'delivered'",
                 arguments: [Self.goneText, former.addressKey, former.name])
@@ -149,12 +149,13 @@ extension Outbox {
 
     /// A notice is kept this long after it was last sent to anybody, or released, for those who ask what was sent.
     static let retention = Duration.seconds(7 * 86_400)
-    /// What is over and not among this many latest notices goes before that.
+    /// What is over is kept for so long only if it is among this many latest notices.
     static let historyLimit = 1_000
 
     /// Forgets what is over for longer than the retention, or beyond the limit.
     ///
-    /// Never what waits. And as long as an episode is open, or its end waits for somebody: neither what shows who was told of it, nor its latest firing.
+    /// Never what waits. And as long as an episode is open, or its end waits for somebody, two things more stay: what shows who was told of it, and
+    /// its latest firing.
     func prune(at wall: WallTime) async throws {
         let before = (wall + (.zero - Self.retention)).microsecondsSince1970
         try await store.write { database in

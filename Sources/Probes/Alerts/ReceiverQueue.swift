@@ -4,8 +4,8 @@ import Vitals
 
 /// Sends one receiver what waits for it: a dead receiver neither delays nor repeats what another gets.
 ///
-/// `run` looks at the rows, takes one step, and looks again. So a notice that waits is, after as many steps as it takes, delivered, a dead letter, or
-/// released because it is not owed any more; and after a restart it goes on where the rows say.
+/// `run` looks at the rows, takes one step, and looks again. In the end each notice that waits is delivered, or a dead letter, or released because
+/// it is not owed any more. After a restart `run` goes on where the rows say.
 final class ReceiverQueue: Sendable {
     private let outbox: Outbox
     private let sender: any NoticeSender
@@ -39,7 +39,7 @@ final class ReceiverQueue: Sendable {
         case no
         /// Nothing more is sent, except what would be lost with the process.
         case asked
-        /// The same, and no other notices will come.
+        /// The same, and no more notices will come.
         case last
     }
 
@@ -136,7 +136,7 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// At the end, while the file cannot be used: what still waits. What came since then is lost; of the rest the file knows.
+    /// Logs at the end what still waits, if the file cannot be used. A notice that came since then is lost; the file has the others.
     private func sayWhatIsLost() {
         let (recipient, waiting, isRetired) = state.withLock { state in
             (state.recipient, Set(state.schedule.sights.keys).subtracting(state.unmarked), state.isRetired)

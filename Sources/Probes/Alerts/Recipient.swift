@@ -11,8 +11,7 @@ struct Recipient: Sendable, Hashable {
 }
 
 extension Recipient {
-    /// - Parameter receivers: each name once. Of several with one address the first has its plain key; the keys of the others have their
-    ///   names added.
+    /// - Parameter receivers: each name once. Of several with one address the first has the plain key. The keys of the others end in their names.
     static func all(_ receivers: [Receiver]) -> [Recipient] {
         var taken: Set<String> = []
         return receivers.map { receiver in

@@ -58,7 +58,7 @@ public final class WebhookSender: NoticeSender {
         }
     }
 
-    /// What the attempt and its clock come to.
+    /// How the attempt ended, or the clock that runs beside it.
     private enum Part {
         case answer(DeliveryAnswer)
         case noAnswer(DeliveryAnswer)

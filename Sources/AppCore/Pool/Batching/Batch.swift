@@ -7,7 +7,7 @@ final class Batch: Sendable {
     enum Outcome: Sendable {
         case rows(Rows)
         case failure(any Error)
-        /// Its statement did not take effect, through no fault of its own, or was not sent: it is to run on a connection of its own.
+        /// Its statement was not sent, or did not take effect through no fault of its own. It is to run on a connection of its own.
         case alone
     }
 
@@ -21,7 +21,7 @@ final class Batch: Sendable {
         var isAnswered = false
         /// A request to cancel was sent: an error that says so is then no fault of the statement it hit.
         var wasCancelled = false
-        /// It is still under way: the connection must not go to anybody else before it has returned.
+        /// The request to cancel is still under way: the connection must not go to anybody else before it has returned.
         var isCancelling = false
     }
 
@@ -41,11 +41,11 @@ final class Batch: Sendable {
 
     /// Tells every caller how it ended.
     ///
-    /// All statements are one implicit transaction, and nobody is told before it has ended: after an error none has taken effect.
-    /// The one that failed gets its error, and all others run again; all run again when it was our own cancellation, a stale plan, or the server
-    /// went away. An error that is not the server's is everybody's.
+    /// All statements are one implicit transaction, and nobody is told before it has ended. After an error of the server none has taken effect: the
+    /// caller whose statement failed gets the error, and all others run again. All run again when the error was our own cancellation, a stale plan,
+    /// or a server that goes away. An error that is not the server's goes to every caller.
     ///
-    /// - Returns: whether the connection may be given back now; else when the cancellation has returned.
+    /// - Returns: whether the connection may be given back now; false while a cancellation is under way, for as long as that takes.
     func answered(_ answer: Operation.Answer, now: MonotonicInstant, meters: PoolMeters) -> Bool {
         let (wasCancelled, mayGiveBack) = state.withLock { state in
             state.isAnswered = true
@@ -57,9 +57,9 @@ final class Batch: Sendable {
         return mayGiveBack
     }
 
-    /// The server has not got it: everybody runs alone.
+    /// The server has not got the batch: every caller runs alone.
     ///
-    /// - Returns: as `answered`: false while a cancellation is under way, which happens when this thread was held up after it had set the timer for `stall`.
+    /// - Returns: as `answered`. Here, too, a cancellation may be under way: if this thread was held up for `stall` after it had set the timer.
     func wasNotSent() -> Bool {
         let mayGiveBack = state.withLock { state in
             state.isAnswered = true
@@ -69,7 +69,7 @@ final class Batch: Sendable {
         return mayGiveBack
     }
 
-    /// Counts what the caller gets. What runs alone is counted where it does.
+    /// Counts what the caller gets. A statement that runs alone is counted where it runs.
     private func tell(_ rider: Rider, _ outcome: Outcome, now: MonotonicInstant, meters: PoolMeters) {
         guard rider.seat.tell(outcome) else { return }
         switch outcome {
@@ -93,7 +93,7 @@ final class Batch: Sendable {
         return index == answer.rows.count ? .failure(error) : .alone
     }
 
-    /// It takes too long. From here on callers are told at their deadlines.
+    /// The batch takes too long. From here on callers are told at their deadlines.
     ///
     /// - Returns: the deadlines, or nil when the answer has come meanwhile.
     func stalled() -> [Deadline]? {
@@ -117,7 +117,7 @@ final class Batch: Sendable {
         connection.giveUp(for: self)
     }
 
-    /// - Returns: whether the answer came meanwhile, and the connection is now to be given back.
+    /// - Returns: whether the answer has come meanwhile: then the connection is to be given back now.
     func cancellationEnded() -> Bool {
         state.withLock { state in
             state.isCancelling = false

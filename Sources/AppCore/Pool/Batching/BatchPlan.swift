@@ -2,14 +2,14 @@ import Vitals
 
 /// Which statements may share a round trip, and whether the batch that is being gathered has room for one more.
 ///
-/// A text rides when it is a plain read that has run before and took little time. The durations are learned: a text that turns out to be
-/// slow runs on a connection of its own until it is quick again, one that fails until it has been quick for a while.
+/// A text rides when it is a plain read that has run before and took little time. The durations are learned. A text that turns out to be slow
+/// runs on a connection of its own until it is quick again; one that fails, until it has been quick for a while.
 struct BatchPlan {
     /// What is known of one text.
     private struct Text {
         let isPlainRead: Bool
-        /// Estimated seconds: falls at once to a shorter run, rises by an eighth of the difference with a longer one in a batch, which counts as
-        /// the batch's time over its statements.
+        /// Estimated seconds. A shorter run lowers it at once. A longer run in a batch raises it by an eighth of the difference; there a run counts
+        /// as the batch's time divided by its statements.
         var takes: Double
         /// Quick runs on a connection of its own that are due before it may ride again.
         var probation = 0
@@ -42,7 +42,7 @@ struct BatchPlan {
         return true
     }
 
-    /// So many of those that were gathered leave; the next batch begins with the rest.
+    /// So many of the gathered statements leave; the next batch begins with the rest.
     mutating func left(_ leaving: Int) {
         guard leaving < count else {
             count = 0
@@ -73,13 +73,13 @@ struct BatchPlan {
         known.values[index].lastUse = uses
     }
 
-    /// Several at once: a program whose texts never come again must not look through all of them at each.
+    /// Forgets many at once: a program whose texts never come again must not look through all of them for each new one.
     private mutating func forgetLeastUsed() {
         let oldest = known.values.map(\.lastUse).sorted()[Self.texts / 4]
         known = known.filter { $0.value.lastUse > oldest }
     }
 
-    /// Quick runs of a text that broke or held up a batch, before it may ride again.
+    /// How many quick runs a text needs before it may ride again, after it broke or held up a batch.
     static let probation = 256
 
     /// A batch has been answered: each text took its share of the time. One that failed is on probation.

@@ -3,15 +3,15 @@ import Vitals
 
 /// Gathers single statements of concurrent callers and sends them together: one round trip, one lease, one Sync for all.
 ///
-/// While a batch is under way, statements are gathered until there are enough for the second one, or it returns (`BatchLanes`). When none is,
-/// the first leaves at once; asked for on a thread of the loop, it leaves at the end of that thread's turn, with all that is gathered until
-/// then. Each batch is a lease of its own and queues like any caller; what comes while it queues rides with it.
+/// While a batch is under way, statements are gathered until there are enough for a second one, or until the first returns (`BatchLanes`). While
+/// none is under way, a statement leaves at once. If it was asked for on a thread of the loop, it leaves at the end of that thread's turn, with
+/// all that was gathered until then. Each batch has a lease of its own and queues for it like any caller. What comes while it queues rides with it.
 final class Batcher: Sendable {
     /// What is planned for the batch that is being gathered.
     private enum Departure {
-        /// Nothing is planned: it leaves when there are enough, or with the return of another.
+        /// Nothing is planned: it leaves when there are enough statements, or when another batch returns.
         case waiting
-        /// The turn of one of the loop's threads ends soon. Leads to queueing.
+        /// It leaves now, or at the end of a turn of the loop. Leads to queueing, or to waiting when nobody is there to ride.
         case turnEnd
         /// The batch waits for a connection, until its first caller's deadline at most. Leads to waiting.
         case queueing(until: Deadline)
@@ -136,7 +136,7 @@ final class Batcher: Sendable {
                 if isLate, isTold { pool.counted(error, rider.caller, rider.caller.since) }
             }
         case .success(let pooled):
-            // Callers that have left, or whose time is up, are not sent. The latter go alone, and are refused there.
+            // A caller that has left, or whose time is up, is not sent. The latter runs alone, and is refused there.
             let present = riders.filter { rider in
                 if rider.caller.deadline.hasPassed(at: now) { rider.seat.tell(.alone) }
                 return rider.seat.send()
@@ -198,7 +198,7 @@ final class Batcher: Sendable {
 
     /// Sends the next batch on its way when enough callers wait, or when no batch is under way.
     ///
-    /// At the end of the turn: those who were just answered ask again until then, and small groups that follow each other become one.
+    /// It leaves at the end of the turn: until then callers that were just answered ask again, and small groups become one batch.
     private func proceed(_ pool: Pool) {
         let mustLeave = state.withLock { state in
             guard case .waiting = state.departure, state.lanes.mayLeave(state.gathered.count) else { return false }

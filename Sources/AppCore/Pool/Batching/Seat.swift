@@ -1,7 +1,6 @@
 import Synchronization
 
-/// Where one caller waits for its part of a batch. It is told once, by whoever has something to tell first: the answer, its deadline,
-/// its cancellation.
+/// Where one caller waits for its part of a batch. It is told once, by whatever comes first: the answer, its deadline or its cancellation.
 final class Seat: Sendable {
     private enum State {
         case empty
