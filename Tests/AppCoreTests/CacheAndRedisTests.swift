@@ -77,6 +77,29 @@ struct CacheAndRedisTests {
         }
     }
 
+    @Test("C3: what another process loaded before a row was found gone, and stored in Redis after that, is not believed")
+    func lateCopy() async throws {
+        let server = try await TestRedis.start()
+        let time = ManualTime()
+        let row = CachedRow()
+        try await server.withCache(configuration, time: time) { cache, _, _ in
+            for (key, age, isBelieved) in [("a", 5_000, true), ("b", 20_000, false)] {
+                row.set(Note(version: 1, text: "first"))
+                _ = try await cache.value(for: key, load: row.read)
+                try await until("it is in Redis") { try await server.command("EXISTS", key) == "1" }
+                let payload = try await server.command("GET", key)
+                let match = try #require(payload.firstMatch(of: /"lifetime":([0-9]+)/))
+                let lifetime = try #require(Int(match.output.1))
+                row.set(nil)
+                await cache.forget(key)
+                time.advance(by: .seconds(10))
+                #expect(try await server.command("SET", key, payload, "PX", "\(lifetime - age)") == "OK")
+                let found = try? await cache.value(for: key, load: row.read)
+                #expect((found?.source == .redis) == isBelieved, "loaded \(age) ms ago")
+            }
+        }
+    }
+
     @Test("C3: a row that a load does not find is deleted in Redis, though this process never had it")
     func goneUnseen() async throws {
         let server = try await TestRedis.start()

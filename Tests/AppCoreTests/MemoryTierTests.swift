@@ -60,6 +60,16 @@ struct `The memory tier` {
         #expect(version(tier.look(for: "a", at: now)) == 5)
     }
 
+    @Test func `an expired value gives way to an older one only when the primary says so`() {
+        var tier = MemoryTier(limit: 10_000)
+        let later = now + minute * 2
+        #expect(tier.keep(Note(version: 5), for: "a", size: 1, loadedAt: now, lifetime: minute, now: now) == true)
+        // A copy, or the answer of a standby that lags.
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, loadedAt: later, lifetime: minute, now: later) == false)
+        #expect(tier.keep(Note(version: 4), for: "a", size: 1, loadedAt: later, lifetime: minute, asked: later, now: later) == true)
+        #expect(version(tier.look(for: "a", at: later)) == 4)
+    }
+
     @Test func `a floor outlives the value it came with, until old copies have expired`() {
         var tier = MemoryTier(limit: 10_000)
         tier.raiseFloor(for: "a", to: 5, until: now + minute, now: now)

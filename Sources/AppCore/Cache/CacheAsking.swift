@@ -42,10 +42,10 @@ extension TieredCache {
             let age = max(Duration.zero, Duration.milliseconds(envelope.lifetime) - remaining)
             let loadedAt = now - age
             let isCurrent = state.withLock { state in
-                // A write may have come while Redis was asked.
-                guard age < lifetime, state.believesRedis(of: key, at: now), !state.barriers.overtook(key, loadedAt: began) else { return false }
-                // Nor is it believed if it is older than the version kept here, expired or not, or below the floor.
-                guard envelope.version >= state.memory.newestVersion(for: key, at: now) ?? .min else { return false }
+                // A write may have come while Redis was asked. What another process loaded before one may have come to Redis after it.
+                guard age < lifetime, state.believesRedis(of: key, at: now), !state.barriers.overtook(key, loadedAt: min(began, loadedAt)) else {
+                    return false
+                }
                 return state.memory.keep(envelope.value, for: key, size: payload.count, loadedAt: loadedAt, lifetime: lifetime, now: now)
             }
             return isCurrent ? .found(Loaded(value: envelope.value, source: .redis, loadedAt: loadedAt)) : .unknown

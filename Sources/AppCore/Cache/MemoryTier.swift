@@ -2,7 +2,7 @@ import Vitals
 
 /// The values this process holds, by key, least recently used first to go. Pure: it is given `now`.
 ///
-/// Never puts an older version over a newer one that is fresh. Never takes one that is below the floor of its key: the version that was written, or
+/// Never puts an older version over a newer one, unless that has expired and the primary says so. Never takes one that is below the floor of its key: the version that was written, or
 /// that Redis did not get (`raiseFloor`). Versions are compared within one history of the database only. When the database is asked after a version
 /// was seen here, and answers with a lower one, it has gone back in time, by a restore or by a failover that lost commits. What it has lost is then
 /// forgotten here as well.
@@ -106,7 +106,8 @@ struct MemoryTier {
             guard hasGoneBack(since: floor.seenAt) else { return true }
             floors[key] = nil
         }
-        if let present = entry(for: key), present.expiresAt > now, present.value.version > version {
+        // One that has expired is still newer than a copy, or than what a standby answers that lags.
+        if let present = entry(for: key), present.value.version > version, present.expiresAt > now || asked == nil {
             guard hasGoneBack(since: present.seenAt) else { return true }
             remove(key)
         }
