@@ -77,6 +77,12 @@ struct Admission {
         }
     }
 
+    /// Nobody waits just now: what the next caller waits tells of another queue. Overload goes on all the same, as in `served`.
+    mutating func queueIsEmpty() {
+        least = nil
+        intervalEnd = nil
+    }
+
     /// The queue is no longer standing: nobody waits but background callers, or all that waited were refused together.
     mutating func drained() {
         isOverloaded = false

@@ -60,7 +60,7 @@ struct PoolState {
     let server: String
     /// For how long an attempt to connect may have no answer before callers are told that the server is not there.
     let patience: Duration
-    private var retirements = Retirements()
+    private var retirements: Retirements
     private(set) var isShuttingDown = false
     private(set) var generation = PoolGeneration()
     private(set) var tallies: PoolTallies
@@ -71,6 +71,7 @@ struct PoolState {
         self.server = server
         patience = ConnectAttempts.patience(hosts: hosts, timeout: configuration.connectTimeout)
         connections = Array(repeating: Connection(), count: configuration.max + configuration.reserved)
+        retirements = Retirements(lifetime: configuration.lifetime, connections: connections.count)
         admission = Admission(deadline: configuration.deadline, room: configuration.waiters)
         tallies = PoolTallies(now: now)
     }
@@ -112,12 +113,14 @@ struct PoolState {
     /// Takes a waiter out of the queue. False when it has been served or refused already.
     mutating func leave(_ waiter: Waiter, now: MonotonicInstant) -> Bool {
         advance(to: now)
+        defer { noticeEmptyQueue() }
         return queue.leave(waiter)
     }
 
     /// Takes out all whose deadline has passed. They are to be told why: `refusal`.
     mutating func expire(now: MonotonicInstant) -> [Waiter] {
         advance(to: now)
+        defer { noticeEmptyQueue() }
         return queue.expire(now: now)
     }
 
@@ -183,7 +186,7 @@ struct PoolState {
         // Another one may have found a better server meanwhile.
         if let reason = endOfUse(slot, lost: false) { return close(slot, reason) }
         if configuration.lifetime > .zero {
-            connections[slot].retireAt = Retirements.end(of: configuration.lifetime, from: now, others: connections.compactMap(\.retireAt))
+            connections[slot].retireAt = retirements.end(from: now, others: connections.compactMap(\.retireAt))
         }
         return offer(slot, now: now)
     }
@@ -219,10 +222,16 @@ struct PoolState {
             let longest = queue.oldestSince(upTo: .interactive)
             guard let waiter = queue.next(of: workClass, newestFirst: newestFirst) else { continue }
             if let longest { admission.served(whileOldestWaited: now - longest, now: now) }
+            noticeEmptyQueue()
             lease(slot, waiter.caller, now: now)
             return waiter
         }
         return nil
+    }
+
+    /// Background work does not count, as in `serve`.
+    private mutating func noticeEmptyQueue() {
+        if queue.count(upTo: .interactive) == 0 { admission.queueIsEmpty() }
     }
 
     private mutating func lease(_ slot: Slot, _ caller: Caller, now: MonotonicInstant) {

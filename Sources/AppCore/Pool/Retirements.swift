@@ -6,8 +6,9 @@ import Vitals
 /// A connection that comes back when it is due, but less than a pause after another went, waits here. It is not leased again: it would outlive
 /// its lifetime by another lease. The one whose end is earliest goes first. The ends are one pause apart, so none waits for long.
 struct Retirements {
-    /// At least this long between two.
-    static let pause = Duration.milliseconds(250)
+    /// At least this long between two: 250 ms, and less where so many connections of so short a lifetime could not keep to that.
+    let pause: Duration
+    private let lifetime: Duration
 
     struct Next: Equatable {
         /// The connection to close now.
@@ -19,9 +20,17 @@ struct Retirements {
     private var last: MonotonicInstant?
     private var waiting: [(end: MonotonicInstant, slot: Int)] = []
 
+    /// - Parameters:
+    ///   - lifetime: zero: none is ever replaced for its age.
+    ///   - connections: how many there may be. All their pauses together are a quarter of a lifetime at most.
+    init(lifetime: Duration, connections: Int) {
+        self.lifetime = lifetime
+        pause = lifetime > .zero ? min(.milliseconds(250), lifetime / (connections * 4)) : .milliseconds(250)
+    }
+
     /// The end of a lifetime that begins now. It is drawn from the last tenth, then moved earlier until it is one `pause` from every other end. One
     /// more `pause` is taken off, since the connection may have to wait for so long.
-    static func end(of lifetime: Duration, from now: MonotonicInstant, others: [MonotonicInstant]) -> MonotonicInstant {
+    func end(from now: MonotonicInstant, others: [MonotonicInstant]) -> MonotonicInstant {
         var end = now + .seconds(Double.random(in: 0.9...1) * (lifetime - pause).seconds)
         for other in others.sorted(by: >) where other - end < pause {
             guard end - other < pause else { break }
@@ -53,7 +62,7 @@ struct Retirements {
         }
         last = now
         let slot = waiting.remove(at: index).slot
-        return Next(slot: slot, again: waiting.isEmpty ? nil : now + Self.pause)
+        return Next(slot: slot, again: waiting.isEmpty ? nil : now + pause)
     }
 
     /// All who wait, at once.
@@ -63,5 +72,5 @@ struct Retirements {
     }
 
     /// When the pause after the last is over.
-    private func earliest(_ now: MonotonicInstant) -> MonotonicInstant { last.map { max(now, $0 + Self.pause) } ?? now }
+    private func earliest(_ now: MonotonicInstant) -> MonotonicInstant { last.map { max(now, $0 + pause) } ?? now }
 }

@@ -222,6 +222,22 @@ struct AdmissionTests {
         #expect(!state.isOverloaded)
     }
 
+    @Test(arguments: [false, true])
+    func `two callers who waited at different times are no standing queue`(givesUp: Bool) {
+        var state = experienced(max: 1)
+        let slot = take(&state, at: at(0)) ?? -1
+        // Each is alone in the queue, waits for longer than the target of 100 ms, and the queue is empty in between, also when its last one gives up.
+        for step in 0..<20 {
+            let id = state.enqueue(caller(.interactive, at: at(step * 300)), now: at(step * 300))
+            if givesUp, step % 2 == 1 {
+                #expect(state.leave(id, now: at(step * 300 + 150)) == true)
+            } else {
+                #expect(state.giveBack(slot, reusable: true, lost: false, now: at(step * 300 + 150)) == .hand(to: id))
+            }
+            #expect(!state.isOverloaded, "step \(step)")
+        }
+    }
+
     @Test func `background work that waits for its own limit does not make the pool overloaded`() {
         var state = experienced(max: 4, deadline: .milliseconds(100))
         let busy = (0..<3).compactMap { _ in take(&state, .background, at: at(0)) }

@@ -221,7 +221,7 @@ struct PoolStateTests {
     }
 
     @Test func `of those that wait for their turn the one that was due first goes first, and all of them when the pool ends`() throws {
-        var retirements = Retirements()
+        var retirements = Retirements(lifetime: .seconds(10), connections: 2)
         #expect(retirements.begin(now: at(0)) == true)
         #expect(retirements.begin(now: at(249)) == false)
         #expect(retirements.wait(5, end: at(-10), now: at(100)) == at(250))
@@ -234,6 +234,18 @@ struct PoolStateTests {
         #expect(retirements.clear() == [5])
         #expect(retirements.next(now: at(900)) == .init(slot: nil, again: nil))
         #expect(retirements.begin(now: at(900)) == true)
+    }
+
+    @Test(arguments: [(10, 1_000), (10, 100), (10, 1), (1_800, 20), (1_800, 1_000)])
+    func `a large pool of short lifetimes has them all the same, and its ends apart`(seconds: Int, connections: Int) throws {
+        let lifetime = Duration.seconds(seconds)
+        let retirements = Retirements(lifetime: lifetime, connections: connections)
+        var ends: [MonotonicInstant] = []
+        for _ in 0..<connections { ends.append(retirements.end(from: at(0), others: ends)) }
+        ends.sort()
+        #expect(try #require(ends.first) >= at(0) + lifetime * 3 / 5 && ends.last ?? at(0) <= at(0) + lifetime)
+        #expect(zip(ends, ends.dropFirst()).allSatisfy { $1 - $0 >= retirements.pause })
+        #expect(retirements.pause <= .milliseconds(250) && retirements.pause * connections <= lifetime / 4)
     }
 
     @Test func `a shut down pool refuses everyone and closes what comes back`() {
