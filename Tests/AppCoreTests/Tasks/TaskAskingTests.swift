@@ -60,6 +60,21 @@ struct TaskAskingTests {
         }
     }
 
+    @Test("what is asked of a task that runs in this process is heard by its run at once")
+    func heardAtOnce() async throws {
+        try await TaskScene.with { scene in
+            let store = scene.store()
+            let task = try await scene.claimed(by: store, as: "one")
+            store.roster.enter(task.held, requested: nil)
+            _ = try await store.pause(task.id)
+            #expect(store.roster.state(of: task.held).requested == .pause)
+            _ = try await store.resume(task.id)
+            #expect(store.roster.state(of: task.held).requested == nil)
+            _ = try await store.cancel(task.id)
+            #expect(store.roster.state(of: task.held).requested == .cancel)
+        }
+    }
+
     @Test("a task whose worker is gone is paused and cancelled at once, also one of a type that only another version knows")
     func nobodyToAsk() async throws {
         try await TaskScene.with { scene in

@@ -37,8 +37,11 @@ struct TaskScene: Sendable {
     let application: TestApplication
     let workspace: Workspace.ID
 
+    /// Each scene has a database of its own: none of them does anything to the server.
+    private static let shared = SharedServer()
+
     static func with(_ body: @Sendable (TaskScene) async throws -> Void) async throws {
-        try await with(try await TestPostgres.start(), body)
+        try await with(try await shared.get(), body)
     }
 
     static func with(_ server: TestPostgres, _ body: @Sendable (TaskScene) async throws -> Void) async throws {

@@ -63,4 +63,76 @@ struct TaskWritesTests {
             #expect(told.withLock { $0 } == [workspace.id, workspace.id, workspace.id])
         }
     }
+
+    @Test("a task that is begun again began when it began first, and shows nothing of the run before")
+    func begunAgain() async throws {
+        try await TaskScene.with { scene in
+            let store = scene.store()
+            let first = try await scene.claimed(by: store, as: "one")
+            _ = try await store.note(.stepStarted, [:], step: "a", progress: 0.5, of: first)
+            try await scene.endLeases()
+            let second = try #require(try await store.claim(as: "two").first).task
+            #expect(second.startedAt == first.startedAt && second.startedAt != nil)
+            #expect(second.progress == 0 && second.currentStep == nil)
+
+            _ = try await store.note(.stepStarted, [:], step: "a", progress: 0.5, of: second)
+            try await store.giveBack(second, .unfinished)
+            let queued = try await store.find(first.id)
+            #expect(queued.state == .queued && queued.progress == 0 && queued.currentStep == nil)
+            // A pause is no end: it shows how far it has come.
+            let third = try #require(try await store.claim(as: "one").first).task
+            _ = try await store.note(.stepStarted, [:], step: "b", progress: 0.25, of: third)
+            _ = try await store.pause(first.id)
+            try await store.giveBack(third, .unfinished)
+            let paused = try await store.find(first.id)
+            #expect(paused.state == .paused && paused.progress == 0.25 && paused.currentStep == "b")
+        }
+    }
+
+    @Test("a task that failed is in the log as failed, with its reason")
+    func failureInLog() async throws {
+        try await TaskScene.with { scene in
+            let store = scene.store()
+            let task = try await scene.claimed(by: store, as: "one")
+            try await store.fail(task, reason: "no market days")
+            #expect(try await scene.count("true", in: "ai_audit_logs") == 1)
+            #expect(try await scene.count("action = 'risk-assessment.failed' AND summary = 'no market days'", in: "ai_audit_logs") == 1)
+        }
+    }
+
+    @Test("whoever keeps answers about a workspace is told when a task of it is given back")
+    func givenBack() async throws {
+        try await TaskScene.with { scene in
+            let told = Mutex<[Workspace.ID]>([])
+            let store = AgentTaskStore(database: scene.application.database, hub: scene.application.hub) { id in told.withLock { $0.append(id) } }
+            let task = try await scene.claimed(by: store, as: "one")
+            _ = try await store.pause(task.id)
+            told.withLock { $0 = [] }
+            #expect(try await store.giveBack(task, .unfinished) == .pause)
+            #expect(told.withLock { $0 } == [scene.workspace])
+        }
+    }
+
+    @Test("work that is put there, started or resumed wakes the worker of this process; what waits to be started does not")
+    func wakes() async throws {
+        try await TaskScene.with { scene in
+            /// How often the worker is woken meanwhile: once, however often it is called.
+            func wakeups(_ work: (AgentTaskStore) async throws -> Void) async throws -> Int {
+                let store = scene.store()
+                try await work(store)
+                store.roster.close()
+                var count = 0
+                for await _ in store.roster.workIsThere { count += 1 }
+                return count
+            }
+            let other = scene.store()
+            func new(autoStart: Bool) -> NewAgentTask { NewAgentTask(workspaceID: scene.workspace, type: "risk-assessment", autoStart: autoStart) }
+            let waiting = try await other.create(new(autoStart: false))
+            #expect(try await wakeups { _ = try await $0.create(new(autoStart: true)) } == 1)
+            #expect(try await wakeups { _ = try await $0.create(new(autoStart: false)) } == 0)
+            #expect(try await wakeups { _ = try await $0.start(waiting.id) } == 1)
+            #expect(try await wakeups { _ = try await $0.pause(waiting.id) } == 0)
+            #expect(try await wakeups { _ = try await $0.resume(waiting.id) } == 1)
+        }
+    }
 }
