@@ -134,6 +134,64 @@ struct EventHubTests {
             try await application.database.execute("ALTER TABLE agent_task_events RENAME TO elsewhere", for: "test")
             for index in followers.indices { #expect(await followers[index].next() == nil) }
             #expect(log.all.filter { $0.contains("stored events cannot be read") }.count == 1)
+
+            // The next time it is news again.
+            try await application.database.execute("ALTER TABLE elsewhere RENAME TO agent_task_events", for: "test")
+            _ = try await application.tasks.cancel(task.id)
+            #expect(try await application.follow(task.id).last?.event == "task:cancelled")
+            var late = try await application.hub.stream(of: task.id).makeAsyncIterator()
+            #expect(await late.next()?.event == "task:state")
+            try await application.database.execute("ALTER TABLE agent_task_events RENAME TO elsewhere", for: "test")
+            #expect(await late.next() == nil)
+            #expect(log.all.filter { $0.contains("stored events cannot be read") }.count == 2)
+        }
+    }
+
+    @Test func `a reader that has all events goes on from there, and does not begin anew`() async throws {
+        try await TestApplication.with(try await TestPostgres.start()) { application in
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            _ = try await application.tasks.pause(task.id)
+            let stream = try await application.hub.stream(of: task.id, lastEventID: "boot-1")
+            #expect(stream.prelude.map(\.event) == ["task:state"] && stream.subscription.position == .replaying(after: 1))
+            let resumes = application.hub.statistics().resumes
+            #expect(resumes[.complete] == 1 && resumes[.gap] == 0)
+        }
+    }
+
+    @Test func `so many streams may be open and not one more, until one is given back`() async throws {
+        try await TestApplication.with(try await TestPostgres.start()) { application in
+            let hub = EventHub(database: application.database, bootID: "boot", streams: 2, logger: .quiet)
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            var open = [try await hub.stream(of: task.id), try await hub.stream(of: task.id)]
+            await #expect(throws: EventHub.TooManyStreams.self) { _ = try await hub.stream(of: task.id) }
+            #expect(hub.statistics().clients == 2)
+            open.removeLast()
+            open.append(try await hub.stream(of: task.id))
+            #expect(hub.statistics().clients == open.count)
+        }
+    }
+
+    @Test func `of several readers of a task each gets what it has missed, also when another has it`() async throws {
+        try await TestApplication.with(try await TestPostgres.start()) { application in
+            let time = ManualTime()
+            let hub = EventHub(database: application.database, bootID: "boot", time: time, logger: .quiet)
+            let workspace = try await application.workspaces.create(NewWorkspace(name: "One", ticker: "ACME"))
+            let task = try await application.tasks.create(NewAgentTask(workspaceID: workspace.id, type: "risk-assessment"))
+            let (ahead, behind) = (try await hub.stream(of: task.id), try await hub.stream(of: task.id))
+            for stream in [ahead, behind] { stream.subscription.replayed(through: 0, isLast: true) }
+            // Stored past this hub, and come to one of the two alone.
+            _ = try await application.tasks.pause(task.id)
+            _ = ahead.subscription.offer([TaskEvent(taskID: task.id, sequence: 1, kind: .taskPaused, payload: [:], at: time.wallNow())])
+            #expect(ahead.subscription.lastSeenWhileLive == 1 && behind.subscription.lastSeenWhileLive == 0)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await hub.run() }
+                try await time.untilAsleep()
+                time.advance(by: .seconds(1))
+                try await until("it has it, too") { behind.subscription.lastSeenWhileLive == 1 }
+                group.cancelAll()
+            }
         }
     }
 

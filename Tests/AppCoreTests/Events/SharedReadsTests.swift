@@ -67,6 +67,35 @@ struct SharedReadsTests {
         }
     }
 
+    @Test func `a reader whose own time is over fails alone, and one of those who wait reads`() async throws {
+        let time = ManualTime()
+        let reads = SharedReads<String, Int>(time: time)
+        let (begun, isOver) = (Counter(), Flag())
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await #expect(throws: Refused.self) {
+                    try await Deadline.$current.withValue(Deadline(time.now() + .seconds(1))) {
+                        try await reads.value(for: "a") {
+                            begun.add()
+                            try await until("its time is over") { isOver.isSet }
+                            throw Refused()
+                        }
+                    }
+                }
+            }
+            try await until("the first reads") { begun.value == 1 }
+            group.addTask {
+                let value = try await reads.value(for: "a") { 2 }
+                #expect(value == 2)
+            }
+            // Long enough for it to wait with the first.
+            for _ in 0..<1_000 { await Task.yield() }
+            time.advance(by: .seconds(1))
+            isOver.set()
+            try await group.waitForAll()
+        }
+    }
+
     @Test func `a gate lets so many in at a time, and those who are cancelled not at all`() async throws {
         let gate = Gate(places: 2)
         // Who has come in, who came when there was no room, and who has left.
