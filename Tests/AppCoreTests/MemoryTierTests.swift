@@ -116,5 +116,16 @@ struct `The memory tier` {
         guard case .expired = tier.look(for: "a", at: now + .seconds(100)) else { throw Unexpected() }
     }
 
+    @Test func `a value whose refresh failed is due again when it may be retried`() throws {
+        var tier = MemoryTier(limit: 10_000)
+        _ = tier.keep(Note(version: 1), for: "a", size: 1, loadedAt: now, lifetime: .seconds(100), now: now)
+        tier.loadFailed(for: "a", retry: now + .seconds(86))
+        guard case .fresh(_, refresh: false) = tier.look(for: "a", at: now + .seconds(85)) else { throw Unexpected() }
+        guard case .fresh(_, refresh: true) = tier.look(for: "a", at: now + .seconds(86)) else { throw Unexpected() }
+        // A failure of long ago puts nothing off.
+        tier.loadFailed(for: "a", retry: now + .seconds(10))
+        guard case .fresh(_, refresh: false) = tier.look(for: "a", at: now + .seconds(85)) else { throw Unexpected() }
+    }
+
     private struct Unexpected: Error {}
 }

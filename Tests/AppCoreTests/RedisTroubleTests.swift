@@ -194,4 +194,17 @@ struct RedisTroubleTests {
         #expect(refusals.note(.set, of: "a", nil, at: later) == .closed)
         #expect(refusals.longest == nil && refusals.note(.set, of: "a", nil, at: later) == nil)
     }
+
+    @Test func `an operation that is refused again rests twice as long, and is in trouble since the first time`() {
+        let start = MonotonicInstant(nanoseconds: 1_000_000_000_000)
+        var refusals = RedisRefusals()
+        #expect(refusals.note(.set, of: "a", .refused("OOM x"), at: start) == .opened)
+        let again = start + .milliseconds(500)
+        #expect(refusals.admits(.set, at: again) == true)
+        #expect(refusals.note(.set, of: "b", .refused("OOM y"), at: again) == nil)
+        #expect(refusals.admits(.set, at: again + .milliseconds(999)) == false)
+        #expect(refusals.admits(.set, at: again + .seconds(1)) == true)
+        #expect(refusals.longest?.since == start && refusals.longest?.message == "OOM y")
+        #expect(refusals.resting.map(\.key) == ["b"])
+    }
 }

@@ -277,6 +277,28 @@ struct PoolStateTests {
         #expect(state.tallies.peakWaiting == 1)
     }
 
+    @Test func `who has a connection for longest is told first, and each number stands in its place`() {
+        var state = state(max: 6)
+        open(&state, 3, at: at(0))
+        func take(_ purpose: Purpose, at now: MonotonicInstant) {
+            let caller = Caller(purpose: purpose, workClass: .critical, site: site, since: now, deadline: Deadline(at(2_000)))
+            let slot = leased(state.checkout(caller, now: now))
+            #expect(slot != nil)
+        }
+        take("first", at: at(1))
+        take("second", at: at(2))
+        take("third", at: at(3))
+        for _ in 0..<4 { wait(&state, at: at(4)) }
+        let due = state.connectsDue(now: at(4))
+        #expect(due.count == 1)
+
+        #expect(state.leases.map(\.caller.purpose.name) == ["first", "second", "third"])
+        #expect(state.oldestLease?.since == at(1))
+        let picture = state.picture(now: at(11))
+        #expect(picture.leased == 3 && picture.idle == 0 && picture.connecting == 1 && picture.waiting == 4 && picture.max == 6)
+        #expect(picture.oldestPurpose == "first" && picture.oldestLease == .milliseconds(10))
+    }
+
     @Test func `a long lease is suspected once`() {
         var state = state(max: 1)
         open(&state, 1, at: at(0))
