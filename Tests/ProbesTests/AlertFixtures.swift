@@ -54,6 +54,7 @@ struct Told: Decodable, Hashable, CustomStringConvertible {
     var version: String
     var receiver: String
     var status: String
+    var externalURL: String
     var groupKey: String
     var alerts: [Alert]
     var healthd: Extra

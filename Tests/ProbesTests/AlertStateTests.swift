@@ -73,6 +73,16 @@ import Vitals
         #expect(state.peak == row.peak)
     }
 
+    @Test func `has a peak of its own, and not that of the one before`() {
+        var state = AlertState()
+        for (second, (health, value)) in [(HealthState.critical, 0.9), (.healthy, 0.1), (.critical, 0.4)].enumerated() {
+            (state, _) = state.advanced(
+                by: health, reason: "test", value: value, flapping: Flapping.Policy(), now: .start + .seconds(second),
+                wall: WallTime(secondsSince1970: 1_800_000_000))
+            #expect(state.peak == (second < 2 ? 0.9 : 0.4))
+        }
+    }
+
     @Test func `keeps its beginning through escalation, and its peak`() {
         var play = Play()
         _ = play.play("d")

@@ -293,4 +293,46 @@ import Vitals
         #expect(alerts.map { $0.labels["instance"] } == ["web-1:9798", "web-1:9798", "web-2:9798"])
         #expect(alerts[0].fingerprint == alerts[1].fingerprint && alerts[2].fingerprint != alerts[1].fingerprint)
     }
+
+    @Test func `a crowd of changes of one rule takes no other's place`() async throws {
+        let line = try self.line()
+        // As while the store stands still: nobody takes anything out yet.
+        line.pool(1.5, time: time)
+        redisFails(line)
+        for _ in 0..<AlertBook.inboxLimit {
+            line.pool(0.1, time: time)
+            line.pool(1.5, time: time)
+        }
+        #expect((line.dispatcher.snapshot().suppressed[.tooMany] ?? 0) > AlertBook.inboxLimit / 2)
+        try await running(line) { line in
+            // The latest of each counts.
+            try await untilOpen(2, line)
+            try await until("redis is told") { sender.attempts().contains("redis-down firing") }
+        }
+    }
+
+    @Test func `open alerts are listed from the oldest on`() async throws {
+        try await running(line()) { line in
+            redisFails(line)
+            try await untilOpen(1, line)
+            time.advance(by: .seconds(5))
+            line.pool(1.5, time: time)
+            try await untilOpen(2, line)
+            #expect(line.dispatcher.snapshot().open.map(\.rule) == ["redis-down", "pool-saturation"])
+        }
+    }
+
+    @Test func `a reload changes where alerts link to, for the receivers that there are and for those that come`() async throws {
+        try await running(line()) { line in
+            line.pool(1.5, time: time)
+            try await untilAttempts(1)
+            line.dispatcher.replace(externalURL: "https://health.example.org/")
+            line.dispatcher.replace(receivers: [oncall, try Self.second()])
+            try await untilAttempts(1, to: "second")
+            redisFails(line)
+            try await untilAttempts(2)
+        }
+        #expect(sender.bodies().map(\.externalURL) == ["http://web-1:9798", "https://health.example.org/"])
+        #expect(sender.bodies(to: "second").first?.externalURL == "https://health.example.org/")
+    }
 }

@@ -162,6 +162,33 @@ import Vitals
         #expect(abs(delay.sum - 0.4) < 0.001, "\(delay.sum)")
     }
 
+    @Test func `keeps the latest changes, so many and no more`() {
+        let board = HealthBoard(rules: [.answers("redis")], time: time)
+        let refused = ProbeFailure(.unreachable, "connection refused")
+        // Well, down, well again: two changes each time.
+        while board.snapshot().history.last?.number ?? 0 < 250 {
+            for result in [refused, refused, nil, nil] {
+                board.record(failure(result))
+                time.advance(by: .seconds(1))
+            }
+        }
+        let history = board.snapshot().history
+        let last = history.last?.number ?? 0
+        #expect(history.map(\.number) == Array(last - 199...last))
+    }
+
+    @Test func `a time of another day is told with its day`() {
+        let board = HealthBoard(rules: [.answers("redis")], time: time)
+        board.record(failure(nil))
+        #expect(board.snapshot().sentence == "Healthy since 08:00 UTC: all of redis")
+        time.advance(by: .seconds(86_400 - 8 * 3_600 - 1))
+        board.record(failure(nil))
+        #expect(board.snapshot().sentence == "Healthy since 08:00 UTC: all of redis")
+        time.advance(by: .seconds(1))
+        board.record(failure(nil))
+        #expect(board.snapshot().sentence == "Healthy since 2027-01-15 08:00 UTC: all of redis")
+    }
+
     @Test func `ticks by itself`() async throws {
         let board = HealthBoard(rules: [.poolSaturation()], time: time)
         board.record(value(0.2))

@@ -1,3 +1,5 @@
+import FoundationEssentials
+import Glibc
 import Testing
 
 @testable import Probes
@@ -43,6 +45,20 @@ import Testing
         #expect(try #require(reading.openFDs) >= 3)
         #expect(try #require(reading.maxFDs) >= #require(reading.openFDs))
         #expect(try #require(reading.startTimeSeconds) > 1_500_000_000)
+    }
+
+    @Test func `the time of the kernel counts, and a process begins after its machine`() throws {
+        let scratch = try Scratch()
+        let folder = "\(scratch.path)/proc"
+        try FileManager.default.createDirectory(atPath: "\(folder)/self", withIntermediateDirectories: true)
+        try Data(Self.stat.utf8).write(to: URL(filePath: "\(folder)/self/stat"))
+        try Data("cpu 1 2\nbtime 1800000000\n".utf8).write(to: URL(filePath: "\(folder)/stat"))
+        let reading = ProcessReading.current(procFolder: folder)
+        let ticks = Double(sysconf(Int32(_SC_CLK_TCK)))
+        #expect(reading.cpuSeconds == 300 / ticks)
+        #expect(reading.startTimeSeconds == 1_800_000_000 + 123_456 / ticks)
+        #expect(reading.threads == 7 && reading.virtualBytes == 104_857_600 && reading.residentBytes == nil)
+        withExtendedLifetime(scratch) {}
     }
 
     @Test func `without a proc file system everything is unknown`() {
