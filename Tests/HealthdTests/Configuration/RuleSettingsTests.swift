@@ -34,4 +34,19 @@ import Vitals
         #expect(rule.enterAfter == .seconds(3) && rule.leaveAfter == .seconds(7))
         #expect(rule.settings["rules.query-latency.enter-after"] == "3s" && rule.settings["rules.query-latency.leave-after"] == "7s")
     }
+
+    /// As docs/CONFIGURATION.md promises: degraded, critical, leave, enter-after, leave-after.
+    @Test(arguments: [
+        ("pool-saturation", ["0.8", "0.95", "0.7", "0s", "10s"]), ("pool-unavailable", ["off", "1s", "1s", "0s", "300ms"]),
+        ("postgres-down", [nil, nil, nil, "0s", "300ms"]), ("redis-down", [nil, nil, nil, "0s", "300ms"]), ("alert-store", [nil, nil, nil, "0s", "10s"]),
+        ("query-latency", ["500ms", "2s", "400ms", "0s", "10s"]), ("cache-hit-rate", ["0.5", "off", "0.6", "30s", "10s"]),
+        ("task-queue", ["30s", "5m", "10s", "0s", "10s"]), ("file-descriptors", ["0.8", "0.95", "0.7", "0s", "10s"]),
+    ] as [(String, [String?])])
+    func `are these where nothing is set`(name: String, values: [String?]) throws {
+        let settings = try decode(nil).settings
+        for (key, value) in zip(["degraded", "critical", "leave", "enter-after", "leave-after"], values) {
+            #expect(settings["rules.\(name).\(key)"] == value, "\(key)")
+        }
+        #expect(Rule.standard.count == 9)
+    }
 }

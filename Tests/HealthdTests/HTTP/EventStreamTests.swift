@@ -47,4 +47,9 @@ struct EventStreamTests {
             #expect(Set(times).count > 200 && times.allSatisfy { $0 >= wait && $0 <= max(wait * 2, wait + .seconds(1)) })
         }
     }
+
+    @Test("a silent stream beats before a proxy takes it for dead, the most impatient of which wait for half a minute")
+    func beats() {
+        #expect(EventStream.heartbeat <= .seconds(15) && EventStream.heartbeat >= .seconds(5))
+    }
 }

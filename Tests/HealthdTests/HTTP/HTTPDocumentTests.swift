@@ -35,6 +35,24 @@ import Vitals
         #expect(checks[0]["ageSeconds"]?.doubleValue == 0)
     }
 
+    @Test func `a check is as old as its look, and of a component the worst stands first`() async throws {
+        let time = ManualTime(wall: HTTPSamples.wall)
+        // By their names the one that is well would come first.
+        let good = Rule(
+            name: "a-rule", component: "pool", probe: "pool", condition: .value(Rule.Value("idle", degraded: 100, critical: nil)), leaveAfter: .zero)
+        let board = HealthBoard(rules: [good, .poolSaturation()], time: time)
+        HTTPSamples.record("pool", ["saturation": 1.5, "idle": 0], nil, on: board, time)
+        time.advance(by: .seconds(2))
+        let json = try await json(.json(HealthDocument(board.snapshot(), identity: HTTPSamples.identity)))
+        guard case .array(let checks)? = json["checks"]?["pool"] else {
+            Issue.record("no checks of the pool")
+            return
+        }
+        #expect(checks.map { $0["rule"]?.stringValue } == ["pool-saturation", "a-rule"])
+        #expect(checks[0]["ageSeconds"]?.doubleValue == 2)
+        #expect(checks[0]["time"]?.stringValue == "2027-01-15T08:00:00.000Z" && checks[0]["since"]?.stringValue == "2027-01-15T08:00:00.000Z")
+    }
+
     @Test func `what was never seen is warned of, without a value`() async throws {
         let board = HealthBoard(rules: [.answers("redis")], time: ManualTime())
         let document = HealthDocument(board.snapshot(), identity: HTTPSamples.identity)

@@ -211,6 +211,20 @@ import Vitals
         }
     }
 
+    @Test(arguments: [(0.1, 200), (0.85, 200), (1.5, 503), (nil, 200)] as [(Double?, Int)])
+    func `only what is critical takes healthd out of a load balancer`(saturation: Double?, status: Int) async throws {
+        let time = ManualTime(wall: HTTPSamples.wall)
+        let snapshots = `Exposition of everything`.snapshots(time)
+        // Nil: nothing has been seen yet.
+        let board = (saturation.map { HTTPSamples.board(saturation: $0, time: time) } ?? HealthBoard(rules: [.answers("redis")], time: time)).snapshot()
+        let answer = try await Self.serve {
+            addHealthRoutes(to: &$0, identity: snapshots.identity, board: { board }, pool: snapshots.pool, holders: snapshots.holders, time: time)
+        } _: {
+            try await $0.send(.GET, "/api/health")
+        }
+        #expect(answer.status == status)
+    }
+
     @Test func `a reload answers what it did, or what is wrong`() async throws {
         let answers = Mutex([
             Result<String, any Error>.success("2 rules changed"), .failure(RequestProblem.conflict("listen is \"x\"")),

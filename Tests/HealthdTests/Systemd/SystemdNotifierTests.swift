@@ -290,4 +290,15 @@ private final class FakeManager: Sendable {
         #expect(throttle.offer("d", now: at(5_200)) == nil)
         #expect(throttle.due(now: at(9_000)) == nil)
     }
+
+    @Test func `sends again what could not be sent, unless there is news`() {
+        func at(_ milliseconds: Int64) -> MonotonicInstant { MonotonicInstant(nanoseconds: milliseconds * 1_000_000) }
+        var throttle = StatusThrottle()
+        #expect(throttle.offer("a", now: at(0)) == "a")
+        throttle.giveBack("a")
+        #expect(throttle.due(now: at(100)) == "a")
+        #expect(throttle.offer("b", now: at(200)) == nil)
+        throttle.giveBack("a")
+        #expect(throttle.due(now: at(300)) == "b")
+    }
 }

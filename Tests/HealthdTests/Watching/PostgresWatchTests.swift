@@ -62,6 +62,12 @@ import Vitals
             let waits = try #require(found["lock_wait_oldest_seconds"])
             let idles = try #require(found["idle_in_transaction_oldest_seconds"])
             #expect(waits > 0 && idles > waits, "\(found)")
+            // Of what an application may have.
+            let room = try await server.superuserScript("SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int")
+            let limit = try #require(found["backends_max"])
+            #expect("\(Int(limit))" == room)
+            // The pool's, the watcher's, and whoever comes and goes.
+            #expect((3...8).contains(((found["saturation"] ?? 0) * limit).rounded()), "\(found)")
             end.finish()
             group.cancelAll()
         }

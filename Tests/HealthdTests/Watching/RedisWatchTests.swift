@@ -37,6 +37,20 @@ import Vitals
         }
     }
 
+    @Test func `what Redis says of itself stands under its own name, and no limit is none`() async throws {
+        let server = try await TestRedis.start()
+        try await watching(server) { probe, _ in
+            _ = try await server.command("CONFIG", "SET", "maxclients", "123")
+            var found = try await probe.measure().values
+            #expect(found["clients_max"] == 123 && found["clients_blocked"] == 0 && found["clients_connected"].map { $0 >= 1 } == true, "\(found)")
+            #expect(found["memory_limit_bytes"] == nil && found["memory_used_bytes"].map { $0 > 100_000 } == true, "\(found)")
+            #expect(found["rejected_connections"] == 0 && found["evicted_keys"] == 0, "\(found)")
+            _ = try await server.command("CONFIG", "SET", "maxmemory", "104857600")
+            found = try await probe.measure().values
+            #expect(found["memory_limit_bytes"] == 104_857_600)
+        }
+    }
+
     @Test("C5: a Redis that answers nothing else than a refusal is told of with what to do")
     func readOnly() async throws {
         let server = try await TestRedis.start()
