@@ -1,6 +1,5 @@
 @testable import AppCore
 import Hummingbird
-import Logging
 @testable import Probes
 import TestServers
 import Testing
@@ -98,68 +97,43 @@ import Vitals
     }
 
     @Test func `a caller blocked by a row lock says so, and by whom; from memory also when PostgreSQL is frozen`() async throws {
-        let server = try await TestPostgres.start()
-        let loop = try EventLoop()
-        defer { loop.shutdown() }
-        let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"])
-        let pool = Pool(PoolConfiguration(max: 3, deadline: .seconds(60)), endpoint: endpoint, loop: loop, logger: Logger(label: "test"))
-        let database = Database(pool: pool)
-        let probed = DedicatedConnection(endpoint: endpoint, applicationName: "healthd probe", loop: loop)
-        defer { probed.close() }
-        let time = SystemTime()
-        let looks = BackendLooks(time: time)
-        let probe = PostgresWatch.probe(
-            probed, interval: .seconds(1), timeout: .seconds(20), time: time,
-            backends: { pool.holders().holders.map(\.backendPID) }, looks: looks)
-
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await pool.run() }
-            try await database.withConnection(for: "setup") { try await $0.script("CREATE TABLE rows (id int PRIMARY KEY, n int); INSERT INTO rows VALUES (1, 0)") }
-            let (locked, lock) = AsyncStream.makeStream(of: Void.self)
-            let (over, end) = AsyncStream.makeStream(of: Void.self)
-            group.addTask {
-                try await database.withTransaction(for: "first") { lease in
-                    defer { lock.finish() }
-                    try await lease.execute("UPDATE rows SET n = 1 WHERE id = 1")
-                    lock.finish()
-                    for await _ in over {}
+        try await WatchedDatabase.with { watched in
+            let probed = DedicatedConnection(endpoint: watched.endpoint, applicationName: "healthd probe", loop: watched.loop)
+            defer { probed.close() }
+            let time = SystemTime()
+            let looks = BackendLooks(time: time)
+            let probe = PostgresWatch.probe(
+                probed, interval: .seconds(1), timeout: .seconds(20), time: time,
+                backends: { watched.pool.holders().holders.map(\.backendPID) }, looks: looks)
+            try await watched.whileOneWaits {
+                func told() throws -> [String: JSONValue] {
+                    let document = try Response.jsonBytes(PoolHoldersDocument(watched.pool.holders(), look: looks.current(), max: 3, asOf: time.wallNow()))
+                    guard case .array(let holders)? = JSONValue(text: String(decoding: document, as: UTF8.self))?["holders"] else { return [:] }
+                    return Dictionary(uniqueKeysWithValues: holders.map { ($0["purpose"]?.stringValue ?? "", $0) })
                 }
-            }
-            for await _ in locked {}
-            group.addTask {
-                // Ends with the server's thaw or with the test, whichever comes first.
-                _ = try? await database.execute("UPDATE rows SET n = 2 WHERE id = 1", for: "second")
-            }
+                // From the first look on after the second caller has reached the lock, and the first one's server its next read.
+                try await until("the second caller is seen to be blocked, and the first to be idle") {
+                    _ = try await probe.measure()
+                    let told = try told()
+                    return told["second"]?["backend"]?["blockedBy"]?.text ?? "[]" != "[]" && told["first"]?["backend"]?["waitsFor"]?.stringValue != nil
+                }
 
-            func told() throws -> [String: JSONValue] {
-                let document = try Response.jsonBytes(PoolHoldersDocument(pool.holders(), look: looks.current(), max: 3, asOf: time.wallNow()))
-                guard case .array(let holders)? = JSONValue(text: String(decoding: document, as: UTF8.self))?["holders"] else { return [:] }
-                return Dictionary(uniqueKeysWithValues: holders.map { ($0["purpose"]?.stringValue ?? "", $0) })
-            }
-            // From the first look on after the second caller has reached the lock, and the first one's server its next read.
-            try await until("the second caller is seen to be blocked, and the first to be idle") {
-                _ = try await probe.measure()
-                let told = try told()
-                return told["second"]?["backend"]?["blockedBy"]?.text ?? "[]" != "[]" && told["first"]?["backend"]?["waitsFor"]?.stringValue != nil
-            }
+                let first = try #require(try told()["first"])
+                let second = try #require(try told()["second"])
+                #expect(["Lock:transactionid", "Lock:tuple"].contains(second["backend"]?["waitsFor"]?.stringValue))
+                #expect(second["backend"]?["state"]?.stringValue == "active")
+                #expect(second["backend"]?["blockedBy"]?.text == "[\(try #require(first["backendPid"]?.intValue))]")
+                #expect(first["backend"]?["state"]?.stringValue == "idle in transaction")
+                #expect(first["backend"]?["waitsFor"]?.stringValue == "Client:ClientRead")
+                #expect(first["inTransaction"] == true)
 
-            let first = try #require(try told()["first"])
-            let second = try #require(try told()["second"])
-            #expect(["Lock:transactionid", "Lock:tuple"].contains(second["backend"]?["waitsFor"]?.stringValue))
-            #expect(second["backend"]?["state"]?.stringValue == "active")
-            #expect(second["backend"]?["blockedBy"]?.text == "[\(try #require(first["backendPid"]?.intValue))]")
-            #expect(first["backend"]?["state"]?.stringValue == "idle in transaction")
-            #expect(first["backend"]?["waitsFor"]?.stringValue == "Client:ClientRead")
-            #expect(first["inTransaction"] == true)
-
-            server.freeze()
-            let before = try #require(second["backend"]?["ageSeconds"]?.doubleValue)
-            let frozen = try #require(try told()["second"])
-            #expect(frozen["backend"]?["waitsFor"] == second["backend"]?["waitsFor"])
-            #expect(try #require(frozen["backend"]?["ageSeconds"]?.doubleValue) > before)
-            server.thaw()
-            end.finish()
-            group.cancelAll()
+                watched.server.freeze()
+                let before = try #require(second["backend"]?["ageSeconds"]?.doubleValue)
+                let frozen = try #require(try told()["second"])
+                #expect(frozen["backend"]?["waitsFor"] == second["backend"]?["waitsFor"])
+                #expect(try #require(frozen["backend"]?["ageSeconds"]?.doubleValue) > before)
+                watched.server.thaw()
+            }
         }
     }
 

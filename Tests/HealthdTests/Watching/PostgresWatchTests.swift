@@ -1,5 +1,4 @@
 @testable import AppCore
-import Logging
 import Probes
 import TestServers
 import Testing
@@ -29,47 +28,27 @@ import Vitals
     }
 
     @Test func `sessions are counted by what they do, and the oldest of each kind is known`() async throws {
-        let server = try await TestPostgres.start()
-        let loop = try EventLoop()
-        defer { loop.shutdown() }
-        let endpoint = PostgresEndpoint(keywords: ["host": server.socketDirectory, "user": "app", "dbname": "app"])
-        let pool = Pool(PoolConfiguration(max: 3, deadline: .seconds(60)), endpoint: endpoint, loop: loop, logger: .quiet)
-        let database = Database(pool: pool)
-        let watcher = DedicatedConnection(endpoint: endpoint, applicationName: "healthd probe", loop: loop)
-        defer { watcher.close() }
-        let probe = PostgresWatch.probe(watcher, interval: .seconds(1), timeout: .seconds(20), time: SystemTime())
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await pool.run() }
-            try await database.withConnection(for: "setup") { try await $0.script("CREATE TABLE rows (id int PRIMARY KEY, n int); INSERT INTO rows VALUES (1, 0)") }
-            let (locked, lock) = AsyncStream.makeStream(of: Void.self)
-            let (over, end) = AsyncStream.makeStream(of: Void.self)
-            group.addTask {
-                try await database.withTransaction(for: "first") { lease in
-                    defer { lock.finish() }
-                    try await lease.execute("UPDATE rows SET n = 1 WHERE id = 1")
-                    lock.finish()
-                    for await _ in over {}
+        try await WatchedDatabase.with { watched in
+            let watcher = DedicatedConnection(endpoint: watched.endpoint, applicationName: "healthd probe", loop: watched.loop)
+            defer { watcher.close() }
+            let probe = PostgresWatch.probe(watcher, interval: .seconds(1), timeout: .seconds(20), time: SystemTime())
+            try await watched.whileOneWaits {
+                try await until("the second waits for what the first has locked, and forgets") {
+                    try await probe.measure().values["lock_waiters"] == 1
                 }
+                let found = try await probe.measure().values
+                #expect(found["backends_waiting"] == 1 && found["backends_idle_in_transaction"] == 1, "\(found)")
+                // The first has done nothing since before the second came.
+                let waits = try #require(found["lock_wait_oldest_seconds"])
+                let idles = try #require(found["idle_in_transaction_oldest_seconds"])
+                #expect(waits > 0 && idles > waits, "\(found)")
+                // Of what an application may have.
+                let room = try await watched.server.superuserScript("SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int")
+                let limit = try #require(found["backends_max"])
+                #expect("\(Int(limit))" == room)
+                // The pool's, the watcher's, and whoever comes and goes.
+                #expect((3...8).contains(((found["saturation"] ?? 0) * limit).rounded()), "\(found)")
             }
-            for await _ in locked {}
-            group.addTask { _ = try? await database.execute("UPDATE rows SET n = 2 WHERE id = 1", for: "second") }
-            try await until("the second waits for what the first has locked, and forgets") {
-                try await probe.measure().values["lock_waiters"] == 1
-            }
-            let found = try await probe.measure().values
-            #expect(found["backends_waiting"] == 1 && found["backends_idle_in_transaction"] == 1, "\(found)")
-            // The first has done nothing since before the second came.
-            let waits = try #require(found["lock_wait_oldest_seconds"])
-            let idles = try #require(found["idle_in_transaction_oldest_seconds"])
-            #expect(waits > 0 && idles > waits, "\(found)")
-            // Of what an application may have.
-            let room = try await server.superuserScript("SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int")
-            let limit = try #require(found["backends_max"])
-            #expect("\(Int(limit))" == room)
-            // The pool's, the watcher's, and whoever comes and goes.
-            #expect((3...8).contains(((found["saturation"] ?? 0) * limit).rounded()), "\(found)")
-            end.finish()
-            group.cancelAll()
         }
     }
 }
