@@ -180,6 +180,43 @@ struct CacheAndRedisTests {
         await #expect(throws: RequestProblem.notFound(what: "note")) { _ = try await cache.value(for: "a", load: row.read) }
     }
 
+    @Test("C3: a row that a caller finds gone by a load of its own is not brought back by a flight that began before")
+    func goneBesideFlight() async throws {
+        let time = ManualTime()
+        let cache = TieredCache(configuration: configuration, redis: nil, time: time)
+        let row = CachedRow()
+        let held = HeldLoad(of: row)
+        let (asked, noteAsked) = AsyncStream.makeStream(of: Void.self)
+        let (mayRead, letRead) = AsyncStream.makeStream(of: Void.self)
+        let told = Counter()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            // The cache does not run yet: this caller loads for itself.
+            group.addTask {
+                await #expect(throws: RequestProblem.notFound(what: "note")) {
+                    _ = try await cache.value(for: "a") {
+                        noteAsked.finish()
+                        for await _ in mayRead {}
+                        return try await row.read()
+                    }
+                }
+                told.add()
+            }
+            for await _ in asked {}
+            try await running(cache) { () async throws in
+                async let flying = cache.value(for: "a", load: held.load)
+                await held.untilRead()
+                row.set(nil)
+                time.advance(by: .milliseconds(1))
+                letRead.finish()
+                try await until("it is told that there is none") { told.value == 1 }
+                held.release()
+                #expect(try await flying.value.text == "first")
+                await #expect(throws: RequestProblem.notFound(what: "note")) { _ = try await cache.value(for: "a", load: row.read) }
+            }
+            try await group.waitForAll()
+        }
+    }
+
     @Test("C1: a doubt that Redis has stored stays there, though the key was suspect before")
     func doubtOfASuspect() async throws {
         let server = try await TestRedis.start()

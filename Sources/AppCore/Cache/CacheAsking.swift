@@ -42,7 +42,8 @@ extension TieredCache {
             let age = max(Duration.zero, Duration.milliseconds(envelope.lifetime) - remaining)
             let loadedAt = now - age
             let isCurrent = state.withLock { state in
-                // A write may have come while Redis was asked. What another process loaded before one may have come to Redis after it.
+                // A write may have come while Redis was asked. What another process loaded before may have
+                // come to Redis after it.
                 guard age < lifetime, state.believesRedis(of: key, at: now), !state.barriers.overtook(key, loadedAt: min(began, loadedAt)) else {
                     return false
                 }
@@ -74,7 +75,7 @@ extension TieredCache {
             (state.barriers.overtook(key, loadedAt: copy.loadedAt), state.barriers.isInDoubt(key, at: now))
         }
         if isOvertaken {
-            // The row was found gone, and the key deleted, perhaps before the copy came to Redis. In doubt, nothing is stored there.
+            // The row was found gone, or its number was given to a new one, perhaps before the copy came to Redis. In doubt, nothing is stored there.
             if !isInDoubt { await redis.forget(key, isKnown: true) }
         } else if !hasNothingOlder {
             refuseOlder(than: copy, of: key)
@@ -131,19 +132,18 @@ extension TieredCache {
         }
         guard case .notFound = problem else { return }
         // "No such row" is an answer, too: what is kept of the row goes, in Redis as well, unless it came after the database was asked.
-        let (mayBeInRedis, itsOwnLoads) =
+        let (mayBeInRedis, isCaller) =
             switch asker {
-            case .flight(let redisHasNone): (!redisHasNone, 0)
-            case .caller: (true, 1)
+            case .flight(let redisHasNone): (!redisHasNone, false)
+            case .caller: (true, true)
             }
         let (isGone, isKnown) = state.withLock { state in
             let isKnown = state.memory.newestVersion(for: key, at: now) != nil || state.shares[key] != nil
             if let entry = state.memory.entry(for: key), entry.seenAt > began { return (false, isKnown) }
             state.memory.remove(key)
-            // A slower load that began before, or its copy for Redis, must not bring it back.
-            if isKnown || state.ownLoads > itsOwnLoads {
-                state.barriers.raise(for: key, inDoubt: false, loads: configuration.load * 2, now: now)
-            }
+            // A slower load that began before, or its copy for Redis, must not bring it back. One that asks from here on begins a flight of its own.
+            let othersLoad = isCaller ? state.flights.overtake(key) != nil || state.ownLoads > 1 : state.ownLoads > 0
+            if isKnown || othersLoad { state.barriers.raise(for: key, inDoubt: false, loads: configuration.load * 2, now: now) }
             return (true, isKnown)
         }
         if isGone, isKnown || mayBeInRedis { redis?.suspectGone(key, isKnown: isKnown) }

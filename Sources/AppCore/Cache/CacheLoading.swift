@@ -8,11 +8,11 @@ import Vitals
 ///    of jobs is full (`start`), it gets `loadYourself`, and loads for itself. So does a caller that wants the value as another type.
 /// 3. `start` hands the flight over: `TieredCache.run` has `fly` carried out in a task of its own. `beginRefresh` starts one, too, for a value
 ///    that is still fresh.
-/// 4. `fly` asks Redis (`fromRedis`), unless it refreshes, then the database (`askDatabase`), which gets `configuration.load` as its deadline.
+/// 4. `fly` asks Redis (`fromRedis`), unless it refreshes, then the database (`askDatabase`). Both together have `configuration.load`.
 /// 5. `land`: all who wait get one landing: the value, the error, or `loadYourself` when the cache stops (`TieredCache.run`).
 /// 6. A caller that is cancelled or out of time leaves, and the flight goes on.
-/// 7. A write lands the flight with what it wrote (`store`, `storeNew`). A write in doubt, and a row that is found gone, close the flight to
-///    newcomers (`raiseBarrier`): its waiters get the value it brings, and that is not kept (`keep`).
+/// 7. A write lands the flight with what it wrote (`store`, `storeNew`). A write in doubt (`raiseBarrier`), and a row that another found gone
+///    (`forget`, `loadFailed`), close the flight to newcomers: its waiters get the value it brings, and that is not kept (`keep`).
 extension TieredCache {
     typealias Landing = CacheFlights.Landing
 

@@ -71,7 +71,7 @@ public final class LastGood: Sendable {
         }
     }
 
-    /// The read is over, and its answer kept if there was one.
+    /// The read is over. From here on `keep` takes nothing of it.
     public func end(_ reading: Reading) {
         state.withLock { $0.underWay[reading.number] = nil }
     }

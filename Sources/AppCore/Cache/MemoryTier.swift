@@ -2,10 +2,10 @@ import Vitals
 
 /// The values this process holds, by key, least recently used first to go. Pure: it is given `now`.
 ///
-/// Never puts an older version over a newer one, unless that has expired and the primary says so. Never takes one that is below the floor of its key: the version that was written, or
-/// that Redis did not get (`raiseFloor`). Versions are compared within one history of the database only. When the database is asked after a version
-/// was seen here, and answers with a lower one, it has gone back in time, by a restore or by a failover that lost commits. What it has lost is then
-/// forgotten here as well.
+/// Never puts an older version over a newer one, unless that has expired and the primary says so. Never takes one that is below the floor of its key
+/// (`raiseFloor`): the version that was written here, or one that was loaded and did not reach Redis. Versions are compared within one history of the
+/// database only. When the database is asked after a version was seen here, and answers with a lower one, it has gone back in time, by a restore
+/// or by a failover that lost commits. What it has lost is then forgotten here as well, be it fresh or not.
 struct MemoryTier {
     struct Entry {
         var value: any CacheableValue
@@ -74,8 +74,8 @@ struct MemoryTier {
     /// - Parameters:
     ///   - size: bytes of its JSON.
     ///   - loadedAt: when the load it comes from began; its lifetime counts from here.
-    ///   - asked: when the primary was asked. A version older than one that was seen before says that the database has gone back. Nil for a copy, and
-    ///     for a standby's answer.
+    ///   - asked: when the primary was asked. If its answer is older than a version that was seen here before that, the database has gone back. Nil
+    ///     for a copy, and for a standby's answer.
     /// - Returns: false when a newer version is known; the value is then not kept. True also for a value too large to be kept.
     mutating func keep(
         _ value: any CacheableValue, for key: String, size: Int, loadedAt: MonotonicInstant, lifetime: Duration, asked: MonotonicInstant? = nil,

@@ -77,13 +77,13 @@ struct Admission {
         }
     }
 
-    /// Nobody waits just now: what the next caller waits tells of another queue. Overload goes on all the same, as in `served`.
+    /// The last who waited was served or has left: what the next caller waits tells of another queue. That ends no overload, as `served` says.
     mutating func queueIsEmpty() {
         least = nil
         intervalEnd = nil
     }
 
-    /// The queue is no longer standing: nobody waits but background callers, or all that waited were refused together.
+    /// The queue is no longer standing: a connection came free and found nobody who waits, or all that waited were refused together.
     mutating func drained() {
         isOverloaded = false
         least = nil

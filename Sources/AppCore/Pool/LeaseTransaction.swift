@@ -6,7 +6,8 @@ extension Lease {
     ///
     /// - Throws: what `body` throws; `PostgresError.transactionRolledBack` when `body` returns, but the server has rolled back;
     ///   `PostgresError.unsupported` when a statement of `body` has ended the transaction, as COMMIT and ROLLBACK do, even if another was begun at
-    ///   once: part of the work may be committed. But when the outermost `body` throws, and nothing of its work can be committed, its own error.
+    ///   once: part of the work may be committed. The error of the outermost `body` is thrown all the same when nothing of its work
+    ///   can be committed.
     public mutating func transaction<Result>(_ body: (inout Lease) async throws -> Result) async throws -> Result {
         guard !isSpoilt else { throw PostgresError.notSent("a rollback on this lease has failed before, so that no transaction can begin on it any more") }
         return connection.isInTransaction ? try await savepoint(body) : try await outermost(body)

@@ -13,7 +13,7 @@ public struct PoolConfiguration: Sendable, Hashable {
     /// The time of a caller that brings no deadline, for queue and statements together.
     public var deadline: Duration
     /// A connection is replaced at this age or earlier. How much earlier differs, so that they do not all end at once: a random part of up to a
-    /// tenth, and then as much as keeps its end 250 ms from the ends of the others. Zero: never.
+    /// tenth, and then as much as keeps its end 250 ms from the ends of the others, or less in a large pool (`Retirements`). Zero: never.
     public var lifetime: Duration
     /// Callers that may queue; the next is refused. Background callers may take half of it. A critical caller is refused only when this many of
     /// its own class queue. A batch takes one place, however many callers ride in it.

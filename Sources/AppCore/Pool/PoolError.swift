@@ -20,7 +20,7 @@ public indirect enum PoolError: Error, Sendable {
 public enum ShedReason: String, Sendable, CaseIterable {
     /// The queue had no room.
     case queueFull = "queue_full"
-    /// After the estimated wait it would not have time for two mean leases. It is told now, not at its deadline.
+    /// After the estimated wait it would not have time for two mean leases, or it has none left at all. It is told now, not at its deadline.
     case tooLate = "too_late"
     /// The queue is standing (`Admission`): a newcomer is let in only if it will be served soon.
     case overload

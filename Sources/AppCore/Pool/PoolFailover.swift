@@ -2,7 +2,8 @@ import Logging
 import Synchronization
 import Vitals
 
-/// Leaving a server that is not the one to use any more: all its connections at once, without the pause between retirements.
+/// Leaving a server that is not the one to use any more: its idle connections at once, without the pause between
+/// retirements; the others when they come back, or in their turn if they retire already.
 extension Pool {
     /// A new connection was opened: if it leads to another server, those before it go.
     func admit(_ slot: PoolState.Slot, _ facts: ServerFacts, _ now: MonotonicInstant) {

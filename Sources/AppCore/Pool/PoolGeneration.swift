@@ -17,7 +17,7 @@ struct PoolGeneration {
 
     /// A connection of generation `number` found that its server takes no writes, or has another role.
     ///
-    /// - Returns: whether the generation ends by it; false when it had ended before.
+    /// - Returns: whether the generation ends by it; false when another is the present one.
     mutating func end(_ number: Int, now: MonotonicInstant) -> Bool {
         guard number == self.number else { return false }
         begin(next?.number ?? number + 1, with: next?.identity, now: now)

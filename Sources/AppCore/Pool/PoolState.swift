@@ -29,7 +29,7 @@ struct PoolState {
         /// When its lifetime is over; nil before it is open, or without a limit.
         var retireAt: MonotonicInstant?
         var reportedAsLeak = false
-        /// The generation it belongs to. If that is lower than the present one, it is closed as soon as nobody has it.
+        /// The generation it belongs to. If that is lower than the present one, it is closed when nobody has it.
         var generation = 0
     }
 
@@ -194,15 +194,15 @@ struct PoolState {
     /// To the next who may have it; else to the idle ones.
     private mutating func offer(_ slot: Slot, now: MonotonicInstant) -> NextStep {
         if let waiter = serve(slot, now: now) { return .hand(to: waiter) }
-        // Only background work waits, for its own limit: the queue is not standing.
+        // Nobody waits, or background work alone, for its own limit: the queue is not standing.
         if queue.count(upTo: .interactive) == 0 { admission.drained() }
         enter(.idle, slot, now)
         idle.append(slot)
         return .park
     }
 
-    /// A connection did not come free, but its class may now have one more. Leases an idle connection to the next waiter that
-    /// may have it. Nil when there is no such connection, or no such waiter.
+    /// A lease has ended, and its connection is not free yet or is closed. The class of its caller may now have one more, from the idle ones:
+    /// leases one to the next waiter that may have it. Nil when there is no such connection, or no such waiter.
     mutating func serveFromIdle(now: MonotonicInstant) -> (slot: Slot, to: Waiter)? {
         guard queue.count > 0, let slot = idle.last else { return nil }
         advance(to: now)

@@ -46,7 +46,7 @@ public struct PoolStatistics: Sendable {
     public var connecting: Int
     /// A lease left something behind that is being cleaned up.
     public var recovering: Int
-    /// Past their lifetime; closed 250 ms after another at the earliest.
+    /// Past their lifetime; closed in their turn (`Retirements`).
     public var retiring: Int
     public var waiting: Int
     /// Most waiting at once since the statistics were last read, by whomever.

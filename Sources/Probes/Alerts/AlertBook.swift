@@ -4,7 +4,8 @@ import Vitals
 
 /// Makes alert states and notices of transitions, one after the other, each stored before the next is looked at.
 ///
-/// `run` does all of it: it judges what is in the inbox, and stores what that changes. Each of its transactions asks here who the receivers are.
+/// `run` does all of it: it judges what is in the inbox, and stores what that changes. Whatever stores a notice asks here who
+/// the receivers are.
 final class AlertBook: Sendable {
     private let outbox: Outbox
     private let time: any TimeSource

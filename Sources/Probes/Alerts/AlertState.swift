@@ -133,7 +133,7 @@ public struct AlertState: Sendable, Hashable, Codable {
 
     /// A stored alert as it is after a start. The quiet time of a hold begins anew. What came before is as long ago as the wall clock says.
     func restored(flapping policy: Flapping.Policy, now: MonotonicInstant, wall: WallTime) -> AlertState {
-        // The wall clock may have been set since, back or far ahead, also between the two.
+        // The wall clock may have been set since, back or far ahead, and also between the alert's start and its end.
         func instant(of time: WallTime) -> MonotonicInstant { now - min(max(.zero, wall - time), Self.longestAge) }
         var next = self
         next.openedAt = startsAt.map(instant)

@@ -7,7 +7,8 @@ import Vitals
 /// - Of an episode that is over, what waits is owed for a day after its end. Time while healthd was off counts, but at least an hour is left after
 ///   a start. Then all of it, from the firing to the resolved, becomes dead letters.
 /// - A notice that was refused is not owed any more when a later firing of its alert waits.
-/// - Of one alert no more than `depth` wait for one receiver: what is released is never the only firing or the only resolved.
+/// - Of one alert no more than `depth` wait for one receiver. What is released lies in between: whole episodes that are over, then firings that are
+///   neither the first nor the latest of their episode.
 struct OutboxPolicy: Sendable, Hashable {
     var depth = 16
     var expiry = Duration.seconds(86_400)
@@ -42,7 +43,8 @@ struct OutboxPolicy: Sendable, Hashable {
         return releases
     }
 
-    /// Whole episodes that are over, except the first, whose firing the receiver may have or be taking just now, and the latest.
+    /// Whole episodes that are over. Not the first, whose firing the receiver may have or be taking just now, and none that reaches into the last two
+    /// notices, so that the latest state is told.
     private func episodesInBetween(_ waiting: [Owed]) -> ArraySlice<Owed> {
         let begun = waiting.prefix { $0.episode == waiting[0].episode }.count
         guard let cut = waiting.dropFirst(begun).dropLast(2).lastIndex(where: { $0.status == .resolved }) else { return [] }

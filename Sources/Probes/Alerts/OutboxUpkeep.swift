@@ -42,7 +42,8 @@ extension Outbox {
     }
 
     /// Recipients with one address have different keys, and a change of the receivers may change who has which. What a recipient was owed and told
-    /// goes with its name. What was another's that is gone belongs to the address: it stays with its key, or goes to the first that has the address.
+    /// goes with its name. What was owed to a recipient whose name is gone stays with its key, if somebody has that key; else it goes to the first
+    /// recipient of the address.
     private func moveToPresentKeys(of recipients: [Recipient], in database: Database) throws {
         let keys = Set(recipients.map(\.addressKey))
         let stored = try Row.fetchAll(database, sql: "SELECT DISTINCT address, receiver FROM alert_deliveries ORDER BY address, receiver")

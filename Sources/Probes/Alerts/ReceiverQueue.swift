@@ -136,7 +136,7 @@ final class ReceiverQueue: Sendable {
         }
     }
 
-    /// Logs at the end what still waits, if the file cannot be used. A notice that came since then is lost; the file has the others.
+    /// Logs at the end what still waits, if the file cannot be used. What came since the file failed is lost; the file has the others.
     private func sayWhatIsLost() {
         let (recipient, waiting, isRetired) = state.withLock { state in
             (state.recipient, Set(state.schedule.sights.keys).subtracting(state.unmarked), state.isRetired)
@@ -205,7 +205,7 @@ final class ReceiverQueue: Sendable {
     /// What has been accepted must not be sent again after a restart.
     private func mark(_ delivery: Delivery) async throws {
         var wasOwed = false
-        // A reload may have given its row another key. The longer one has the receiver's name in it, and is nobody else's.
+        // A reload may have given its row another key (`Recipient.all`). The longer key has the receiver's name in it, and is nobody else's: first.
         for key in Set([delivery.recipient.addressKey, recipient.addressKey]).sorted(by: { $0.count > $1.count }) where !wasOwed {
             var addressed = delivery
             addressed.recipient.addressKey = key
